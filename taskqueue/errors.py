@@ -1,0 +1,48 @@
+"""The error tree: one base, a few leaves, each with the exit code of the command line."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TaskqueueError(Exception):
+    """Base of every error that taskqueue raises; its text is one line that says what to do next."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(TaskqueueError):
+    """taskqueue.ini (or an option) holds something that can't be used: names file, line and key."""
+
+    exit_code = 2
+
+
+class InvalidTask(TaskqueueError):
+    """A message that can't be a task; `field` names what is wrong with it."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class BrokerUnreachable(TaskqueueError):
+    """No broker of the configuration could be reached, or it refused the login."""
+
+    exit_code = 3
+
+
+class BrokerRefused(TaskqueueError):
+    """The broker answered, and said no: permissions, version, or a missing feature."""
+
+
+class NotDeclared(TaskqueueError):
+    """A queue or an exchange that should exist does not: run `taskqueue declare`."""
+
+
+class TopologyConflict(TaskqueueError):
+    """Something of the same name exists with other arguments; nothing was changed."""
+
+
+class PublishFailed(TaskqueueError):
+    """The broker did not take responsibility for a message: nacked, returned, or never confirmed."""

@@ -1,0 +1,52 @@
+"""An AMQP message as taskqueue handles it: a body that is never rewritten, and its properties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+PREFIX = "taskqueue-"
+_BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-")
+_BROKERS_COUNTS = frozenset({"x-delivery-count", "x-acquired-count", "CC", "BCC"})
+# user_id would be checked against our own login; an expiration would end the stay on a rung early.
+_NOT_KEPT = ("user_id", "expiration", "cluster_id", "delivery_mode", "headers")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A body, its AMQP headers, and its other properties by their AMQP names (set ones only)."""
+
+    body: bytes
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    fault: str | None = None
+    """Why the headers could not be decoded (they are empty then), None where they were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """A message to be published persistent, mandatory and with a confirm."""
+
+    exchange: str
+    routing_keys: tuple[str, ...]
+    """The routing key and, behind it, what rides in the ``CC`` header."""
+    message: Message
+
+
+def stripped(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy headers without what the broker wrote and without the itinerary.
+
+    A kept ``x-death`` is taken for a cycle, and the message dropped
+    (https://www.rabbitmq.com/docs/dlx#automatic-dead-lettering-cycles).
+    """
+    return {
+        name: value
+        for name, value in headers.items()
+        if name not in _BROKERS_COUNTS and not str(name).startswith(_BROKERS_OWN)
+    }
+
+
+def kept(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy the properties that stay with a task when it is published again."""
+    return {name: value for name, value in properties.items() if name not in _NOT_KEPT}

@@ -1,0 +1,88 @@
+"""A delay and the way through the wait queues that adds up to it: pure arithmetic.
+
+Time is counted in ticks of `resolution` seconds and written in decimal. Each non-zero digit is
+one leg: a stay in the wait queue whose TTL is digit x 10^level ticks. Legs go least digit first,
+so that the short ones are paid right after publishing and not when many tasks are due at once.
+
+The hops ride in the message: RabbitMQ routes by the routing key and by every entry of the ``CC``
+header, and keeps all of them when it dead-letters (https://www.rabbitmq.com/docs/sender-selected).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from taskqueue.topology import names
+
+BASE = 10
+LONGEST_TTL_MS = 315_360_000_000
+"""RabbitMQ's own bound on a TTL: ten years (https://www.rabbitmq.com/docs/ttl)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One stay in one wait queue: `digit` times the unit of `level`."""
+
+    level: int
+    digit: int
+
+    @property
+    def ticks(self) -> int:
+        """The length of the stay, in ticks."""
+        return self.digit * BASE**self.level
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The rungs of every queue: `levels` decimal digits of `resolution` seconds each."""
+
+    resolution: Decimal = Decimal("0.1")
+    levels: int = 8
+
+    @property
+    def longest(self) -> int:
+        """The longest delay of one itinerary, in ticks; a longer one goes round again."""
+        return BASE**self.levels - 1
+
+    def ticks(self, delay_ms: float) -> int:
+        """Count the ticks of a delay (milliseconds), rounded up so that nothing is early."""
+        if delay_ms <= 0:
+            return 0
+        return math.ceil(Decimal(delay_ms) / (self.resolution * 1000))
+
+    def legs(self, ticks: int) -> tuple[Leg, ...]:
+        """Split a delay into its legs, least digit first; the longest itinerary if it is longer."""
+        digits = reversed(str(min(ticks, self.longest)))
+        return tuple(Leg(level, int(digit)) for level, digit in enumerate(digits) if digit != "0")
+
+    def rungs(self) -> Iterator[Leg]:
+        """Yield every leg that a delay can be made of: one wait queue each."""
+        for level in range(self.levels):
+            for digit in range(1, BASE):
+                yield Leg(level, digit)
+
+    def ttl(self, leg: Leg) -> str:
+        """Write the length of a stay in seconds, as it stands in names and routing keys."""
+        return names.seconds(self.resolution * leg.ticks)
+
+    def ttl_ms(self, leg: Leg) -> int:
+        """Give the length of a stay in whole milliseconds, as ``x-message-ttl`` takes it."""
+        return int(self.resolution * leg.ticks * 1000)
+
+    def unit(self, level: int) -> str:
+        """Write the unit of one level in seconds: the name of its exchange."""
+        return names.seconds(self.resolution * BASE**level)
+
+    def itinerary(self, ticks: int) -> tuple[str, ...]:
+        """List the routing keys that lead a message through its legs; empty for no delay."""
+        keys = []
+        place = names.ENTRY
+        for leg in self.legs(ticks):
+            keys.append(names.hop(place, self.ttl(leg)))
+            place = self.unit(leg.level)
+        if keys:
+            keys.append(names.hop(place, names.DUE))
+        return tuple(keys)
