@@ -1,0 +1,120 @@
+"""The values a message may hold: each check returns the value or raises InvalidTask with both names.
+
+Numbers may be ints or floats, as JSON does not tell them apart; booleans, NaN and strings are none.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from taskqueue.errors import InvalidTask
+
+LAST_SECOND = 253_402_300_799.0
+"""The end of the year 9999: a later time is a mistake, most often milliseconds for seconds."""
+LONGEST_URL = 16_384
+MOST_RETRIES = 2**31 - 1
+_SHOWN = 60
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\ud800-\udfff\u2028\u2029]")
+
+
+def shown(value: object) -> str:
+    """Write a value for a message to a person: on one line, bounded."""
+    text = ascii(value) if isinstance(value, (str, bytes, int, float, type(None))) else type(value).__name__
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def number(fields: Mapping[str, Any], name: str) -> float | None:
+    """Read an optional number of seconds, 0 to the end of the year 9999."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidTask(name, f"must be a number of seconds, got {shown(value)}")
+    if math.isnan(value) or not 0 <= value <= LAST_SECOND:
+        raise InvalidTask(name, f"must be from 0 to {LAST_SECOND:.0f} seconds, got {shown(value)}")
+    return float(value)
+
+
+def count(fields: Mapping[str, Any], name: str) -> int | None:
+    """Read an optional whole number ≥ 0; ``3.0`` is one, as some languages write it so."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_RETRIES:
+        raise InvalidTask(name, f"must be a whole number from 0 to {MOST_RETRIES}, got {shown(value)}")
+    return value
+
+
+def url(fields: Mapping[str, Any], name: str) -> str | None:
+    """Read an optional path or full http(s) URL."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise InvalidTask(name, f"must be a path or an http(s) URL, got {shown(value)}")
+    if len(value) > LONGEST_URL:
+        raise InvalidTask(name, f"must have at most {LONGEST_URL} characters, got {len(value)}")
+    if _UNSAFE.search(value):
+        raise InvalidTask(name, f"must hold no space, line end or control character, got {shown(value)}")
+    if scheme := _SCHEME.match(value):
+        _full_url(name, value, scheme[1].lower())
+    return value
+
+
+def is_full(value: str) -> bool:
+    """Tell a full URL from a path that needs the queue's `base_url`."""
+    return _SCHEME.match(value) is not None
+
+
+def _full_url(name: str, value: str, scheme: str) -> None:
+    if scheme not in {"http", "https"}:
+        raise InvalidTask(name, f"must have the scheme http or https, got {shown(scheme)}")
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise InvalidTask(name, f"is no URL ({error}), got {shown(_bare(value))}") from error
+    if not host or not value[len(scheme) + 1 :].startswith("//"):
+        raise InvalidTask(name, f"must name a host, got {shown(_bare(value))}")
+
+
+def _bare(value: str) -> str:
+    """Drop what may be a password: what stands before an @."""
+    return re.sub(r"//[^/]*@", "//", value)
+
+
+def text(fields: Mapping[str, Any], name: str) -> str | None:
+    """Read an optional text that is not empty."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise InvalidTask(name, f"must be a text that is not empty, got {shown(value)}")
+    return value
+
+
+def mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Read an optional object, empty where it is absent."""
+    value = fields.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidTask(name, f"must be an object, got {shown(value)}")
+    return value
+
+
+def whole(headers: Mapping[str, Any], name: str) -> int | None:
+    """Read an optional whole number ≥ 0 from an AMQP header of ours."""
+    value = headers.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise InvalidTask(f"header {name}", f"must be a whole number, got {shown(value)}")
+    return value

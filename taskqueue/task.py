@@ -1,0 +1,182 @@
+"""A task: decoded from a message, validated, and its state read from the AMQP headers.
+
+The body of a message is never rewritten; what happens to a task is kept in headers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from taskqueue import fields
+from taskqueue.errors import InvalidTask
+from taskqueue.message import PREFIX, Message
+
+DUE = f"{PREFIX}due"
+RUNS = f"{PREFIX}runs"
+ERROR = f"{PREFIX}error"
+REASON = f"{PREFIX}reason"
+FIRST_SEEN = f"{PREFIX}first-seen"
+DIED = f"{PREFIX}died"
+FAILED_ID = f"{PREFIX}failed-id"
+FAILED_URL = f"{PREFIX}failed-url"
+FAILURE = f"{PREFIX}failure"
+SLOT = f"{PREFIX}slot"
+
+LARGEST_BODY = 16 * 2**20
+"""RabbitMQ 4 refuses messages over 16 MiB by default (https://www.rabbitmq.com/docs/configure)."""
+KNOWN = frozenset(
+    {"url", "payload", "countdown", "eta", "max_retries", "expires", "roll_back", "queue", "metadata"}
+)
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The task that a roll_back is called for, and why it is dead."""
+
+    id: str
+    url: str
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A POST to be made when it is due, and what has become of it so far."""
+
+    id: str
+    url: str
+    """A path (joined to the queue's base_url) or a full http(s) URL."""
+    content: bytes
+    """The body of the POST, encoded."""
+    due: int
+    """When to run: milliseconds since the epoch."""
+    runs: int
+    """How often it has run; the next attempt is `runs` + 1."""
+    max_retries: int | None
+    expires: float | None
+    """Not run after this time: seconds since the epoch."""
+    roll_back: str | None
+    queue: str | None
+    metadata: Mapping[str, Any]
+    first_seen: int
+    """When a consumer (or the client) first saw it: milliseconds since the epoch."""
+    error: str | None
+    """Why the last run failed."""
+    failed: Failed | None
+    has_slot: bool
+    """It comes from the ladder at a time that a rate limit reserved for it."""
+    unknown: tuple[str, ...]
+    """Names of fields that taskqueue does not know."""
+
+
+def decode(message: Message, *, now: float) -> Task:
+    """Read a task from a message that has a `message_id`; `now` is in seconds since the epoch.
+
+    Raises InvalidTask that names the field and its value.
+    """
+    if message.fault is not None:
+        raise InvalidTask("headers", message.fault)
+    document = _object(message.body)
+    address = fields.url(document, "url")
+    if address is None:
+        raise InvalidTask("url", "is missing")
+    headers = message.headers
+    now_ms = math.floor(now * 1000)
+    due = fields.whole(headers, DUE)
+    wanted = _due(document, message.properties.get("timestamp"), now_ms)
+    return Task(
+        id=_id(message.properties.get("message_id")),
+        url=address,
+        content=_content(document),
+        due=wanted if due is None else due,
+        runs=fields.whole(headers, RUNS) or 0,
+        max_retries=fields.count(document, "max_retries"),
+        expires=fields.number(document, "expires"),
+        roll_back=fields.url(document, "roll_back"),
+        queue=fields.text(document, "queue"),
+        metadata=fields.mapping(document, "metadata"),
+        first_seen=now_ms if (seen := fields.whole(headers, FIRST_SEEN)) is None else seen,
+        error=_header_text(headers, ERROR),
+        failed=_failed(headers),
+        has_slot=fields.whole(headers, SLOT) is not None,
+        unknown=() if KNOWN.issuperset(document) else tuple(sorted(set(document) - KNOWN)),
+    )
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """Write the body of a message; raises InvalidTask where a value can't be written as JSON."""
+    try:
+        return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidTask("message", f"can't be written as JSON: {error}") from error
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    if len(body) > LARGEST_BODY:
+        raise InvalidTask("body", f"must have at most {LARGEST_BODY} bytes, got {len(body)}")
+    try:
+        document = json.loads(body.decode(), parse_constant=_not_json)
+    except UnicodeDecodeError as error:
+        raise InvalidTask("body", f"is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
+    except RecursionError as error:
+        raise InvalidTask("body", "is nested too deeply") from error
+    except ValueError as error:
+        raise InvalidTask("body", f"is not JSON: {error}, got {fields.shown(body[:60])}") from error
+    if not isinstance(document, dict):
+        raise InvalidTask("body", f"must be a JSON object, got {fields.shown(document)}")
+    return document
+
+
+def _not_json(name: str) -> None:
+    msg = f"{name} is no JSON number"
+    raise ValueError(msg)
+
+
+def _content(document: Mapping[str, Any]) -> bytes:
+    payload = document.get("payload", _ABSENT)
+    if payload is _ABSENT:
+        return b"{}"
+    try:
+        if isinstance(payload, str):
+            return payload.encode()
+        return json.dumps(payload, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, RecursionError) as error:
+        raise InvalidTask("payload", f"can't be sent: {error}") from error
+
+
+def _due(document: Mapping[str, Any], timestamp: object, now_ms: int) -> int:
+    eta = fields.number(document, "eta")
+    countdown = fields.number(document, "countdown")
+    if eta is not None and countdown is not None:
+        raise InvalidTask("eta", f"goes without countdown, got eta {eta:g} and countdown {countdown:g}")
+    if eta is not None:
+        return math.ceil(eta * 1000)
+    start = now_ms
+    if isinstance(timestamp, int):
+        # The timestamp has whole seconds: its end, so that no task is early.
+        start = min(now_ms, (timestamp + 1) * 1000)
+    return start + math.ceil((countdown or 0) * 1000)
+
+
+def _id(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidTask("message_id", f"must be a text, got {fields.shown(value)}")
+    return value
+
+
+def _header_text(headers: Mapping[str, Any], name: str) -> str | None:
+    value = headers.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidTask(f"header {name}", f"must be a text, got {fields.shown(value)}")
+    return value
+
+
+def _failed(headers: Mapping[str, Any]) -> Failed | None:
+    url = _header_text(headers, FAILED_URL)
+    if url is None:
+        return None
+    return Failed(_header_text(headers, FAILED_ID) or "", url, _header_text(headers, FAILURE) or "")
