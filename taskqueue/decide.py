@@ -1,0 +1,101 @@
+"""What becomes of a task: pure functions of (task, result, policy, now) that give a value.
+
+Nothing here publishes or acks; settle.py turns a decision into messages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container
+from dataclasses import dataclass
+
+from taskqueue.backoff import backoff, retry_after
+from taskqueue.execute import Result
+from taskqueue.fields import is_full
+from taskqueue.settings import QueueSettings
+from taskqueue.task import Task
+
+ASKS_FOR_TIME = frozenset({429, 503})
+"""The statuses whose Retry-After is heeded (RFC 6585, 4; RFC 9110, 15.6.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """It is due: make the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It has succeeded: ack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """It belongs in another queue."""
+
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """It runs at `due` (milliseconds since the epoch): put it on the ladder."""
+
+    due: int
+    runs: int
+    error: str | None
+    has_slot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """It will not run again: the dead queue, and its roll_back."""
+
+    reason: str
+    error: str
+    runs: int
+
+
+Decision = Done | Again | Dead
+FAILED, EXPIRED, INVALID = "failed", "expired", "invalid"
+UNKNOWN_QUEUE, DELIVERY_LIMIT = "unknown_queue", "delivery_limit"
+
+
+def on_receipt(
+    task: Task, policy: QueueSettings, known: Container[str], *, deliveries: int, now: float
+) -> Run | Move | Again | Dead:
+    """Decide what to do with a task that came from the queue of `policy`.
+
+    `known` holds the queues of the configuration, `deliveries` is how often the broker has handed
+    this message out before (``x-delivery-count``), `now` is in seconds since the epoch.
+    """
+    if task.queue is not None and task.queue != policy.name:
+        if task.queue in known:
+            return Move(task.queue)
+        return Dead(UNKNOWN_QUEUE, f"queue: {task.queue!a} is in no section of taskqueue.ini", task.runs)
+    if task.due > now * 1000:
+        return Again(task.due, task.runs, task.error, task.has_slot)
+    if task.expires is not None and now > task.expires:
+        return Dead(EXPIRED, task.error or f"expired {now - task.expires:.1f} s ago", task.runs)
+    for name, url in (("url", task.url), ("roll_back", task.roll_back)):
+        if url is not None and policy.base_url is None and not is_full(url):
+            error = f"{name}: {url[:60]!a} is a path, and queue {policy.name!a} has no base_url"
+            return Dead(INVALID, error, task.runs)
+    if deliveries >= policy.delivery_limit:
+        error = f"handed out {deliveries + 1} times without an answer: it may end its consumer each time"
+        return Dead(DELIVERY_LIMIT, error, task.runs)
+    return Run()
+
+
+def on_result(task: Task, result: Result, policy: QueueSettings, *, now: float, spread: float) -> Decision:
+    """Decide what follows an attempt; `spread`, from -1 to 1, says where in the jitter it falls."""
+    if result.error is None and result.status in policy.success_status:
+        return Done()
+    runs = task.runs + 1
+    error = result.error or f"status {result.status}"
+    limit = policy.retry_limit if task.max_retries is None else task.max_retries
+    if result.status in policy.permanent_status or (limit is not None and runs >= limit):
+        return Dead(FAILED, error, runs)
+    wait = backoff(policy, runs, spread)
+    if result.status in ASKS_FOR_TIME:
+        wait = max(wait, retry_after(result.retry_after, policy, now))
+    return Again(math.ceil((now + wait) * 1000), runs, error)

@@ -1,0 +1,7 @@
+"""The one I/O thread: connection, channels, confirms, reconnect. AMQP callbacks live here alone."""
+
+from taskqueue.link.channel import ConfirmChannel, Outcome
+from taskqueue.link.loop import Link
+from taskqueue.link.wire import TolerantConnection
+
+__all__ = ["ConfirmChannel", "Link", "Outcome", "TolerantConnection"]

@@ -1,0 +1,199 @@
+"""The I/O thread: it owns the connection, and makes a new one for ever when it is lost."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import pika
+from pika.adapters.select_connection import IOLoop
+
+from taskqueue.link.wire import TolerantConnection
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.2
+LONGEST_DELAY = 10.0
+
+
+class User(Protocol):
+    """What a link serves. All three are called on the I/O thread."""
+
+    def connected(self, connection: TolerantConnection) -> None:
+        """Open channels on a fresh connection."""
+
+    def disconnected(self, reason: str) -> None:
+        """Forget the channels: the connection is gone, and another one is being made."""
+
+    def unreachable(self, reason: str) -> None:
+        """Learn that an attempt to connect has failed; the next one comes by itself."""
+
+
+class Link:
+    """A thread with an event loop, and in it one connection to one of several hosts."""
+
+    def __init__(self, hosts: Sequence[pika.ConnectionParameters], user: User, *, name: str) -> None:
+        self.blocked = False
+        """The broker has raised a memory or disk alarm and takes no publishes."""
+        self._hosts = hosts
+        self._user = user
+        self._name = name
+        self._attempts = 0
+        self._failures = 0
+        self._closing = False
+        self._connection: TolerantConnection | None = None
+        self._calls: deque[Callable[[], None]] = deque()
+        self._woken = False
+        self._loop = IOLoop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, and in it the first attempt to connect."""
+        self.call(self._connect)
+        self._thread.start()
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run a function on the I/O thread, soon; from any thread. Many calls cost one wake-up."""
+        self._calls.append(function)
+        if not self._woken:
+            self._woken = True
+            self._loop.add_callback_threadsafe(self._run_calls)
+
+    def later(self, seconds: float, function: Callable[[], None]) -> Any:
+        """Run a function on the I/O thread after some seconds; from the I/O thread only."""
+        return self._loop.call_later(seconds, function)
+
+    def close(self, timeout: float) -> bool:
+        """Close the connection and end the thread; False if it did not end in `timeout` seconds."""
+        self.call(lambda: self._close(timeout))
+        self._thread.join(timeout + 1)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._loop.start()
+            except Exception:
+                # A fault of ours must not end a consumer: a fresh connection gets everything back.
+                log.exception("unexpected error on the I/O thread: connecting again")
+                self._start_over()
+                continue
+            return
+
+    def _start_over(self) -> None:
+        connection, self._connection = self._connection, None
+        self._loop = IOLoop()
+        self._woken = False
+        if connection is not None:
+            _cut(connection)
+            self.call(lambda: self._user.disconnected("unexpected error on the I/O thread"))
+        self.call(self._connect)
+
+    def _run_calls(self) -> None:
+        self._woken = False
+        for _ in range(len(self._calls)):
+            self._calls.popleft()()
+
+    def _connect(self) -> None:
+        if self._closing:
+            return
+        parameters = self._hosts[self._attempts % len(self._hosts)]
+        self._attempts += 1
+        self._connection = TolerantConnection(
+            parameters,
+            on_open_callback=self._on_open,
+            on_open_error_callback=self._on_open_error,
+            on_close_callback=self._on_close,
+            custom_ioloop=self._loop,
+        )
+
+    def _on_open(self, connection: TolerantConnection) -> None:
+        parameters = connection.params
+        log.info("connected to %s:%s", parameters.host, parameters.port)
+        self._failures = 0
+        self.blocked = False
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        self._user.connected(connection)
+
+    def _on_open_error(self, connection: TolerantConnection, error: Exception | str) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        if self._closing:
+            self._loop.stop()
+            return
+        parameters = connection.params
+        reason = _text(error)
+        self._user.unreachable(f"{parameters.host}:{parameters.port}: {reason}")
+        delay = self._delay()
+        log.warning("can't connect to %s:%s (%s): next try in %.1f s", parameters.host, parameters.port, reason, delay)
+        self.later(delay, self._connect)
+
+    def _on_close(self, connection: TolerantConnection, error: Exception) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        self.blocked = False
+        self._user.disconnected(_text(error))
+        if self._closing:
+            self._loop.stop()
+            return
+        delay = self._delay()
+        log.warning("connection lost (%s): next try in %.1f s", _text(error), delay)
+        self.later(delay, self._connect)
+
+    def _delay(self) -> float:
+        """Back off per round over all hosts, with jitter, so that consumers don't come all at once."""
+        rounds = min(self._failures // len(self._hosts), 16)
+        self._failures += 1
+        return min(LONGEST_DELAY, FIRST_DELAY * 2**rounds) * random.uniform(0.5, 1.0)
+
+    def _on_blocked(self, _connection: Any, frame: Any) -> None:
+        self.blocked = True
+        log.warning("the broker takes no publishes (%s): waiting", frame.method.reason)
+
+    def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
+        self.blocked = False
+        log.warning("the broker takes publishes again")
+
+    def _close(self, timeout: float) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        connection = self._connection
+        if connection is None or not (connection.is_open or connection.is_closing):
+            self._loop.stop()
+            return
+        # A blocked broker does not read, so it would not answer a close either.
+        self.later(timeout, self._loop.stop)
+        if connection.is_open:
+            connection.close()
+
+
+def _cut(connection: TolerantConnection) -> None:
+    """Drop the socket without a word, so that the broker takes back what is not acked."""
+    transport = getattr(connection, "_transport", None)
+    try:
+        if transport is not None:
+            transport.abort()
+    except Exception:
+        log.debug("could not abort the old connection", exc_info=True)
+
+
+def _text(error: Exception | str) -> str:
+    if isinstance(error, str):
+        return error
+    cause = error.args[0] if isinstance(error, pika.exceptions.AMQPConnectionError) and error.args else error
+    if isinstance(cause, Exception) and cause is not error:
+        return _text(cause)
+    return str(cause) or repr(error)

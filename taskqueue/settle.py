@@ -1,0 +1,110 @@
+"""A decision as messages: what must be confirmed before the task's own message is acked.
+
+The order is the guarantee: publish with confirm and mandatory, **then** ack. At any crash the
+task is in the broker at least once.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from taskqueue import message as amqp
+from taskqueue import task as state
+from taskqueue.decide import Again, Dead, Decision, Done, Move
+from taskqueue.message import Message, Publish
+from taskqueue.task import Task
+from taskqueue.topology import names
+from taskqueue.topology.ladder import Ladder
+
+_LONGEST_ERROR = 500
+_LONGEST_ID = 255
+"""AMQP's bound on a short string, in bytes."""
+_CARRIED = ("payload", "max_retries", "metadata")
+
+
+def successors(
+    message: Message, task: Task | None, decision: Decision | Move, *, queue: str, ladder: Ladder, now: float
+) -> tuple[Publish, ...]:
+    """List what to publish before the ack; `task` is None where the message could not be decoded."""
+    match decision:
+        case Done():
+            return ()
+        case Move(target):
+            return (Publish("", (target,), _copy(message, _seen(task))),)
+        case Again() if task is not None:
+            return (_again(message, task, decision, queue, ladder, now),)
+        case Dead():
+            publishes = [_dead(message, task, decision, queue, now)]
+            if task is not None and task.roll_back is not None:
+                publishes.append(_roll_back(message, task, decision, queue, now))
+            return tuple(publishes)
+    msg = f"{decision} of a message that is no task"
+    raise AssertionError(msg)
+
+
+def route(queue: str, ladder: Ladder, due: int, now: float) -> tuple[str, tuple[str, ...]]:
+    """Give the exchange and the routing keys that bring a message to `queue` at `due` (ms)."""
+    itinerary = ladder.itinerary(ladder.ticks(due - now * 1000))
+    return (names.wait_exchange(queue), itinerary) if itinerary else ("", (queue,))
+
+
+def roll_back_id(task_id: str) -> str:
+    """Name the roll_back of a task: always the same, so that a receiver can tell a duplicate."""
+    name = f"{task_id}.roll_back"
+    return name if len(name.encode()) <= _LONGEST_ID else uuid.uuid5(uuid.NAMESPACE_URL, name).hex
+
+
+def _again(
+    message: Message, task: Task, decision: Again, queue: str, ladder: Ladder, now: float
+) -> Publish:
+    headers = {state.DUE: decision.due, state.RUNS: decision.runs, **_seen(task)}
+    if decision.error is not None:
+        headers[state.ERROR] = decision.error[:_LONGEST_ERROR]
+    if decision.has_slot:
+        headers[state.SLOT] = 1
+    exchange, keys = route(queue, ladder, decision.due, now)
+    return Publish(exchange, keys, _copy(message, headers, without=(state.SLOT,)))
+
+
+def _dead(message: Message, task: Task | None, decision: Dead, queue: str, now: float) -> Publish:
+    headers = {
+        state.RUNS: decision.runs,
+        state.REASON: decision.reason,
+        state.ERROR: decision.error[:_LONGEST_ERROR],
+        state.DIED: int(now * 1000),
+        **_seen(task),
+    }
+    return Publish(names.dead(queue), (queue,), _copy(message, headers))
+
+
+def _roll_back(message: Message, task: Task, decision: Dead, queue: str, now: float) -> Publish:
+    document = json.loads(message.body)
+    body: dict[str, Any] = {"url": task.roll_back}
+    body.update((name, document[name]) for name in _CARRIED if name in document)
+    headers = {name: value for name, value in amqp.stripped(message.headers).items() if not _ours(name)}
+    headers |= {
+        state.DUE: int(now * 1000),
+        state.FIRST_SEEN: int(now * 1000),
+        state.FAILED_ID: task.id,
+        state.FAILED_URL: task.url,
+        state.FAILURE: f"{decision.reason}: {decision.error}"[:_LONGEST_ERROR],
+    }
+    properties = amqp.kept(message.properties) | {"message_id": roll_back_id(task.id)}
+    return Publish("", (queue,), Message(state.encode(body), headers, properties))
+
+
+def _seen(task: Task | None) -> dict[str, Any]:
+    return {} if task is None else {state.FIRST_SEEN: task.first_seen}
+
+
+def _copy(message: Message, headers: dict[str, Any], without: tuple[str, ...] = ()) -> Message:
+    base = amqp.stripped(message.headers)
+    for name in without:
+        base.pop(name, None)
+    return Message(message.body, base | headers, amqp.kept(message.properties))
+
+
+def _ours(name: object) -> bool:
+    return str(name).startswith(amqp.PREFIX)
