@@ -1,0 +1,56 @@
+"""Which deliveries can be acked with one frame: pure bookkeeping of delivery tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """One ``basic.ack``; `multiple` takes every earlier tag of the channel with it."""
+
+    tag: int
+    multiple: bool
+
+
+class Acks:
+    """The deliveries of one channel, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, bool] = {}
+        self._settled = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def delivered(self, tag: int) -> None:
+        """Note a delivery; tags of a channel only grow."""
+        self._open[tag] = False
+
+    def settle(self, tag: int) -> None:
+        """Note that a delivery may be acked: what follows from it is confirmed."""
+        if not self._open[tag]:
+            self._open[tag] = True
+            self._settled += 1
+
+    def flush(self) -> list[Ack]:
+        """Take out what may be acked: the settled head in one frame, the rest one by one.
+
+        A long request at the head keeps nobody waiting: what was settled behind it is acked alone.
+        """
+        if not self._settled:
+            return []
+        head = 0
+        count = 0
+        for tag, settled in self._open.items():
+            if not settled:
+                break
+            head = tag
+            count += 1
+        acks = [Ack(head, multiple=count > 1)] if count else []
+        if count < self._settled:
+            acks += [Ack(tag, multiple=False) for tag, settled in self._open.items() if settled and tag > head]
+        for tag in [tag for tag, settled in self._open.items() if settled]:
+            del self._open[tag]
+        self._settled = 0
+        return acks

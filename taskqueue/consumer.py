@@ -1,0 +1,100 @@
+"""A consumer: one link to the broker, one subscription for each queue."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+import pika
+
+from taskqueue.errors import NotDeclared, TaskqueueError
+from taskqueue.link import Link, TolerantConnection
+from taskqueue.metrics import Metrics
+from taskqueue.settings import Settings
+from taskqueue.subscription import Subscription
+
+log = logging.getLogger(__name__)
+
+GRACE = 65.0
+"""Seconds that requests get to finish when a consumer stops: the default timeout and a little."""
+_GOODBYE = 5.0
+
+
+class Consumer:
+    """Runs the due tasks of every queue of the settings until it is stopped.
+
+    It holds no task that is not due, and none that it could lose: what is not acked goes back.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        hosts: Sequence[pika.ConnectionParameters],
+        metrics: Metrics,
+        *,
+        rate_share: float = 1.0,
+    ) -> None:
+        self._link = Link(hosts, self, name="taskqueue-io")
+        self._metrics = metrics
+        self._subscriptions = [
+            Subscription(queue, settings.ladder, settings.queues, self._link, self, metrics, rate_share)
+            for queue in settings.queues.values()
+        ]
+        self._stop = threading.Event()
+        self._idle = threading.Event()
+        self._failure: TaskqueueError | None = None
+
+    def run(self, *, grace: float = GRACE) -> None:
+        """Consume until `stop`, then finish within `grace` seconds what runs.
+
+        Raises NotDeclared where a queue was not declared when the consumer first looked.
+        """
+        for subscription in self._subscriptions:
+            subscription.start()
+        self._link.start()
+        self._stop.wait()
+        self._link.call(self._stop_subscriptions)
+        log.info("stopping: finishing what runs (up to %.0f s)", grace)
+        if not self._idle.wait(grace):
+            log.warning("not everything ended in %.0f s: the broker hands the rest out again", grace)
+        self._link.close(_GOODBYE)
+        if self._failure is not None:
+            raise self._failure
+        log.info("stopped")
+
+    def stop(self) -> None:
+        """Ask `run` to come to an end; from any thread or a signal handler."""
+        self._stop.set()
+
+    def connected(self, connection: TolerantConnection) -> None:
+        """Give every subscription its channel."""
+        for subscription in self._subscriptions:
+            subscription.connected(connection)
+
+    def disconnected(self, reason: str) -> None:
+        """Tell every subscription that its channel is gone."""
+        self._metrics.reconnecting()
+        for subscription in self._subscriptions:
+            subscription.disconnected(reason)
+
+    def unreachable(self, reason: str) -> None:
+        """Do nothing: the link has logged it, and tries again for ever."""
+
+    def missing(self, queue: str, reason: str) -> None:
+        """Come to an end: what was never declared will not appear by itself."""
+        if self._failure is None:
+            self._failure = NotDeclared(
+                f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare', or 'taskqueue run --declare'"
+            )
+        self._stop.set()
+
+    def progressed(self) -> None:
+        """Note whether everything has been settled."""
+        if self._stop.is_set() and all(subscription.idle for subscription in self._subscriptions):
+            self._idle.set()
+
+    def _stop_subscriptions(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.stop()
+        self.progressed()

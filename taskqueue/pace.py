@@ -1,0 +1,38 @@
+"""A rate limit that waits in the broker: which task may run when. Pure: `now` is an argument.
+
+Runs are spaced by the generic cell rate algorithm (ITU-T I.371). A task that would wait longer
+than a second is given the next free slot of a line and goes on the ladder until then. Slots are
+only a promise of order: a token is spent when a task runs, so none is lost with a task that does
+not come back here, and the rate is never passed by tasks that come back late and together.
+"""
+
+from __future__ import annotations
+
+LONGEST_HOLD = 1.0
+"""Seconds that a task may wait for its token in the consumer."""
+_BURST_SECONDS = 0.1
+
+
+class Pace:
+    """The tokens of one queue, in one process."""
+
+    def __init__(self, per_second: float) -> None:
+        self._interval = 1 / per_second
+        self._tolerance = max(0.0, _BURST_SECONDS - self._interval)
+        self._next = 0.0
+        self._line = 0.0
+
+    def hold(self, now: float, *, has_slot: bool) -> float | None:
+        """Take a token and give the seconds until it may be used, or None: it must take a slot."""
+        wait = max(0.0, max(self._next, now) - self._tolerance - now)
+        behind_others = not has_slot and self._line > now + LONGEST_HOLD
+        if wait > LONGEST_HOLD or behind_others:
+            return None
+        self._next = max(self._next, now) + self._interval
+        return wait
+
+    def slot(self, now: float) -> float:
+        """Reserve the next free place in the line and give its time."""
+        at = max(self._line, self._next, now + LONGEST_HOLD)
+        self._line = at + self._interval
+        return at

@@ -1,0 +1,192 @@
+"""The client's side of a link: publishes wait for a channel, and each ends in a confirm or an error."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import pika
+
+from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotDeclared, PublishFailed, TaskqueueError
+from taskqueue.link import ConfirmChannel, Link, Outcome, TolerantConnection
+from taskqueue.message import Publish
+
+WINDOW = 1000
+"""Publishes of one call that may be without a confirm at once."""
+_NOT_FOUND, _REFUSED = 404, 403
+_GOODBYE = 5.0
+_REOPEN = 1.0
+
+
+class _Sending:
+    """One publish of one batch, until its outcome."""
+
+    __slots__ = ("batch", "publish")
+
+    def __init__(self, batch: _Batch, publish: Publish) -> None:
+        self.batch = batch
+        self.publish = publish
+
+
+class _Batch:
+    """The publishes of one call of `send`, and the thread that waits for them."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.error: TaskqueueError | None = None
+        self._outstanding = 0
+        self._confirmed = 0
+        self._changed = threading.Condition()
+
+    def began(self) -> None:
+        with self._changed:
+            self._outstanding += 1
+
+    def confirmed(self) -> None:
+        with self._changed:
+            self._outstanding -= 1
+            self._confirmed += 1
+            self._changed.notify_all()
+
+    def failed(self, error: TaskqueueError) -> None:
+        with self._changed:
+            if self.error is None:
+                self.error = error
+            self._changed.notify_all()
+
+    def wait_below(self, limit: int, waits_for: Link) -> None:
+        """Wait until fewer than `limit` are outstanding; raises what went wrong, or PublishFailed."""
+        with self._changed:
+            while self._outstanding >= limit and self.error is None:
+                left = self.deadline - time.monotonic()
+                if left <= 0:
+                    why = "it has raised an alarm and takes no publishes" if waits_for.blocked else "no answer"
+                    self.error = PublishFailed(
+                        f"the broker did not confirm in time ({why}): {self._confirmed} confirmed, "
+                        f"{self._outstanding} not; send those again with the same id"
+                    )
+                    break
+                self._changed.wait(left)
+            if self.error is not None:
+                raise self.error
+
+
+class Sender:
+    """A link that only publishes. What was lost with a connection is sent again on the next one."""
+
+    def __init__(self, hosts: Sequence[pika.ConnectionParameters]) -> None:
+        self._link = Link(hosts, self, name="taskqueue-client")
+        self._hosts = len(hosts)
+        self._channel: ConfirmChannel | None = None
+        self._connection: TolerantConnection | None = None
+        self._waiting: deque[_Sending] = deque()
+        self._unreachable = 0
+        self._ever_connected = False
+        self._link.start()
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether its thread runs."""
+        return self._link.alive
+
+    def send(self, publishes: Iterable[Publish], timeout: float) -> None:
+        """Publish all and wait for every confirm; no wait is longer than `timeout` seconds."""
+        batch = _Batch(time.monotonic() + timeout)
+        try:
+            for publish in publishes:
+                batch.began()
+                sending = _Sending(batch, publish)
+                self._link.call(lambda sending=sending: self._publish(sending))  # type: ignore[misc]
+                batch.wait_below(WINDOW, self._link)
+                batch.deadline = time.monotonic() + timeout
+            batch.wait_below(1, self._link)
+        except BaseException as error:
+            # What still waits for a channel must not go out after the caller was told that it failed.
+            batch.failed(error if isinstance(error, TaskqueueError) else PublishFailed("given up"))
+            raise
+
+    def close(self) -> None:
+        """Close the connection and end the thread."""
+        self._link.close(_GOODBYE)
+
+    def connected(self, connection: TolerantConnection) -> None:
+        """Open the channel."""
+        self._ever_connected = True
+        self._connection = connection
+        self._open()
+
+    def disconnected(self, reason: str) -> None:
+        """Forget the channel; what was on it waits for the next one."""
+        self._connection = None
+        if self._channel is not None:
+            self._channel.abandon(reason)
+
+    def unreachable(self, reason: str) -> None:
+        """Fail what waits once every host was tried in vain, unless the broker was there before."""
+        self._unreachable += 1
+        if self._unreachable >= self._hosts and not self._ever_connected:
+            self._fail_waiting(BrokerUnreachable(f"no broker: {reason}"))
+
+    def _open(self) -> None:
+        if self._connection is not None and self._connection.is_open and self._channel is None:
+            self._channel = ConfirmChannel(self._link, self._connection, opened=self._opened, closed=self._closed)
+
+    def _publish(self, sending: _Sending) -> None:
+        if sending.batch.error is not None:
+            return
+        if self._channel is None or not self._channel.is_open:
+            self._waiting.append(sending)
+            return
+        self._channel.publish(sending.publish, lambda outcome: self._ended(sending, outcome))
+
+    def _ended(self, sending: _Sending, outcome: Outcome) -> None:
+        publish = sending.publish
+        match outcome:
+            case Outcome.CONFIRMED:
+                sending.batch.confirmed()
+            case Outcome.LOST:
+                self._waiting.append(sending)
+            case Outcome.RETURNED:
+                queue = publish.exchange.removesuffix(".wait") or publish.routing_keys[0]
+                sending.batch.failed(_not_declared(queue, outcome.value))
+            case _:
+                sending.batch.failed(PublishFailed(f"the task was not taken, {outcome.value}"))
+
+    def _opened(self, _channel: ConfirmChannel) -> None:
+        for _ in range(len(self._waiting)):
+            self._publish(self._waiting.popleft())
+
+    def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
+        if channel is not self._channel:
+            return
+        self._channel = None
+        if code == _NOT_FOUND:
+            self._fail_missing(reason)
+        elif code == _REFUSED:
+            self._fail_waiting(BrokerRefused(f"{reason}: the user needs write permission, ^queue(\\..*)?$"))
+        elif code:
+            # What the broker refused would be refused again: not in a hot loop.
+            self._link.later(_REOPEN, self._open)
+            return
+        self._open()
+
+    def _fail_missing(self, reason: str) -> None:
+        kept = deque[_Sending]()
+        for sending in self._waiting:
+            exchange = sending.publish.exchange
+            if exchange and f"'{exchange}'" in reason:
+                sending.batch.failed(_not_declared(exchange.removesuffix(".wait"), reason))
+            else:
+                kept.append(sending)
+        self._waiting = kept
+
+    def _fail_waiting(self, error: TaskqueueError) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for sending in waiting:
+            sending.batch.failed(error)
+
+
+def _not_declared(queue: str, reason: str) -> NotDeclared:
+    return NotDeclared(f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare'")

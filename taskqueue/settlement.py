@@ -1,0 +1,97 @@
+"""The successors of one delivery on their way to the broker: what stands between a decision and its ack."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Protocol
+
+from taskqueue.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Move
+from taskqueue.link import Link, Outcome
+from taskqueue.message import Message, Publish
+from taskqueue.task import Task
+from taskqueue.workers import Delivery
+
+log = logging.getLogger(__name__)
+
+_RETRY = 1.0
+_LONGEST_RETRY = 30.0
+
+
+class Settler(Protocol):
+    """Who is told how a settlement ended: exactly one of the three, exactly once."""
+
+    def settled(self, delivery: Delivery) -> None:
+        """Every successor is confirmed: the delivery may be acked."""
+
+    def lost(self) -> None:
+        """The channel is gone, and with it the right to ack."""
+
+    def instead(self, delivery: Delivery, task: Task | None, decision: Dead) -> None:
+        """It can't be settled as decided; this is what to do instead."""
+
+
+class Settlement:
+    """The successors of one delivery on their way: acked when the last of them is confirmed."""
+
+    def __init__(
+        self,
+        settler: Settler,
+        name: str,
+        link: Link,
+        delivery: Delivery,
+        task: Task | None,
+        decision: Again | Dead | Move,
+        publishes: tuple[Publish, ...],
+    ) -> None:
+        self._settler = settler
+        self._name = name
+        self._link = link
+        self._delivery = delivery
+        self._task = task
+        self._decision = decision
+        self._waiting = list(publishes)
+        self._failures = 0
+
+    def start(self) -> None:
+        """Publish the first successor; the others follow as each is confirmed."""
+        publish = self._waiting[0]
+        self._delivery.channel.publish(publish, self._ended)
+
+    def _ended(self, outcome: Outcome) -> None:
+        match outcome:
+            case Outcome.CONFIRMED:
+                del self._waiting[0]
+                if self._waiting:
+                    self.start()
+                else:
+                    self._settler.settled(self._delivery)
+            case Outcome.LOST:
+                self._settler.lost()
+            case Outcome.RETURNED if isinstance(self._decision, Move):
+                error = f"queue: {self._decision.queue!a} is in taskqueue.ini and not declared"
+                self._instead(self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0))
+            case Outcome.UNFIT:
+                bare = Message(self._delivery.message.body, {}, {"message_id": uuid.uuid4().hex})
+                delivery = Delivery(self._delivery.channel, self._delivery.tag, bare)
+                self._instead(delivery, Dead(INVALID, "headers: can't be encoded", 0))
+            case _:
+                self._again(outcome)
+
+    def _instead(self, delivery: Delivery, decision: Dead) -> None:
+        task = None if decision.reason == INVALID else self._task
+        self._settler.instead(delivery, task, decision)
+
+    def _again(self, outcome: Outcome) -> None:
+        delay = min(_LONGEST_RETRY, _RETRY * 2 ** min(self._failures, 8))
+        self._failures += 1
+        publish = self._waiting[0]
+        log.error(
+            "%s: a task could not be published to %s (%s): next try in %.0f s; nothing is lost, and "
+            "'taskqueue check' tells what is missing",
+            self._name,
+            publish.exchange or publish.routing_keys[0],
+            outcome.value,
+            delay,
+        )
+        self._link.later(delay, self.start)

@@ -1,0 +1,74 @@
+"""The fixed pool of threads that makes one queue's requests."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from taskqueue.execute import Executor, Result
+from taskqueue.link import ConfirmChannel
+from taskqueue.message import Message
+from taskqueue.task import Task
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """A message that the broker has handed out, and the channel on which it can be acked."""
+
+    channel: ConfirmChannel
+    tag: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """A delivery whose task is due."""
+
+    delivery: Delivery
+    task: Task
+
+
+class Workers:
+    """Threads that take attempts from one line and hand their results to `finished`."""
+
+    def __init__(
+        self, executor: Executor, name: str, count: int, finished: Callable[[Attempt, Result], None]
+    ) -> None:
+        self._executor = executor
+        self._name = name
+        self._finished = finished
+        self._line: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
+            for number in range(count)
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, attempt: Attempt) -> None:
+        """Put an attempt in the line."""
+        self._line.put(attempt)
+
+    def drop(self) -> int:
+        """Empty the line and count what was in it; what runs already goes on."""
+        dropped = 0
+        while True:
+            try:
+                self._line.get_nowait()
+            except queue.Empty:
+                return dropped
+            dropped += 1
+
+    def end(self) -> None:
+        """Let every thread end when it has finished its request."""
+        for _ in self._threads:
+            self._line.put(None)
+
+    def _work(self) -> None:
+        while (attempt := self._line.get()) is not None:
+            self._finished(attempt, self._executor.run(attempt.task, queue=self._name))
