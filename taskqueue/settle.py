@@ -7,6 +7,7 @@ task is in the broker at least once.
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from typing import Any
 
@@ -46,7 +47,8 @@ def successors(
 
 def route(queue: str, ladder: Ladder, due: int, now: float) -> tuple[str, tuple[str, ...]]:
     """Give the exchange and the routing keys that bring a message to `queue` at `due` (ms)."""
-    itinerary = ladder.itinerary(ladder.ticks(due - now * 1000))
+    # Whole milliseconds on both sides: a fraction would cost a delay of 20 s a leg of one tick.
+    itinerary = ladder.itinerary(ladder.ticks(due - math.ceil(now * 1000)))
     return (names.wait_exchange(queue), itinerary) if itinerary else ("", (queue,))
 
 

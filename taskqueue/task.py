@@ -87,7 +87,7 @@ def decode(message: Message, *, now: float) -> Task:
     headers = message.headers
     now_ms = math.floor(now * 1000)
     due = fields.whole(headers, DUE)
-    wanted = _due(document, message.properties.get("timestamp"), now_ms)
+    wanted = _due(document, message.properties.get("timestamp"), now * 1000)
     return Task(
         id=_id(message.properties.get("message_id")),
         url=address,
@@ -148,7 +148,7 @@ def _content(document: Mapping[str, Any]) -> bytes:
         raise InvalidTask("payload", f"can't be sent: {error}") from error
 
 
-def _due(document: Mapping[str, Any], timestamp: object, now_ms: int) -> int:
+def _due(document: Mapping[str, Any], timestamp: object, now_ms: float) -> int:
     eta = fields.number(document, "eta")
     countdown = fields.number(document, "countdown")
     if eta is not None and countdown is not None:
@@ -159,7 +159,7 @@ def _due(document: Mapping[str, Any], timestamp: object, now_ms: int) -> int:
     if isinstance(timestamp, int):
         # The timestamp has whole seconds: its end, so that no task is early.
         start = min(now_ms, (timestamp + 1) * 1000)
-    return start + math.ceil((countdown or 0) * 1000)
+    return math.ceil(start + countdown * 1000) if countdown else math.floor(start)
 
 
 def _id(value: object) -> str:

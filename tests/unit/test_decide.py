@@ -1,0 +1,145 @@
+"""Decisions: a table of what becomes of a task, and properties that hold for any."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskqueue.decide import Again, Dead, Done, Move, Run, on_receipt, on_result
+from taskqueue.execute import Result
+from taskqueue.settings import QueueSettings
+from taskqueue.task import Task
+
+NOW = 1_700_000_000.0
+NOW_MS = 1_700_000_000_000
+POLICY = QueueSettings("here", base_url="http://base", min_backoff_seconds=10, jitter=0)
+
+
+def task(**changes: Any) -> Task:
+    """Make a task that is due now."""
+    base = Task(
+        id="id", url="/x", content=b"{}", due=NOW_MS, runs=0, max_retries=None, expires=None,
+        roll_back=None, queue=None, metadata={}, first_seen=NOW_MS, error=None, failed=None,
+        has_slot=False, unknown=(),
+    )  # fmt: skip
+    return dataclasses.replace(base, **changes)
+
+
+def receipt(deliveries: int = 0, policy: QueueSettings = POLICY, **changes: Any) -> Any:
+    """Decide on a task that has just come."""
+    return on_receipt(task(**changes), policy, {"here", "there"}, deliveries=deliveries, now=NOW)
+
+
+def after(status: int | None, error: str | None = None, policy: QueueSettings = POLICY, **changes: Any) -> Any:
+    """Decide on a task that has just run."""
+    return on_result(task(**changes), Result(status, error, None, 0.1), policy, now=NOW, spread=0)
+
+
+def test_a_due_task_runs() -> None:
+    """Due means at this very millisecond or before."""
+    assert receipt() == Run()
+
+
+def test_a_task_for_another_queue_is_moved_before_anything_else() -> None:
+    """Even where it is not due or has expired: that is for the other queue to say."""
+    assert receipt(queue="there", due=NOW_MS + 5, expires=1.0) == Move("there")
+    assert receipt(queue="here") == Run()
+
+
+def test_a_task_for_a_queue_nobody_knows_is_dead() -> None:
+    """The reason is a word of its own, as an operator mends it in the ini."""
+    decision = receipt(queue="nowhere")
+    assert (decision.reason, "nowhere" in decision.error) == ("unknown_queue", True)
+
+
+def test_a_task_that_is_not_due_goes_on_the_ladder_with_its_own_due_time() -> None:
+    """One millisecond early is early."""
+    assert receipt(due=NOW_MS + 1, runs=2, error="e") == Again(NOW_MS + 1, 2, "e")
+
+
+def test_an_expired_task_is_dead_and_one_that_expires_now_runs() -> None:
+    """`expires` is the last moment at which it may run."""
+    assert receipt(expires=NOW - 0.001).reason == "expired"
+    assert receipt(expires=NOW) == Run()
+
+
+def test_a_path_without_a_base_url_is_invalid() -> None:
+    """It could never be called."""
+    bare = QueueSettings("here")
+    assert receipt(policy=bare).reason == "invalid"
+    assert "roll_back" in receipt(policy=bare, url="http://full", roll_back="/r").error
+    assert receipt(policy=bare, url="http://full") == Run()
+
+
+def test_a_task_handed_out_for_the_last_time_is_dead_instead_of_run() -> None:
+    """The broker would dead-letter it the next time, without its roll_back."""
+    assert receipt(deliveries=19) == Run()
+    assert receipt(deliveries=20).reason == "delivery_limit"
+
+
+def test_a_200_is_success_and_no_other_status_by_default() -> None:
+    """Exactly 200."""
+    assert after(200) == Done()
+    for status in (100, 201, 204, 301, 302, 400, 404, 500, 503):
+        assert isinstance(after(status), Again), status
+
+
+def test_an_error_is_a_failure_even_with_a_200() -> None:
+    """The answer never completed, or a handler has judged it."""
+    assert after(200, "timed out") == Again(NOW_MS + 10_000, 1, "timed out")
+
+
+@pytest.mark.parametrize(("max_retries", "requests"), [(0, 1), (1, 1), (2, 2), (3, 3), (7, 7)])
+def test_max_retries_is_the_number_of_runs(max_retries: int, requests: int) -> None:
+    """3 runs the task once, then two more times before failing; 0 and 1 mean a single run."""
+    runs = 0
+    while isinstance(decision := after(500, runs=runs, max_retries=max_retries), Again):
+        runs = decision.runs
+    assert decision == Dead("failed", "status 500", requests)
+
+
+def test_the_queues_retry_limit_holds_where_the_task_has_none() -> None:
+    """The task's own number goes first, and neither means for ever."""
+    limited = dataclasses.replace(POLICY, retry_limit=2)
+    assert isinstance(after(500, policy=limited, runs=1), Dead)
+    assert isinstance(after(500, policy=limited, runs=1, max_retries=5), Again)
+    assert isinstance(after(500, runs=10**6), Again)
+
+
+def test_a_permanent_status_is_dead_at_once() -> None:
+    """No retry would help."""
+    permanent = dataclasses.replace(POLICY, permanent_status=frozenset({410}))
+    assert after(410, policy=permanent) == Dead("failed", "status 410", 1)
+
+
+@pytest.mark.parametrize(("status", "wait"), [(429, 60), (503, 60), (500, 10), (200, 10)])
+def test_retry_after_delays_the_retry_of_429_and_503_only(status: int, wait: int) -> None:
+    """The longer of it and the backoff."""
+    result = Result(status, "judged" if status == 200 else None, "60", 0.1)
+    decision = on_result(task(), result, POLICY, now=NOW, spread=0)
+    assert isinstance(decision, Again)
+    assert decision.due == NOW_MS + wait * 1000
+
+
+@given(
+    st.integers(0, 50), st.one_of(st.none(), st.integers(0, 50)), st.integers(100, 599) | st.none(),
+    st.floats(-1, 1),
+)  # fmt: skip
+def test_no_failure_is_forgotten_and_no_retry_is_early(
+    runs: int, limit: int | None, status: int | None, spread: float
+) -> None:
+    """A run counts once, and a retry lies in the future."""
+    error = None if status else "connection refused"
+    subject = task(runs=runs, max_retries=limit)
+    decision = on_result(subject, Result(status, error, None, 0.0), POLICY, now=NOW, spread=spread)
+    if status == 200:
+        assert decision == Done()
+        return
+    assert decision.runs == runs + 1  # type: ignore[union-attr]
+    if isinstance(decision, Again):
+        assert decision.due >= NOW_MS + 10_000
+        assert limit is None or runs + 1 < limit

@@ -1,0 +1,150 @@
+"""What must be confirmed before an ack: messages made from a decision."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from taskqueue.decide import Again, Dead, Done, Move
+from taskqueue.message import Message, Publish
+from taskqueue.settle import roll_back_id, route, successors
+from taskqueue.task import decode
+from taskqueue.topology.ladder import Ladder
+
+NOW = 1_700_000_000.0
+NOW_MS = 1_700_000_000_000
+LADDER = Ladder()
+
+
+def message(fields: dict[str, Any], headers: dict[str, Any] | None = None) -> Message:
+    """Make a message as the broker hands it out after a walk through the ladder."""
+    walked = {
+        "x-death": [{"queue": "q.wait.20s"}],
+        "x-first-death-queue": "q.wait.20s",
+        "x-last-death-reason": "expired",
+        "x-delivery-count": 3,
+        "CC": ["10s>due"],
+    }
+    properties = {"message_id": "id-1", "priority": 5, "content_type": "application/json", "user_id": "app"}
+    body = json.dumps(fields).encode()
+    return Message(body, {"traceparent": "00-ab", **walked, **(headers or {})}, properties)
+
+
+def settle(source: Message, decision: Any) -> tuple[Publish, ...]:
+    """List the successors of a message in queue q."""
+    task = decode(source, now=NOW)
+    return successors(source, task, decision, queue="q", ladder=LADDER, now=NOW)
+
+
+def test_success_leaves_nothing_behind() -> None:
+    """The ack is all."""
+    assert settle(message({"url": "/x"}), Done()) == ()
+
+
+def test_a_retry_walks_the_ladder_with_its_state_in_headers() -> None:
+    """Body, priority and trace stay; what the broker wrote, the old itinerary and the login go."""
+    source = message({"url": "/x"})
+    (publish,) = settle(source, Again(NOW_MS + 25_300, 2, "status 503"))
+    assert (publish.exchange, publish.routing_keys) == ("q.wait", ("in>0.3s", "0.1s>5s", "1s>20s", "10s>due"))
+    assert publish.message.body is source.body
+    assert publish.message.headers == {
+        "traceparent": "00-ab",
+        "taskqueue-due": NOW_MS + 25_300,
+        "taskqueue-runs": 2,
+        "taskqueue-error": "status 503",
+        "taskqueue-first-seen": NOW_MS,
+    }
+    assert publish.message.properties == {
+        "message_id": "id-1", "priority": 5, "content_type": "application/json",
+    }  # fmt: skip
+
+
+def test_headers_stay_the_same_size_over_a_hundred_retries() -> None:
+    """Nothing piles up."""
+    source = message({"url": "/x"})
+    sizes = set()
+    for run in range(100, 200):
+        (publish,) = settle(source, Again(NOW_MS + 20_000, run, "status 503"))
+        walked = {"x-death": [{"count": run}], "x-first-death-queue": "q", "CC": ["10s>due"]}
+        source = Message(source.body, {**publish.message.headers, **walked}, publish.message.properties)
+        sizes.add(len(str(publish.message.headers)))
+    assert len(sizes) == 1
+
+
+def test_a_due_retry_goes_straight_to_the_work_queue() -> None:
+    """No delay is no leg."""
+    assert route("q", LADDER, NOW_MS, NOW) == ("", ("q",))
+    assert route("q", LADDER, NOW_MS - 5000, NOW) == ("", ("q",))
+
+
+def test_a_fraction_of_a_millisecond_costs_no_leg() -> None:
+    """20 s is one leg, whenever in a millisecond it begins."""
+    assert route("q", LADDER, 1_700_000_020_001, 1_700_000_000.0004)[1] == ("in>20s", "10s>due")
+
+
+def test_a_move_keeps_everything_for_the_other_queue() -> None:
+    """It is published to that queue, and judged there."""
+    (publish,) = settle(message({"url": "/x", "queue": "other"}), Move("other"))
+    assert (publish.exchange, publish.routing_keys) == ("", ("other",))
+    assert "x-death" not in publish.message.headers
+
+
+def test_a_dead_task_goes_to_the_dead_queue_with_its_reason() -> None:
+    """Without a roll_back that is all."""
+    (publish,) = settle(message({"url": "/x"}), Dead("failed", "status 500", 3))
+    assert publish.exchange == "q.dead"
+    assert publish.message.headers["taskqueue-reason"] == "failed"
+    assert publish.message.headers["taskqueue-error"] == "status 500"
+    assert publish.message.headers["taskqueue-runs"] == 3
+    assert publish.message.headers["taskqueue-died"] == NOW_MS
+
+
+def test_a_roll_back_is_a_task_of_its_own() -> None:
+    """Same payload and max_retries, headers that say what failed, no roll_back, no timing, no state."""
+    fields = {
+        "url": "/x", "payload": "raw", "max_retries": 3, "metadata": {"a": 1},
+        "roll_back": "/undo", "expires": 9e9, "countdown": 5, "queue": "q",
+    }  # fmt: skip
+    source = message(fields, {"taskqueue-due": 5, "taskqueue-runs": 2, "taskqueue-error": "e"})
+    dead, roll_back = settle(source, Dead("failed", "status 500", 3))
+    assert dead.exchange == "q.dead"
+    assert (roll_back.exchange, roll_back.routing_keys) == ("", ("q",))
+    assert json.loads(roll_back.message.body) == {
+        "url": "/undo", "payload": "raw", "max_retries": 3, "metadata": {"a": 1},
+    }  # fmt: skip
+    assert roll_back.message.headers == {
+        "traceparent": "00-ab",
+        "taskqueue-due": NOW_MS,
+        "taskqueue-first-seen": NOW_MS,
+        "taskqueue-failed-id": "id-1",
+        "taskqueue-failed-url": "/x",
+        "taskqueue-failure": "failed: status 500",
+    }
+    assert roll_back.message.properties["message_id"] == "id-1.roll_back"
+    task = decode(roll_back.message, now=NOW)
+    assert (task.roll_back, task.runs, task.content) == (None, 0, b"raw")
+    assert task.failed is not None
+    assert task.failed.failure == "failed: status 500"
+
+
+def test_an_invalid_message_is_dead_with_its_body_untouched() -> None:
+    """There is no task, so there is no roll_back to trust."""
+    source = Message(b"\xff not json", {"taskqueue-due": "x"}, {"message_id": "m"})
+    (publish,) = successors(source, None, Dead("invalid", "body: …", 0), queue="q", ladder=LADDER, now=NOW)
+    assert publish.message.body == b"\xff not json"
+    assert publish.message.headers["taskqueue-reason"] == "invalid"
+
+
+def test_the_id_of_a_roll_back_is_stable_and_fits() -> None:
+    """A receiver can tell a duplicate, also where the task's id is as long as AMQP allows."""
+    assert roll_back_id("é" * 127) == roll_back_id("é" * 127)
+    assert len(roll_back_id("é" * 127).encode()) <= 255
+
+
+def test_a_slot_is_promised_for_one_stay_only() -> None:
+    """A retry lines up anew."""
+    source = message({"url": "/x"}, {"taskqueue-slot": 1})
+    (parked,) = settle(source, Again(NOW_MS + 5000, 0, None, has_slot=True))
+    (retried,) = settle(source, Again(NOW_MS + 5000, 1, "e"))
+    assert parked.message.headers["taskqueue-slot"] == 1
+    assert "taskqueue-slot" not in retried.message.headers

@@ -1,0 +1,216 @@
+"""Decoding a message into a task: what is taken, what is refused, and with which words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskqueue import task as state
+from taskqueue.errors import InvalidTask
+from taskqueue.message import Message
+from taskqueue.task import Task, decode
+
+NOW = 1_700_000_000.25
+
+
+def read(
+    fields: Any, *, headers: dict[str, Any] | None = None, now: float = NOW, **properties: Any
+) -> Task:
+    """Decode a message with these fields."""
+    body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+    return decode(Message(body, headers or {}, {"message_id": "id-1", **properties}), now=now)
+
+
+def refusal(fields: Any, **more: Any) -> str:
+    """Decode a message that can't be a task and give the reason."""
+    with pytest.raises(InvalidTask) as caught:
+        read(fields, **more)
+    return str(caught.value)
+
+
+def test_a_url_alone_is_a_task_that_is_due_on_receipt() -> None:
+    """Every other field has a default."""
+    task = read({"url": "/x"})
+    assert (task.url, task.content, task.due, task.runs) == ("/x", b"{}", 1_700_000_000_250, 0)
+    assert (task.max_retries, task.expires, task.roll_back, task.queue, dict(task.metadata)) == (
+        None, None, None, None, {},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("payload", "content"),
+    [
+        ('{"already": "encoded"}', b'{"already": "encoded"}'),
+        ("", b""),
+        ("ünï", "ünï".encode()),
+        ({"a": [1, 2.5, None, True]}, b'{"a":[1,2.5,null,true]}'),
+        ([], b"[]"),
+        (None, b"null"),
+        (False, b"false"),
+        (0, b"0"),
+    ],
+)
+def test_a_string_payload_is_sent_as_it_is_and_anything_else_encoded(payload: Any, content: bytes) -> None:
+    """The string is already JSON-encoded data."""
+    assert read({"url": "/x", "payload": payload}).content == content
+
+
+def test_eta_is_rounded_up_to_the_millisecond() -> None:
+    """No task is early, not by a fraction."""
+    assert read({"url": "/x", "eta": 1_700_000_100.0001}).due == 1_700_000_100_001
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "due"),
+    [
+        (None, 1_700_000_020_250),
+        (1_699_999_990, 1_700_000_011_000),  # the end of its second, plus 20 s
+        (1_700_000_000, 1_700_000_020_250),  # its end would be later than the receipt
+        (1_800_000_000, 1_700_000_020_250),  # from the future
+    ],
+)
+def test_countdown_starts_at_the_end_of_the_timestamp_and_never_after_receipt(
+    timestamp: int | None, due: int
+) -> None:
+    """A timestamp has whole seconds; its end is taken, so that no task is early."""
+    properties = {} if timestamp is None else {"timestamp": timestamp}
+    assert read({"url": "/x", "countdown": 20}, **properties).due == due
+
+
+def test_the_header_tells_the_due_time_once_there_is_one() -> None:
+    """The body is never rewritten, so its countdown stops to count once the task has walked."""
+    headers = {state.DUE: 5, state.RUNS: 2, state.ERROR: "status 503", state.FIRST_SEEN: 4}
+    task = read({"url": "/x", "countdown": 20}, headers=headers)
+    assert (task.due, task.runs, task.error, task.first_seen) == (5, 2, "status 503", 4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (b"", "body: is not JSON"),
+        (b"nonsense", "b'nonsense'"),
+        (b"\xff\xfe", "body: is not UTF-8: byte 0 is 0xff"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"url": "/x", "payload": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (b'{"url": "/x", "eta": NaN}', "NaN is no JSON number"),
+        (b'{"url": "/x", "payload": [Infinity]}', "Infinity is no JSON number"),
+        (b'{"url": "/x", "payload": 1e999}', "payload: can't be sent"),
+        (b'{"url": "/x", "payload": "\\ud800"}', "payload: can't be sent"),
+        (b'{"url": "/x", "eta": ' + b"9" * 5000 + b"}", "body: is not JSON"),
+        (b'{"url": "/x", "eta": 1e999}', "eta: must be from 0"),
+        ([], "body: must be a JSON object, got list"),
+        ("text", "body: must be a JSON object, got 'text'"),
+        ({}, "url: is missing"),
+        ({"url": ""}, "url: must be a path or an http(s) URL, got ''"),
+        ({"url": 7}, "url: must be a path or an http(s) URL, got 7"),
+        ({"url": "/a b"}, "url: must hold no space"),
+        ({"url": "/a\r\nHost: evil"}, "url: must hold no space"),
+        ({"url": "ftp://host/x"}, "url: must have the scheme http or https, got 'ftp'"),
+        ({"url": "file:///etc/passwd"}, "url: must have the scheme http or https, got 'file'"),
+        ({"url": "http:///x"}, "url: must name a host"),
+        ({"url": "http:x"}, "url: must name a host"),
+        ({"url": "http://host:99999/"}, "url: is no URL"),
+        ({"url": "http://[::1/"}, "url: is no URL"),
+        ({"url": "/" + "x" * 20_000}, "url: must have at most 16384 characters, got 20001"),
+        ({"url": "/x", "roll_back": 1}, "roll_back: must be a path or an http(s) URL, got 1"),
+        ({"url": "/x", "countdown": -1}, "countdown: must be from 0"),
+        ({"url": "/x", "countdown": "20"}, "countdown: must be a number of seconds, got '20'"),
+        ({"url": "/x", "countdown": True}, "countdown: must be a number of seconds, got True"),
+        ({"url": "/x", "countdown": [1]}, "countdown: must be a number of seconds, got list"),
+        ({"url": "/x", "countdown": 1e300}, "countdown: must be from 0"),
+        ({"url": "/x", "eta": 1_700_000_000_000}, "eta: must be from 0"),
+        ({"url": "/x", "eta": -0.5}, "eta: must be from 0"),
+        ({"url": "/x", "eta": 1, "countdown": 2}, "eta: goes without countdown, got eta 1 and countdown 2"),
+        ({"url": "/x", "max_retries": -1}, "max_retries: must be a whole number"),
+        ({"url": "/x", "max_retries": 2.5}, "max_retries: must be a whole number"),
+        ({"url": "/x", "max_retries": True}, "max_retries: must be a whole number"),
+        ({"url": "/x", "max_retries": 10**30}, "max_retries: must be a whole number"),
+        ({"url": "/x", "expires": "soon"}, "expires: must be a number of seconds, got 'soon'"),
+        ({"url": "/x", "queue": 3}, "queue: must be a text that is not empty, got 3"),
+        ({"url": "/x", "metadata": []}, "metadata: must be an object, got list"),
+    ],
+)
+def test_what_can_not_be_a_task_is_refused_with_field_and_value(fields: Any, words: str) -> None:
+    """An operator sees in the dead queue what is wrong, and where."""
+    assert words in refusal(fields)
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    """A refusal goes to the log and to the dead queue."""
+    assert "hunter2" not in refusal({"url": "http://me:hunter2@host:99999/"})
+
+
+@pytest.mark.parametrize("name", [state.DUE, state.RUNS, state.FIRST_SEEN])
+@pytest.mark.parametrize("value", ["1", -1, True, 2**63, {}])
+def test_a_header_of_ours_with_another_type_is_refused(name: str, value: Any) -> None:
+    """Other producers may write anything."""
+    assert f"header {name}: must be a whole number" in refusal({"url": "/x"}, headers={name: value})
+
+
+def test_an_id_that_is_no_text_is_refused() -> None:
+    """pika gives bytes where a property is not UTF-8."""
+    assert "message_id: must be a text" in refusal({"url": "/x"}, message_id=b"\xff")
+
+
+def test_a_body_over_the_bound_is_refused_before_it_is_parsed() -> None:
+    """RabbitMQ 4 takes no more by default either."""
+    assert "body: must have at most 16777216 bytes" in refusal(b" " * (state.LARGEST_BODY + 1))
+
+
+def test_whole_floats_count_as_whole_numbers() -> None:
+    """JSON does not tell 3 from 3.0, and some languages write the one for the other."""
+    assert read({"url": "/x", "max_retries": 3.0}).max_retries == 3
+
+
+def test_null_is_the_same_as_absent() -> None:
+    """A producer that writes every field of a struct is not punished for it."""
+    task = read({"url": "/x", "eta": None, "countdown": None, "max_retries": None, "metadata": None})
+    assert (task.max_retries, dict(task.metadata)) == (None, {})
+
+
+def test_unknown_fields_are_named_and_ignored() -> None:
+    """The consumer logs them once."""
+    assert read({"url": "/x", "later": 1, "eat": 2}).unknown == ("eat", "later")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_but_a_refusal(body: bytes) -> None:
+    """Nothing that a message contains can stop a consumer."""
+    try:
+        read(body)
+    except InvalidTask as error:
+        assert error.field
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(state.KNOWN)) | st.text(), json_values, max_size=6),
+    st.dictionaries(
+        st.sampled_from([state.DUE, state.RUNS, state.ERROR, state.FAILED_URL, state.SLOT]),
+        json_values | st.binary(),
+        max_size=3,
+    ),
+)
+def test_no_document_and_no_headers_raise_anything_but_a_refusal(
+    document: dict[str, Any], headers: dict[str, Any]
+) -> None:
+    """A task that is taken has values of the right types."""
+    try:
+        task = read({"url": "/x", **document}, headers=headers)
+    except InvalidTask as error:
+        assert "\n" not in str(error)
+        return
+    assert isinstance(task.url, str)
+    assert isinstance(task.content, bytes)
+    assert task.due >= 0
+    assert task.runs >= 0
