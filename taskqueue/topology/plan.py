@@ -1,39 +1,39 @@
-"""What should exist in the broker, as data: exchanges, queues and bindings of every queue."""
+"""What should exist in the broker for a queue, as data: nothing here talks to one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder
 
-NO_DELIVERY_LIMIT = 2_000_000_000
-"""RabbitMQ 4 limits deliveries to 20 where nothing is said, and browsing a queue counts as one."""
 QUORUM = "quorum"
+CLASSIC = "classic"
+NO_DELIVERY_LIMIT = 2_000_000_000
+"""RabbitMQ 4 dead-letters after 20 deliveries unless told otherwise, and browsing is a delivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A durable exchange."""
+    """A durable exchange; `type` is ``direct`` or ``fanout``."""
 
     name: str
-    type: str
+    type: str = "direct"
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A durable queue."""
+    """A durable queue and its ``x-`` arguments."""
 
     name: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, str | int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A queue bound to an exchange by one routing key."""
+    """A way from an exchange to a queue."""
 
     exchange: str
     queue: str
@@ -42,7 +42,7 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that should exist, each kind after those that it needs."""
+    """All that should exist, in an order in which it can be created."""
 
     exchanges: tuple[Exchange, ...]
     queues: tuple[Queue, ...]
@@ -50,79 +50,94 @@ class Plan:
 
 
 def plan(settings: Settings) -> Plan:
-    """Plan every queue of the settings."""
-    return joined(plan_queue(queue, settings.ladder, settings.queue_type) for queue in settings.queues.values())
-
-
-def joined(plans: Iterable[Plan]) -> Plan:
-    """Put several plans together."""
-    every = list(plans)
-    return Plan(
-        tuple(exchange for one in every for exchange in one.exchanges),
-        tuple(queue for one in every for queue in one.queues),
-        tuple(binding for one in every for binding in one.bindings),
+    """Plan every queue of the configuration."""
+    return merged(
+        plan_queue(queue, settings.ladder, settings.queue_type) for queue in settings.queues.values()
     )
 
 
 def plan_queue(queue: QueueSettings, ladder: Ladder, queue_type: str) -> Plan:
-    """Plan one queue: the work queue, its ladder, its dead queue."""
-    name = queue.name
-    exchanges = (
-        Exchange(names.dead(name), "fanout"),
-        Exchange(names.wait_exchange(name), "direct"),
-        *(Exchange(names.level_exchange(name, ladder.unit(level)), "direct") for level in range(ladder.levels)),
+    """Plan one queue: the work queue, its ladder of wait queues, and where its dead tasks go."""
+    return Plan(
+        exchanges=(
+            Exchange(names.dead(queue.name), "fanout"),
+            Exchange(names.wait_exchange(queue.name)),
+            *(Exchange(names.level_exchange(queue.name, ladder.unit(level))) for level in range(ladder.levels)),
+        ),
+        queues=(
+            _dead_queue(queue, queue_type),
+            _work_queue(queue, queue_type),
+            *_wait_queues(queue, ladder, queue_type),
+        ),
+        bindings=(
+            Binding(names.dead(queue.name), names.dead(queue.name), ""),
+            *_hops(queue, ladder),
+        ),
     )
-    queues = (
-        Queue(names.dead(name), _arguments(queue_type, NO_DELIVERY_LIMIT)),
-        Queue(name, _arguments(queue_type, queue.delivery_limit, names.dead(name))),
-        *_wait_queues(name, ladder, queue_type),
+
+
+def merged(plans: Iterable[Plan]) -> Plan:
+    """Put plans of different queues together."""
+    parts = tuple(plans)
+    return Plan(
+        exchanges=tuple(exchange for part in parts for exchange in part.exchanges),
+        queues=tuple(queue for part in parts for queue in part.queues),
+        bindings=tuple(binding for part in parts for binding in part.bindings),
     )
-    bindings = (Binding(names.dead(name), names.dead(name), ""), *_bindings(name, ladder))
-    return Plan(exchanges, queues, bindings)
 
 
 def essentials(queue: str) -> tuple[Exchange | Queue, ...]:
-    """List what must exist before a consumer takes anything from `queue`."""
+    """List what must exist for the tasks of a queue to be consumed and settled (names only)."""
     return (
+        Queue(queue),
+        Exchange(names.wait_exchange(queue)),
         Exchange(names.dead(queue), "fanout"),
-        Exchange(names.wait_exchange(queue), "direct"),
-        Queue(names.dead(queue), {}),
-        Queue(queue, {}),
+        Queue(names.dead(queue)),
     )
 
 
-def _wait_queues(name: str, ladder: Ladder, queue_type: str) -> Iterator[Queue]:
-    for rung in ladder.rungs():
-        exchange = names.level_exchange(name, ladder.unit(rung.level))
-        arguments = _arguments(queue_type, NO_DELIVERY_LIMIT, exchange)
-        yield Queue(
-            names.wait_queue(name, ladder.ttl(rung)), {**arguments, "x-message-ttl": ladder.ttl_ms(rung)}
-        )
+def _work_queue(queue: QueueSettings, queue_type: str) -> Queue:
+    return Queue(
+        queue.name, _dead_lettering(queue_type, to=names.dead(queue.name), deliveries=queue.delivery_limit)
+    )
 
 
-def _bindings(name: str, ladder: Ladder) -> Iterator[Binding]:
-    entry = names.wait_exchange(name)
-    for rung in ladder.rungs():
-        ttl = ladder.ttl(rung)
-        wait_queue = names.wait_queue(name, ttl)
-        yield Binding(entry, wait_queue, names.hop(names.ENTRY, ttl))
-        for level in range(rung.level):
+def _dead_queue(queue: QueueSettings, queue_type: str) -> Queue:
+    arguments: dict[str, str | int] = {"x-queue-type": queue_type}
+    if queue_type == QUORUM:
+        arguments["x-delivery-limit"] = NO_DELIVERY_LIMIT
+    return Queue(names.dead(queue.name), arguments)
+
+
+def _wait_queues(queue: QueueSettings, ladder: Ladder, queue_type: str) -> Iterable[Queue]:
+    for leg in ladder.rungs():
+        onward = names.level_exchange(queue.name, ladder.unit(leg.level))
+        arguments = _dead_lettering(queue_type, to=onward, deliveries=NO_DELIVERY_LIMIT)
+        arguments["x-message-ttl"] = ladder.ttl_ms(leg)
+        yield Queue(names.wait_queue(queue.name, ladder.ttl(leg)), arguments)
+
+
+def _dead_lettering(queue_type: str, *, to: str, deliveries: int) -> dict[str, str | int]:
+    """Make the arguments of a queue that must not lose what it dead-letters."""
+    arguments: dict[str, str | int] = {"x-queue-type": queue_type, "x-dead-letter-exchange": to}
+    if queue_type == QUORUM:
+        arguments["x-dead-letter-strategy"] = "at-least-once"
+        # At-least-once is silently at-most-once with the default overflow (rabbitmq.com/docs/quorum-queues).
+        arguments["x-overflow"] = "reject-publish"
+        arguments["x-delivery-limit"] = deliveries
+    return arguments
+
+
+def _hops(queue: QueueSettings, ladder: Ladder) -> Iterable[Binding]:
+    """Bind every rung to the entry and to each lower level, and the work queue to every level."""
+    entry = names.wait_exchange(queue.name)
+    for leg in ladder.rungs():
+        ttl = ladder.ttl(leg)
+        rung = names.wait_queue(queue.name, ttl)
+        yield Binding(entry, rung, names.hop(names.ENTRY, ttl))
+        for level in range(leg.level):
             unit = ladder.unit(level)
-            yield Binding(names.level_exchange(name, unit), wait_queue, names.hop(unit, ttl))
+            yield Binding(names.level_exchange(queue.name, unit), rung, names.hop(unit, ttl))
     for level in range(ladder.levels):
         unit = ladder.unit(level)
-        yield Binding(names.level_exchange(name, unit), name, names.hop(unit, names.DUE))
-
-
-def _arguments(queue_type: str, delivery_limit: int, dead_letter_exchange: str | None = None) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"x-queue-type": queue_type}
-    if dead_letter_exchange is not None:
-        arguments["x-dead-letter-exchange"] = dead_letter_exchange
-    if queue_type == QUORUM:
-        arguments["x-delivery-limit"] = delivery_limit
-        if dead_letter_exchange is not None:
-            # Without these two a broker that dies between two rungs would lose the message
-            # (https://www.rabbitmq.com/docs/quorum-queues#dead-lettering).
-            arguments["x-dead-letter-strategy"] = "at-least-once"
-            arguments["x-overflow"] = "reject-publish"
-    return arguments
+        yield Binding(names.level_exchange(queue.name, unit), queue.name, names.hop(unit, names.DUE))
