@@ -1,1 +1,43 @@
-"""TODO."""
+"""The command line: one command a file; typer and rich live only here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from taskqueue.cli import frame
+
+app = typer.Typer(
+    name="taskqueue",
+    help="Call a URL later, reliably: delayed webhooks in which RabbitMQ does all the waiting.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 fine, 1 the check failed, 2 bad usage or configuration, 3 no broker."""
+    # What pika logs comes back as an exception too, and then as one line that says what to do.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    with frame.errors():
+        app(arguments, prog_name="taskqueue")
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"taskqueue {version('taskqueue')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None: ...

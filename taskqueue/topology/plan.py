@@ -51,7 +51,7 @@ class Plan:
 
 def plan(settings: Settings) -> Plan:
     """Plan every queue of the configuration."""
-    return merged(
+    return joined(
         plan_queue(queue, settings.ladder, settings.queue_type) for queue in settings.queues.values()
     )
 
@@ -76,7 +76,7 @@ def plan_queue(queue: QueueSettings, ladder: Ladder, queue_type: str) -> Plan:
     )
 
 
-def merged(plans: Iterable[Plan]) -> Plan:
+def joined(plans: Iterable[Plan]) -> Plan:
     """Put plans of different queues together."""
     parts = tuple(plans)
     return Plan(
