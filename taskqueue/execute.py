@@ -1,0 +1,188 @@
+"""A task to its result: make the request, and say how it went."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from time import monotonic
+
+from taskqueue.errors import ConfigError
+from taskqueue.fields import is_full
+from taskqueue.handlers import Answer, Handler, Request, Verdict
+from taskqueue.handlers.loading import load
+from taskqueue.handlers.rules import HandlerError, check, header_text
+from taskqueue.outbound import fault, target
+from taskqueue.outbound.dial import Resolve, system_resolve
+from taskqueue.outbound.fault import RequestFailed
+from taskqueue.outbound.transport import Reply, Transport
+from taskqueue.settings import QueueSettings
+from taskqueue.task import Task
+
+LONGEST_RETRY_AFTER = 100
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an attempt went."""
+
+    status: int | None
+    """The answer's status, None where none came."""
+    error: str | None
+    """Why the attempt failed before or beside its status, None where the status decides."""
+    retry_after: str | None
+    """The Retry-After header as it came."""
+    seconds: float
+    """How long it took."""
+    permanent: bool = False
+    """A handler said that no other attempt makes sense."""
+    accepted: bool = False
+    """A handler said that it has succeeded, whatever the status."""
+
+
+class Executor:
+    """Makes the requests of one queue; its threads share it, and the connections in it.
+
+    Raises ConfigError where the queue's settings can't be used. `context` replaces the system's
+    CAs, `resolve` the system's resolver.
+    """
+
+    def __init__(
+        self,
+        settings: QueueSettings,
+        *,
+        context: ssl.SSLContext | None = None,
+        resolve: Resolve = system_resolve,
+    ) -> None:
+        self._settings = settings
+        self._base = _base(settings)
+        self._headers = {"Content-Type": "application/json", "User-Agent": f"taskqueue/{_version()}"}
+        handlers = load(settings)
+        self._preparing = [each for each in handlers if _overrides(each[1], "prepare")]
+        self._judging = [each for each in handlers if _overrides(each[1], "judge")]
+        self._transport = Transport(settings, context, resolve)
+
+    def run(self, task: Task, *, queue: str) -> Result:
+        """Make one attempt, over within `timeout` seconds; raises nothing whatever task and answer hold."""
+        started = monotonic()
+        try:
+            result = self._attempt(task, queue, started)
+        except RequestFailed as failure:
+            result = Result(failure.status, failure.error, None, monotonic() - started)
+        except Exception as failure:
+            # A mistake of ours must cost an attempt and not the thread.
+            log.exception("%s %s: attempt broke off", queue, task.id)
+            error = fault.line(f"unexpected {type(failure).__name__}: {failure}")
+            result = Result(None, error, None, monotonic() - started)
+        return result
+
+    def close(self) -> None:
+        """Close the connections that are kept for later requests."""
+        self._transport.close()
+
+    def _attempt(self, task: Task, queue: str, started: float) -> Result:
+        request = self._prepare(task, queue)
+        reply = self._transport.send(request, started + self._settings.timeout)
+        verdict = self._judge(reply, task) if self._judging else None
+        retry_after = reply.headers.get("Retry-After")
+        return Result(
+            reply.status,
+            None if verdict is None or verdict.error is None else fault.line(verdict.error),
+            retry_after and retry_after[:LONGEST_RETRY_AFTER],
+            monotonic() - started,
+            permanent=verdict is not None and verdict.permanent,
+            accepted=verdict is not None and verdict.error is None,
+        )
+
+    def _prepare(self, task: Task, queue: str) -> Request:
+        request = Request("POST", self._full(task.url), self._headers_for(task, queue), task.content)
+        for name, handler in self._preparing:
+            try:
+                prepared = handler.prepare(request, task)
+                if prepared is not request:
+                    check(prepared, request)
+            except Exception as error:
+                raise RequestFailed(_handler_failed(name, error)) from error
+            request = prepared
+        return request
+
+    def _full(self, url: str) -> str:
+        if is_full(url):
+            return url
+        if self._base is None:
+            raise RequestFailed(f"url refused: {url[:60]!a} is a path, and the queue has no base_url")
+        return f"{self._base}{url}" if url.startswith("/") else f"{self._base}/{url}"
+
+    def _headers_for(self, task: Task, queue: str) -> dict[str, str]:
+        name = header_text(task.id)
+        headers = {
+            **self._headers,
+            "Taskqueue-Id": name,
+            "Idempotency-Key": name,
+            "Taskqueue-Queue": header_text(queue),
+            "Taskqueue-Attempt": str(task.runs + 1),
+            # Seconds since the epoch, as HTTP's own dates have no fractions.
+            "Taskqueue-Due": f"{task.due // 1000}.{task.due % 1000:03d}",
+        }
+        if task.runs and task.error is not None:
+            headers["Taskqueue-Previous-Error"] = header_text(task.error)
+        if task.failed is not None:
+            headers["Taskqueue-Failed-Id"] = header_text(task.failed.id)
+            headers["Taskqueue-Failed-Url"] = header_text(task.failed.url)
+            headers["Taskqueue-Failure"] = header_text(task.failed.failure)
+        return headers
+
+    def _judge(self, reply: Reply, task: Task) -> Verdict | None:
+        answer = Answer(reply.status, _by_name(reply), reply.body, reply.whole)
+        for name, handler in self._judging:
+            try:
+                verdict = handler.judge(answer, task)
+            except Exception as error:
+                return Verdict(_handler_failed(name, error))
+            if isinstance(verdict, Verdict):
+                return verdict
+            if verdict is not None:
+                return Verdict(f"handler {name}: judge must give a Verdict or None")
+        return None
+
+
+def _handler_failed(name: str, error: Exception) -> str:
+    if isinstance(error, HandlerError):
+        return f"handler {name}: {error}"
+    log.warning("handler %s failed", name, exc_info=error)
+    return f"handler {name}: {type(error).__name__}: {error}"
+
+
+def _overrides(handler: Handler, method: str) -> bool:
+    return getattr(type(handler), method) is not getattr(Handler, method)
+
+
+def _by_name(reply: Reply) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in reply.headers.items():
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    return headers
+
+
+def _base(settings: QueueSettings) -> str | None:
+    if settings.base_url is None:
+        return None
+    try:
+        scheme, authority, path = target.split(settings.base_url)
+        if "?" in path or "#" in settings.base_url:
+            raise RequestFailed("must hold neither ? nor #")
+        target.origin(scheme, authority)
+    except RequestFailed as error:
+        msg = f"queue {settings.name}: base_url: {error}"
+        raise ConfigError(msg) from error
+    return settings.base_url.rstrip("/")
+
+
+def _version() -> str:
+    try:
+        return version("taskqueue")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,68 @@
+"""What went wrong with a request, as one short line for operators."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import os
+import re
+import ssl
+
+LONGEST = 300
+_CREDENTIALS = re.compile(r"(//)[^/\s@]*@")
+_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+
+class RequestFailed(Exception):
+    """No complete answer came; `error` says why, `status` is that of an answer that broke off."""
+
+    def __init__(self, error: str, status: int | None = None) -> None:
+        super().__init__(error)
+        self.error = line(error)
+        self.status = status
+
+
+def line(text: str) -> str:
+    """Make a text fit for logs, AMQP headers and terminals: one line, printable, no credentials."""
+    text = _CREDENTIALS.sub(r"\1", text[: 2 * LONGEST])
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def while_connecting(error: Exception, where: str, seconds: float) -> str:
+    """Say why `where` (host:port) could not be connected to within so many seconds."""
+    match error:
+        case TimeoutError():
+            return f"connect timed out after {seconds:g} s: {where}"
+        case ConnectionRefusedError():
+            return f"connection refused: {where}"
+        case ssl.SSLCertVerificationError():
+            return f"TLS certificate not trusted: {where}: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed: {where}: {error.reason or error}"
+        case OSError() if error.errno in _NO_ROUTE:
+            return f"no route: {where}: {_reason(error)}"
+        case OSError():
+            return f"connection failed: {where}: {_reason(error)}"
+    return f"connection failed: {where}: {type(error).__name__}: {error}"
+
+
+def while_talking(error: Exception, where: str, seconds: float, *, answered: bool) -> str:
+    """Say why `where` gave no complete answer within so many seconds; `answered`: it began one."""
+    match error:
+        case TimeoutError():
+            return f"timed out after {seconds:g} s"
+        case http.client.IncompleteRead():
+            return f"answer broken off: {where}"
+        case http.client.RemoteDisconnected() | ConnectionError() | ssl.SSLEOFError():
+            return f"{'answer broken off' if answered else 'connection closed before an answer'}: {where}"
+        case http.client.HTTPException():
+            return f"not an HTTP answer: {where}: {type(error).__name__} {str(error)[:100]!a}"
+        case OSError():
+            return f"connection lost: {where}: {_reason(error)}"
+    return f"request failed: {where}: {type(error).__name__}: {error}"
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)

@@ -1,0 +1,81 @@
+"""How an origin is reached: straight, or through the queue's proxy; the environment has no say."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from urllib3.util import Url, make_headers, parse_url
+from urllib3.exceptions import LocationParseError
+
+from taskqueue.errors import ConfigError
+from taskqueue.outbound.connection import PlainConnection, TLSConnection
+from taskqueue.outbound.dial import Dialer
+from taskqueue.outbound.limits import LimitedTLSSocket
+from taskqueue.outbound.target import PORTS, Origin
+from taskqueue.settings import QueueSettings
+
+
+class Route:
+    """Makes connections to origins. TLS is verified by `context`, else by the system's CAs."""
+
+    def __init__(self, settings: QueueSettings, dialer: Dialer, context: ssl.SSLContext | None) -> None:
+        self._timeout = settings.timeout
+        self._dialer = dialer
+        self._context = context or ssl.create_default_context()
+        # The handshake's socket keeps to the deadline as any other.
+        self._context.sslsocket_class = LimitedTLSSocket
+        self._proxy = _proxy(settings)
+        self._credentials: dict[str, str] = {}
+        if self._proxy is not None and self._proxy.auth:
+            self._credentials = make_headers(proxy_basic_auth=unquote(self._proxy.auth))
+
+    @property
+    def is_proxied(self) -> bool:
+        """Tell whether names are resolved elsewhere, by a proxy."""
+        return self._proxy is not None
+
+    def where(self, origin: Origin) -> str:
+        """Name what is connected to, for operators."""
+        if self._proxy is None:
+            return origin.where
+        return f"proxy {self._proxy.host}:{self._proxy.port} for {origin.where}"
+
+    def connection(self, origin: Origin) -> PlainConnection:
+        """Make a connection that is still to be connected."""
+        if self._proxy is None:
+            return self._open(origin.scheme, origin.host, origin.port)
+        connection = self._open(
+            origin.scheme, str(self._proxy.host), int(self._proxy.port or 0), proxy=self._proxy
+        )
+        if origin.scheme == "https":
+            connection.set_tunnel(origin.host, origin.port, self._credentials)
+        return connection
+
+    def dress(self, origin: Origin, path: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+        """Give the request target and headers as the next hop wants them (RFC 9112, 3.2.2)."""
+        if self._proxy is None or origin.scheme == "https":
+            return path, headers
+        return origin.url + path, {**headers, **self._credentials}
+
+    def _open(self, scheme: str, host: str, port: int, **options: Any) -> PlainConnection:
+        if scheme == "https":
+            return TLSConnection(
+                host, port, dialer=self._dialer, timeout=self._timeout, context=self._context, **options
+            )
+        return PlainConnection(host, port, dialer=self._dialer, timeout=self._timeout, **options)
+
+
+def _proxy(settings: QueueSettings) -> Url | None:
+    if settings.proxy is None:
+        return None
+    wrong = f"queue {settings.name}: proxy: must be http://[user:password@]host[:port]"
+    try:
+        url = parse_url(settings.proxy)
+    except LocationParseError:
+        raise ConfigError(wrong) from None  # its text holds the password
+    if url.scheme != "http" or not url.host:
+        raise ConfigError(wrong)
+    return url._replace(port=url.port or PORTS["http"])

@@ -1,0 +1,202 @@
+"""One request and its answer: a kept connection or a new one, redirects, a bounded body."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from time import monotonic
+from typing import Protocol
+from urllib.parse import urljoin
+
+from taskqueue.outbound import fault, target
+from taskqueue.outbound.connection import PlainConnection
+from taskqueue.outbound.dial import Dialer, Resolve, system_resolve
+from taskqueue.outbound.fault import RequestFailed
+from taskqueue.outbound.guard import Guard
+from taskqueue.outbound.limits import TooMuch
+from taskqueue.outbound.pool import Pool
+from taskqueue.outbound.route import Route
+from taskqueue.outbound.target import Origin
+from taskqueue.settings import QueueSettings
+
+LARGEST_BODY = 64 * 1024
+"""Bytes of an answer's body that are read; past them the connection is closed."""
+MOST_REDIRECTS = 5
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_CREDENTIALS = frozenset({"authorization", "cookie"})
+_FRAMING = LARGEST_BODY
+"""Bytes that the chunks' own lines may take besides; 1-byte chunks are nobody's honest answer."""
+_CLOSED = (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+log = logging.getLogger(__name__)
+
+
+class Outgoing(Protocol):
+    """What a request has to tell: handlers.Request, without knowing it here."""
+
+    @property
+    def method(self) -> str:
+        """The method."""
+
+    @property
+    def url(self) -> str:
+        """The whole URL."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names and values that are fit for HTTP."""
+
+    @property
+    def body(self) -> bytes | None:
+        """The body, None for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete answer."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+    whole: bool
+    """False where the body was longer than LARGEST_BODY, which is as far as it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    origin: Origin
+    target: str
+    method: str
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+class _Stale(Exception):
+    """A kept connection had been closed before the request reached the other end."""
+
+
+class Transport:
+    """Makes the requests of one queue; its threads share it."""
+
+    def __init__(
+        self, settings: QueueSettings, context: ssl.SSLContext | None, resolve: Resolve = system_resolve
+    ) -> None:
+        self._settings = settings
+        self._guard = Guard(settings)
+        dialer = Dialer(self._guard, settings.connect_timeout, resolve)
+        self._route = Route(settings, dialer, context)
+        self._pool = Pool(settings.concurrency)
+        self._origin = lru_cache(maxsize=256)(self._checked)
+
+    def send(self, request: Outgoing, ends: float) -> Reply:
+        """Make a request and read its answer before `ends` (monotonic).
+
+        Raises RequestFailed, and nothing else for anything that a URL or an answer may hold.
+        """
+        origin, path = self._place(request.url)
+        hop = _Hop(origin, path, request.method, request.headers, request.body)
+        for _ in range(MOST_REDIRECTS + 1):
+            reply = self._exchange(hop, ends)
+            if not self._settings.follow_redirects or reply.status not in REDIRECTS:
+                return reply
+            location = reply.headers.get("Location")
+            if location is None:
+                return reply
+            hop = self._redirected(hop, location, reply.status)
+        raise RequestFailed(f"more than {MOST_REDIRECTS} redirects", reply.status)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._pool.close()
+
+    def _place(self, url: str) -> tuple[Origin, str]:
+        scheme, authority, path = target.split(url)
+        return self._origin(scheme, authority), path
+
+    def _checked(self, scheme: str, authority: str) -> Origin:
+        origin = target.origin(scheme, authority)
+        self._guard.check_name(origin.host)
+        if self._route.is_proxied:
+            self._guard.check_literal(origin.host)
+        return origin
+
+    def _redirected(self, hop: _Hop, location: str, status: int) -> _Hop:
+        # http.client reads headers as Latin-1; what is not ASCII there is UTF-8 in truth.
+        location = location.strip().encode("latin-1", "replace").decode(errors="replace")
+        try:
+            origin, path = self._place(urljoin(hop.origin.url + hop.target, location))
+        except (RequestFailed, ValueError) as error:
+            raise RequestFailed(f"redirect to {location[:60]!a}: {error}", status) from error
+        headers = hop.headers
+        if origin != hop.origin:
+            headers = {name: value for name, value in headers.items() if name.lower() not in _CREDENTIALS}
+        return replace(hop, origin=origin, target=path, headers=headers)
+
+    def _exchange(self, hop: _Hop, ends: float) -> Reply:
+        kept = self._pool.take(hop.origin)
+        if kept is not None:
+            try:
+                return self._talk(kept, hop, ends, kept=True)
+            except _Stale:
+                log.debug("%s closed a kept connection, trying a new one", hop.origin.where)
+        connection = self._route.connection(hop.origin)
+        connection.begin(ends)
+        try:
+            connection.connect()
+        except RequestFailed:
+            connection.close()
+            raise
+        except Exception as error:
+            connection.close()
+            raise RequestFailed(self._no_connection(error, hop, ends)) from error
+        return self._talk(connection, hop, ends, kept=False)
+
+    def _no_connection(self, error: Exception, hop: _Hop, ends: float) -> str:
+        if isinstance(error, TimeoutError) and monotonic() >= ends:
+            return f"timed out after {self._settings.timeout:g} s"
+        where = self._route.where(hop.origin)
+        return fault.while_connecting(error, where, self._settings.connect_timeout)
+
+    def _talk(self, connection: PlainConnection, hop: _Hop, ends: float, *, kept: bool) -> Reply:
+        status: int | None = None
+        reusable = False
+        try:
+            connection.begin(ends)
+            path, headers = self._route.dress(hop.origin, hop.target, hop.headers)
+            connection.post(hop.method, path, hop.body, headers)
+            response = connection.answer()
+            status = response.status
+            body, whole = _read(connection, response)
+            reusable = whole and not response.will_close and not connection.unsent and status >= 200
+            return Reply(status, response.headers, body, whole)
+        except Exception as error:
+            if kept and not connection.allowance.received and isinstance(error, _CLOSED):
+                raise _Stale from error
+            answered = connection.allowance.received > 0
+            text = fault.while_talking(error, hop.origin.where, self._settings.timeout, answered=answered)
+            raise RequestFailed(text, status) from error
+        finally:
+            if reusable:
+                self._pool.give(hop.origin, connection)
+            else:
+                connection.close()
+
+
+def _read(connection: PlainConnection, response: http.client.HTTPResponse) -> tuple[bytes, bool]:
+    """Read a body as far as LARGEST_BODY, and tell whether that was all of it."""
+    connection.allowance.room = LARGEST_BODY + _FRAMING
+    try:
+        body = response.read(LARGEST_BODY)
+    except TooMuch:
+        response.close()
+        return b"", False
+    if response.isclosed():
+        return body, True
+    ended = len(body) < LARGEST_BODY
+    response.close()
+    if ended and response.length:
+        raise http.client.IncompleteRead(body, response.length)
+    return body, ended
