@@ -1,0 +1,1 @@
+"""What tests, benchmarks and the demo run against: a private broker and a programmable HTTP receiver."""
