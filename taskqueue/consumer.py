@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import pika
 
@@ -25,6 +25,7 @@ class Consumer:
     """Runs the due tasks of every queue of the settings until it is stopped.
 
     It holds no task that is not due, and none that it could lose: what is not acked goes back.
+    `known` names the queues that a task may be moved to, where it is more than those it consumes.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class Consumer:
         hosts: Sequence[pika.ConnectionParameters],
         metrics: Metrics,
         *,
+        known: Container[str] | None = None,
         rate_share: float = 1.0,
     ) -> None:
+        known = settings.queues if known is None else known
         self._link = Link(hosts, self, name="taskqueue-io")
         self._metrics = metrics
         self._subscriptions = [
-            Subscription(queue, settings.ladder, settings.queues, self._link, self, metrics, rate_share)
+            Subscription(queue, settings.ladder, known, self._link, self, metrics, rate_share)
             for queue in settings.queues.values()
         ]
         self._stop = threading.Event()

@@ -88,12 +88,13 @@ def on_receipt(
 
 def on_result(task: Task, result: Result, policy: QueueSettings, *, now: float, spread: float) -> Decision:
     """Decide what follows an attempt; `spread`, from -1 to 1, says where in the jitter it falls."""
-    if result.error is None and result.status in policy.success_status:
+    if result.accepted or (result.error is None and result.status in policy.success_status):
         return Done()
     runs = task.runs + 1
     error = result.error or f"status {result.status}"
     limit = policy.retry_limit if task.max_retries is None else task.max_retries
-    if result.status in policy.permanent_status or (limit is not None and runs >= limit):
+    hopeless = result.permanent or result.status in policy.permanent_status
+    if hopeless or (limit is not None and runs >= limit):
         return Dead(FAILED, error, runs)
     wait = backoff(policy, runs, spread)
     if result.status in ASKS_FOR_TIME:

@@ -116,6 +116,14 @@ def test_a_permanent_status_is_dead_at_once() -> None:
     assert after(410, policy=permanent) == Dead("failed", "status 410", 1)
 
 
+def test_a_handlers_word_goes_before_the_status() -> None:
+    """It may accept any answer, or say that no other attempt makes sense."""
+    accepted = Result(500, None, None, 0.1, accepted=True)
+    assert on_result(task(), accepted, POLICY, now=NOW, spread=0) == Done()
+    hopeless = Result(200, "no such user", None, 0.1, permanent=True)
+    assert on_result(task(), hopeless, POLICY, now=NOW, spread=0) == Dead("failed", "no such user", 1)
+
+
 @pytest.mark.parametrize(("status", "wait"), [(429, 60), (503, 60), (500, 10), (200, 10)])
 def test_retry_after_delays_the_retry_of_429_and_503_only(status: int, wait: int) -> None:
     """The longer of it and the backoff."""

@@ -1,0 +1,79 @@
+"""`taskqueue send`: one task from the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from taskqueue.cli import app, frame
+from taskqueue.client import ABSENT, Client
+from taskqueue.errors import ConfigError, InvalidTask
+
+
+@app.command()
+def send(
+    queue: Annotated[str, typer.Argument(help="The queue in which it runs.")],
+    url: Annotated[str, typer.Argument(help="A path (joined to the queue's base_url) or a full http(s) URL.")],
+    *,
+    payload: Annotated[
+        str | None,
+        typer.Option(help="JSON for the body of the POST; @FILE reads it from a file, - from standard input."),
+    ] = None,
+    countdown: Annotated[float | None, typer.Option(metavar="SECONDS", help="Wait so long before it runs.")] = None,
+    eta: Annotated[float | None, typer.Option(metavar="POSIX", help="Run it at this time.")] = None,
+    max_retries: Annotated[int | None, typer.Option(metavar="N", help="Run it at most N times.")] = None,
+    expires: Annotated[float | None, typer.Option(metavar="POSIX", help="Do not run it after this time.")] = None,
+    roll_back: Annotated[str | None, typer.Option(metavar="URL", help="Called once it has failed for good.")] = None,
+    metadata: Annotated[str | None, typer.Option(metavar="JSON", help="An object for request handlers.")] = None,
+    id_: Annotated[
+        str | None, typer.Option("--id", help="Its id; without one it gets a new one, which is printed.")
+    ] = None,
+    priority: Annotated[int | None, typer.Option(min=0, max=255, help="AMQP priority.")] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait for the confirm.")] = 30.0,
+    config: frame.Config = None,
+    as_json: frame.Json = False,
+) -> None:
+    """Send a task; prints its id once the broker has confirmed it."""
+    options: dict[str, Any] = {
+        "countdown": countdown, "eta": eta, "max_retries": max_retries, "expires": expires,
+        "roll_back": roll_back, "id": id_, "priority": priority,
+    }  # fmt: skip
+    if metadata is not None:
+        options["metadata"] = _json("--metadata", metadata)
+    try:
+        with Client.from_config(config, timeout=timeout) as client:
+            sent = client.send(url, queue, payload=_payload(payload), **options)
+    except InvalidTask as error:
+        # Here it is the user's own command line that is wrong.
+        raise ConfigError(str(error)) from error
+    if as_json:
+        frame.emit({"id": sent, "queue": queue})
+    else:
+        typer.echo(sent)
+
+
+def _payload(option: str | None) -> Any:
+    """Read the payload: checked to be JSON, and sent as it was written."""
+    if option is None:
+        return ABSENT
+    try:
+        text = option
+        if option == "-":
+            text = sys.stdin.read()
+        elif option.startswith("@"):
+            text = Path(option[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--payload: can't read it: {error}") from error
+    _json("--payload", text)
+    return text
+
+
+def _json(option: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{option}: is not JSON: {error}") from error
