@@ -139,7 +139,7 @@ class Executor:
         for name, handler in self._judging:
             try:
                 verdict = handler.judge(answer, task)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 it is somebody else's code
                 return Verdict(_handler_failed(name, error))
             if isinstance(verdict, Verdict):
                 return verdict

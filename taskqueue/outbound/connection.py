@@ -11,7 +11,7 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from taskqueue.outbound.dial import Dialer
-from taskqueue.outbound.limits import Allowance, LimitedSocket
+from taskqueue.outbound.limits import Allowance, LimitedSocket, TooMuch
 
 LARGEST_HEAD = 128 * 1024
 """Bytes that status line and headers may take; http.client alone would take 6 MiB."""
@@ -101,7 +101,15 @@ class PlainConnection(HTTPConnection):
 
     def answer(self) -> http.client.HTTPResponse:
         """Read the head of the answer, as http.client has it: urllib3's wrapper costs a third more."""
-        return http.client.HTTPConnection.getresponse(self)
+        try:
+            response = http.client.HTTPConnection.getresponse(self)
+        except TooMuch:
+            raise http.client.HTTPException(f"more than {LARGEST_HEAD} bytes of headers") from None
+        if self.allowance.closed:
+            # http.client takes what it got for all there was, be it half a status line.
+            response.close()
+            raise http.client.IncompleteRead(b"")
+        return response
 
 
 class TLSConnection(PlainConnection, HTTPSConnection):

@@ -15,7 +15,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 # Linux connects to itself where the address is unspecified.
 _UNSPECIFIED: dict[Address, Address] = {
-    ipaddress.IPv4Address("0.0.0.0"): ipaddress.IPv4Address("127.0.0.1"),  # noqa: S104 no bind
+    ipaddress.IPv4Address("0.0.0.0"): ipaddress.IPv4Address("127.0.0.1"),  # noqa: S104 nothing binds to it
     ipaddress.IPv6Address("::"): ipaddress.IPv6Address("::1"),
 }
 

@@ -22,18 +22,21 @@ class TooMuch(Exception):
 class Allowance:
     """What one exchange on a connection may still take; the connection and its sockets share it."""
 
-    __slots__ = ("ends", "received", "room")
+    __slots__ = ("closed", "ends", "received", "room")
 
     def __init__(self) -> None:
         self.ends = 0.0
         self.room = 0
         self.received = 0
+        self.closed = False
+        """The other end has closed, and everything it sent was received."""
 
     def begin(self, ends: float, room: int) -> None:
         """Start an exchange that ends at `ends` (monotonic) and may receive `room` bytes."""
         self.ends = ends
         self.room = room
         self.received = 0
+        self.closed = False
 
 
 class LimitedSocket(socket.socket):
@@ -83,6 +86,7 @@ class LimitedSocket(socket.socket):
         if allowance is not None:
             allowance.received += count
             allowance.room -= count
+            allowance.closed = count == 0
             if allowance.room < 0:
                 raise TooMuch
         return count

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from urllib3.util import Url, make_headers, parse_url
 from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, make_headers, parse_url
 
 from taskqueue.errors import ConfigError
 from taskqueue.outbound.connection import PlainConnection, TLSConnection
