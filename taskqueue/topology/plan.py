@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology import names
@@ -19,6 +20,7 @@ NO_DELIVERY_LIMIT = 2_000_000_000
 class Exchange:
     """A durable exchange; `type` is ``direct`` or ``fanout``."""
 
+    kind: ClassVar[str] = "exchange"
     name: str
     type: str = "direct"
 
@@ -27,6 +29,7 @@ class Exchange:
 class Queue:
     """A durable queue and its ``x-`` arguments."""
 
+    kind: ClassVar[str] = "queue"
     name: str
     arguments: Mapping[str, str | int] = field(default_factory=dict, hash=False)
 
