@@ -1,0 +1,96 @@
+"""What every test can ask for: a broker, a receiver, names that nobody else uses."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from urllib.parse import unquote, urlsplit
+
+import amqp
+import pytest
+
+from sandbox.broker import Broker, BrokerError, Server, find_script, obtain
+from sandbox.receiver import Receiver
+from taskqueue.topology import names
+from taskqueue.topology.ladder import Ladder
+
+# Whatever a test makes of these is gone after it: to delete what does not exist is no error.
+LADDERS = tuple(Ladder(Decimal(resolution), levels=9) for resolution in ("0.01", "0.1", "1"))
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Server]:
+    """Give a broker that is there for the whole run; none is a failure and never a skip."""
+    try:
+        with obtain(management=True) as server:
+            yield server
+    except BrokerError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def private_broker() -> Iterator[Broker]:
+    """Give a node of this test's own, to be killed and restarted at will."""
+    if find_script() is None and "CI" not in os.environ:
+        pytest.skip("no local rabbitmq-server to kill and restart: run `make broker`")
+    with Broker.start() as node:
+        yield node
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Give an HTTP server that records requests and answers as the test programs it."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def new_queue(broker: Server) -> Iterator[Callable[[], str]]:
+    """Give unique queue names; all that belongs to them in `broker` is deleted after the test."""
+    given: list[str] = []
+
+    def new() -> str:
+        given.append(f"t-{secrets.token_hex(4)}")
+        return given[-1]
+
+    yield new
+    with connect(broker.url) as connection:
+        channel = connection.channel()
+        for queue in given:
+            _delete(channel, queue)
+
+
+@pytest.fixture
+def queue_name(new_queue: Callable[[], str]) -> str:
+    """Give one unique queue name."""
+    return new_queue()
+
+
+def connect(url: str) -> amqp.Connection:
+    """Open a connection of py-amqp, which shares no code with taskqueue."""
+    parts = urlsplit(url)
+    connection = amqp.Connection(
+        f"{parts.hostname}:{parts.port or 5672}",
+        userid=unquote(parts.username or "guest"),
+        password=unquote(parts.password or "guest"),
+        virtual_host=unquote(parts.path[1:]) or "/",
+        confirm_publish=True,
+    )
+    connection.connect()
+    return connection
+
+
+def _delete(channel: amqp.Channel, queue: str) -> None:
+    queues = {queue, names.dead(queue)}
+    exchanges = {names.dead(queue), names.wait_exchange(queue)}
+    for ladder in LADDERS:
+        queues |= {names.wait_queue(queue, ladder.ttl(rung)) for rung in ladder.rungs()}
+        exchanges |= {names.level_exchange(queue, ladder.unit(level)) for level in range(ladder.levels)}
+    for name in queues:
+        channel.queue_delete(name, nowait=True)
+    for name in exchanges:
+        channel.exchange_delete(name, nowait=True)
+    # The broker works a channel off in order: once it answers, everything above is done.
+    channel.basic_qos(0, 1, a_global=False)
