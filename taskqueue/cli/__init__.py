@@ -21,7 +21,7 @@ app = typer.Typer(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 fine, 1 the check failed, 2 bad usage or configuration, 3 no broker."""
+    """Run the command line and exit: 0 fine, 1 a check failed, 2 bad usage or configuration, 3 no broker."""
     # What pika logs comes back as an exception too, and then as one line that says what to do.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     with frame.errors():
@@ -41,3 +41,7 @@ def _options(
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None: ...
+
+
+# Each registers itself with `app`, which must exist by then.
+from taskqueue.cli import declare  # noqa: E402, F401

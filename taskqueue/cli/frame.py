@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ Config = Annotated[
         "--config",
         "-c",
         metavar="FILE",
-        help="The taskqueue.ini to use; else TASKQUEUE_CONFIG_FILE, /etc/taskqueue/taskqueue.ini, ./taskqueue.ini.",
+        help="taskqueue.ini; else TASKQUEUE_CONFIG_FILE, /etc/taskqueue/taskqueue.ini, ./taskqueue.ini.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
@@ -58,6 +59,11 @@ def limited(settings: Settings, only: Sequence[str] | None) -> tuple[QueueSettin
             msg = f"queue {name!r} is not in the configuration: it has {known}"
             raise ConfigError(msg)
     return tuple(settings.queues[name] for name in dict.fromkeys(only))
+
+
+def only(settings: Settings, names: Sequence[str] | None) -> Settings:
+    """Give the settings with no queues but those that were asked for, or as they are; raises ConfigError."""
+    return dataclasses.replace(settings, queues={queue.name: queue for queue in limited(settings, names)})
 
 
 @contextmanager

@@ -1,43 +1,65 @@
-"""Make the broker have what a plan says: verify first, so that a conflict changes nothing."""
+"""Make the broker have what the configuration says: verify first, so that a conflict changes nothing."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from pika.exceptions import ChannelClosedByBroker
 
+from taskqueue.broker import connect, require_version
 from taskqueue.errors import TopologyConflict
-from taskqueue.topology.crew import CONNECTIONS, Connect, Crew, Hand, Progress
-from taskqueue.topology.plan import Binding, Exchange, Plan, Queue
+from taskqueue.settings import Settings
+from taskqueue.topology.crew import CONNECTIONS, Crew, Hand, Progress
+from taskqueue.topology.plan import Binding, Exchange, Queue, plan
 from taskqueue.topology.verify import PRECONDITION_FAILED, Findings, examine, refused
 
+_NAME = "taskqueue declare"
 
-def declare(
-    connect: Connect,
-    plan: Plan,
-    *,
-    progress: Progress = lambda _step, _done, _total: None,
-    connections: int = CONNECTIONS,
-) -> Findings:
-    """Verify everything that exists, then create what is missing; gives what was there before.
+
+def silent(_step: str, _done: int, _total: int) -> None:
+    """Report no progress."""
+
+
+def declare(settings: Settings, *, progress: Progress = silent) -> Findings:
+    """Verify what exists of every queue, then create what is missing; gives what was there before.
 
     Doing it again changes nothing. Raises TopologyConflict before anything is changed where
-    something exists with other settings, BrokerRefused where a permission is missing.
+    something exists with other settings, BrokerRefused where a permission is missing or the
+    broker is too old, BrokerUnreachable.
     """
-    crew = Crew(connect, progress, connections)
-    findings = examine(crew, plan)
+    findings = verify(settings, progress=progress)
     findings.require_none()
-    apply(crew, plan, findings)
+    apply(settings, findings, progress=progress)
     return findings
 
 
-def apply(crew: Crew, plan: Plan, findings: Findings) -> None:
-    """Create what is missing, exchanges before queues before bindings: a crash leaves no way into nowhere.
+def verify(settings: Settings, *, progress: Progress = silent) -> Findings:
+    """Compare what the broker has with the configuration; creates and changes nothing.
+
+    Raises BrokerRefused and BrokerUnreachable as `declare` does.
+    """
+    with connect(settings, name=_NAME) as connection:
+        require_version(connection)
+    return examine(crew(settings, progress), plan(settings))
+
+
+def apply(settings: Settings, findings: Findings, *, progress: Progress = silent) -> None:
+    """Create what is missing, exchanges before queues before bindings: no way ever leads nowhere.
 
     Bindings can't be looked at, and making one again is harmless, so all of them are made.
+    Raises BrokerRefused, or TopologyConflict where someone else declares at the same time.
     """
-    missing = [exchange for exchange in plan.exchanges if exchange not in findings.existing]
-    crew.each("exchanges", _create, missing)
-    crew.each("queues", _create, [queue for queue in plan.queues if queue not in findings.existing])
-    crew.each("bindings", _bind, plan.bindings)
+    missing = [exchange for exchange in findings.plan.exchanges if exchange not in findings.existing]
+    absent = [queue for queue in findings.plan.queues if queue not in findings.existing]
+    hands = crew(settings, progress)
+    hands.each("creating exchanges", _create, missing)
+    hands.each("creating queues", _create, absent)
+    hands.each("binding", _bind, findings.plan.bindings)
+
+
+def crew(settings: Settings, progress: Progress, connections: int = CONNECTIONS) -> Crew:
+    """Make a crew for the broker of the configuration."""
+    return Crew(partial(connect, settings, name=_NAME), progress, connections)
 
 
 def _create(hand: Hand, item: Exchange | Queue) -> None:
@@ -49,7 +71,7 @@ def _create(hand: Hand, item: Exchange | Queue) -> None:
     except ChannelClosedByBroker as error:
         if error.reply_code != PRECONDITION_FAILED:
             raise refused(error) from error
-        msg = f"someone else declared {item.name!r} in this moment ({error.reply_text}): declare again"
+        msg = f"{item.name!r} was declared by someone else just now ({error.reply_text}): declare again"
         raise TopologyConflict(msg) from error
 
 

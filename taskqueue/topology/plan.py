@@ -65,7 +65,10 @@ def plan_queue(queue: QueueSettings, ladder: Ladder, queue_type: str) -> Plan:
         exchanges=(
             Exchange(names.dead(queue.name), "fanout"),
             Exchange(names.wait_exchange(queue.name)),
-            *(Exchange(names.level_exchange(queue.name, ladder.unit(level))) for level in range(ladder.levels)),
+            *(
+                Exchange(names.level_exchange(queue.name, ladder.unit(level)))
+                for level in range(ladder.levels)
+            ),
         ),
         queues=(
             _dead_queue(queue, queue_type),

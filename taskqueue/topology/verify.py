@@ -18,12 +18,12 @@ NOT_FOUND = 404
 RESOURCE_LOCKED = 405
 PRECONDITION_FAILED = 406
 _MOST_DIFFERENCES = 12
-_SHOWN = 3
+_SHOWN = 2
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<argument>[^']*)' for (?:queue|exchange) '.*': "
     r"received (?P<wanted>.*) but current is (?P<current>.*)$"
 )
-_VALUE = re.compile(r"(?:the value )?'(?P<value>.*)'(?: of type '\w+')?$")
+_VALUE = re.compile(r"(?:the value )?'(?P<value>.*?)'(?: of type '\w+')?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Difference:
 
     def __str__(self) -> str:
         """Give both values."""
-        return f"{self.argument} is {self.current or 'not set'} and should be {self.wanted or 'not set'}"
+        return f"{self.argument} is {_said(self.current)} and should be {_said(self.wanted)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +56,22 @@ class Conflict:
     @property
     def advice(self) -> str:
         """Say what to do about it."""
-        if Difference("x-queue-type", "quorum", "classic") in self.differences:
+        if isinstance(self.item, Exchange):
+            return "delete the exchange, or give the task queue another name"
+        if any(each.argument == "x-queue-type" and each.wanted == "quorum" for each in self.differences):
             return (
-                f"{self.item.name!r} was declared as a classic queue, by an application perhaps: let that one "
-                "publish only or declare passively, delete the queue once it is empty, and declare again; "
+                f"{self.item.name!r} is a classic queue, declared by an application perhaps: let that one "
+                "publish only or declare passively, delete the queue once it is empty and declare again, "
                 "or set queue_type = classic"
             )
-        return f"put the old settings back, or delete {self.item.name!r} once it is empty and declare again"
+        return "put the old settings back, or delete the queue once it is empty and declare again"
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the broker has of a plan."""
+    """What the broker has of a plan, and what it has in another shape."""
 
+    plan: Plan
     existing: frozenset[Exchange | Queue]
     conflicts: tuple[Conflict, ...]
 
@@ -79,7 +82,7 @@ class Findings:
         told = "; ".join(map(str, self.conflicts[:_SHOWN]))
         more = len(self.conflicts) - _SHOWN
         rest = f"; and {more} more, which 'taskqueue declare --dry-run' lists" if more > 0 else ""
-        advice = " / ".join(dict.fromkeys(conflict.advice for conflict in self.conflicts[:_SHOWN]))
+        advice = "; or ".join(dict.fromkeys(conflict.advice for conflict in self.conflicts[:_SHOWN]))
         msg = f"nothing was changed: {told}{rest}. What to do: {advice}"
         raise TopologyConflict(msg)
 
@@ -118,8 +121,9 @@ def examine(crew: Crew, plan: Plan) -> Findings:
     Raises BrokerRefused where the broker does not let us look.
     """
     items: tuple[Exchange | Queue, ...] = plan.exchanges + plan.queues
-    found = crew.each("verify", _compare, items)
+    found = crew.each("verifying", _compare, items)
     return Findings(
+        plan=plan,
         existing=frozenset(item for item, there in zip(items, found, strict=True) if there),
         conflicts=tuple(there for there in found if isinstance(there, Conflict)),
     )
@@ -179,7 +183,12 @@ def _differences(hand: Hand, item: Exchange | Queue) -> tuple[tuple[Difference, 
         wanted, current = _value(told["wanted"]), _value(told["current"])
         found[told["argument"]] = Difference(told["argument"], wanted, current)
         attempt.adopt(told["argument"], current)
-    return tuple(found.values()), answer
+    # What kind of queue it is explains the rest.
+    return tuple(sorted(found.values(), key=lambda each: each.argument != "x-queue-type")), answer
+
+
+def _said(value: str | None) -> str:
+    return "not set" if value is None else repr(value)
 
 
 def _value(told: str) -> str | None:
