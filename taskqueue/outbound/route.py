@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,13 +25,19 @@ class Route:
     def __init__(self, settings: QueueSettings, dialer: Dialer, context: ssl.SSLContext | None) -> None:
         self._timeout = settings.timeout
         self._dialer = dialer
-        self._context = context or ssl.create_default_context()
-        # The handshake's socket keeps to the deadline as any other.
-        self._context.sslsocket_class = LimitedTLSSocket
+        self._given = context
         self._proxy = _proxy(settings)
         self._credentials: dict[str, str] = {}
         if self._proxy is not None and self._proxy.auth:
             self._credentials = make_headers(proxy_basic_auth=unquote(self._proxy.auth))
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        # Made when it is first needed: the system's CAs take a megabyte for each queue.
+        context = self._given or ssl.create_default_context()
+        # The handshake's socket keeps to the deadline as any other.
+        context.sslsocket_class = LimitedTLSSocket
+        return context
 
     @property
     def is_proxied(self) -> bool:

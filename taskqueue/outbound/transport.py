@@ -125,7 +125,7 @@ class Transport:
 
     def _redirected(self, hop: _Hop, location: str, status: int) -> _Hop:
         # http.client reads headers as Latin-1; what is not ASCII there is UTF-8 in truth.
-        location = location.strip().encode("latin-1", "replace").decode(errors="replace")
+        location = location.strip(" \t").encode("latin-1", "replace").decode(errors="replace")
         try:
             origin, path = self._place(urljoin(hop.origin.url + hop.target, location))
         except (RequestFailed, ValueError) as error:
