@@ -1,12 +1,22 @@
-"""taskqueue.ini as frozen dataclasses."""
+"""taskqueue.ini as frozen dataclasses: every key, its default, and what it may be."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+from taskqueue import ini, values
+from taskqueue.errors import ConfigError
+from taskqueue.topology.ladder import BASE, LONGEST_TTL_MS, Ladder
+
+ENVIRONMENT = "TASKQUEUE_CONFIG_FILE"
+PLACES = (Path("/etc/taskqueue/taskqueue.ini"), Path("taskqueue.ini"))
 OK_ONLY = frozenset({200})
 # Link-local, which is where clouds serve their metadata, in both families.
 LINK_LOCAL = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
@@ -67,3 +77,177 @@ class Settings:
     log_format: str = "text"
     management_url: str | None = field(default=None, repr=False)
     queues: Mapping[str, QueueSettings] = field(default_factory=dict)
+
+    @property
+    def ladder(self) -> Ladder:
+        """The rungs of every queue."""
+        return Ladder(self.resolution, self.levels)
+
+
+Read = Callable[[str], Any]
+
+
+def _rate(text: str) -> Rate:
+    return Rate(*values.rate(text))
+
+
+GLOBAL_KEYS: Mapping[str, Read] = {
+    "server": values.listed(values.url("amqp", "amqps")),
+    "ca_file": values.optional(Path),
+    "cert_file": values.optional(Path),
+    "key_file": values.optional(Path),
+    "queue_type": values.choice("quorum", "classic"),
+    "resolution": values.resolution,
+    "levels": values.whole(1, 12),
+    "processes": values.whole(0, 1000),
+    "metrics": values.optional(values.address),
+    "log_format": values.choice("text", "json"),
+    "management_url": values.optional(values.url("http", "https")),
+}
+QUEUE_KEYS: Mapping[str, Read] = {
+    "base_url": values.optional(values.url("http", "https")),
+    "concurrency": values.whole(1, 1000),
+    "rate": values.optional(_rate),
+    "retry_limit": values.optional(values.whole(0, 2**31 - 1)),
+    "min_backoff_seconds": values.number(0.001, 315_360_000),
+    "max_backoff_seconds": values.number(0.001, 315_360_000),
+    "max_doublings": values.whole(0, 2**31 - 1),
+    "jitter": values.number(0, 1, unit=""),
+    "timeout": values.number(0.001, 1500),
+    "connect_timeout": values.number(0.001, 1500),
+    "success_status": values.statuses,
+    "permanent_status": values.statuses,
+    "follow_redirects": values.yes_no,
+    "allow_hosts": values.listed(values.host_pattern),
+    "deny_networks": values.listed(values.network),
+    "proxy": values.optional(values.url("http", "https")),
+    "handlers": values.listed(values.handler),
+    "signing_secret": values.listed(values.secret),
+    "delivery_limit": values.whole(1, 1_000_000),
+}
+SECRET = frozenset({"server", "proxy", "signing_secret", "management_url"})
+"""Keys whose value is in no message."""
+_FIELD = {"server": "servers"}
+_LONGEST_NAME = 200
+_LONGEST_SHOWN = 60
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the ini at `path`, else where TASKQUEUE_CONFIG_FILE points, else at the usual places.
+
+    Raises ConfigError that names file, line and key.
+    """
+    found = _find(path, environ)
+    try:
+        text = found.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{found}: is not UTF-8 (byte {error.start})") from error
+    except OSError as error:
+        raise ConfigError(f"{found}: can't be read: {error.strerror or error}") from error
+    return parse(text, source=str(found), environ=environ)
+
+
+def parse(text: str, *, source: str, environ: Mapping[str, str]) -> Settings:
+    """Read settings from the text of an ini; `source` names it in errors. Raises ConfigError."""
+    sections = ini.read(text, source=source, environ=environ)
+    top = sections.pop(ini.GLOBAL)
+    settings = Settings(**_values(top, GLOBAL_KEYS, source, ignore=QUEUE_KEYS))
+    _check_ladder(settings, top, source)
+    _check_tls(settings, top, source)
+    if not sections:
+        raise ConfigError(f"{source}: names no queue: write a section such as [default]")
+    common = _values(top, QUEUE_KEYS, source, ignore=GLOBAL_KEYS)
+    queues = {}
+    for section in sections.values():
+        _check_name(section, sections, source)
+        queue = QueueSettings(section.name, **(common | _values(section, QUEUE_KEYS, source)))
+        _check_backoff(queue, section, top, source)
+        queues[section.name] = queue
+    return replace(settings, queues=queues)
+
+
+def _find(path: Path | None, environ: Mapping[str, str]) -> Path:
+    if path is not None:
+        return path
+    if named := environ.get(ENVIRONMENT):
+        return Path(named)
+    for place in PLACES:
+        if place.exists():
+            return place
+    looked = ", ".join(str(place) for place in PLACES)
+    raise ConfigError(f"no taskqueue.ini: looked at ${ENVIRONMENT}, {looked}; name one with --config")
+
+
+def _values(
+    section: ini.Section, keys: Mapping[str, Read], source: str, ignore: Mapping[str, Read] | None = None
+) -> dict[str, Any]:
+    read = {}
+    for key, value in section.values.items():
+        if key in keys:
+            read[_FIELD.get(key, key)] = _value(key, value, keys[key], f"{source}:{value.line}")
+        elif key not in (ignore or {}):
+            raise ConfigError(f"{source}:{value.line}: {key}: {_unknown(key, keys, ignore)}")
+    return read
+
+
+def _value(key: str, value: ini.Value, read: Read, where: str) -> Any:
+    if not value.text and key == "server":
+        raise ConfigError(f"{where}: {key}: must name a broker, such as amqp://user:password@host:5672/")
+    try:
+        return read(value.text)
+    except ValueError as error:
+        shown = "" if key in SECRET else f", got {value.text[:_LONGEST_SHOWN]!r}"
+        raise ConfigError(f"{where}: {key}: {error}{shown}") from None
+
+
+def _unknown(key: str, keys: Mapping[str, Read], ignore: Mapping[str, Read] | None) -> str:
+    if ignore is None and key in GLOBAL_KEYS:
+        return "is for all queues: write it before the first section"
+    near = difflib.get_close_matches(key, [*keys, *(ignore or {})], n=1)
+    return f"is no key; did you mean {near[0]}?" if near else f"is no key; there are: {', '.join(keys)}"
+
+
+def _line(key: str, *sections: ini.Section) -> int:
+    """Find the line of the first section that has the key; its own line where none has."""
+    for section in sections:
+        if key in section.values:
+            return section.values[key].line
+    return sections[0].line
+
+
+def _check_name(section: ini.Section, sections: Mapping[str, ini.Section], source: str) -> None:
+    name, where = section.name, f"{source}:{section.line}: [{section.name[:_LONGEST_SHOWN]}]"
+    if not name or len(name.encode()) > _LONGEST_NAME or not name.isprintable():
+        raise ConfigError(f"{where}: a queue's name has 1 to {_LONGEST_NAME} printable characters")
+    if name.startswith("amq."):
+        raise ConfigError(f"{where}: names that begin with amq. belong to RabbitMQ")
+    found = re.fullmatch(r"(.+)\.(wait|dead)|(.+?)\.wait\..*", name)
+    if found and (owner := found[1] or found[3]):
+        known = " (a queue here)" if owner in sections else ""
+        raise ConfigError(f"{where}: is a name that belongs to queue {owner!r}{known}: choose another")
+
+
+def _check_backoff(queue: QueueSettings, section: ini.Section, top: ini.Section, source: str) -> None:
+    if queue.min_backoff_seconds <= queue.max_backoff_seconds:
+        return
+    line = _line("max_backoff_seconds", section, top)
+    if "min_backoff_seconds" in section.values or "max_backoff_seconds" not in section.values:
+        line = _line("min_backoff_seconds", section, top)
+    raise ConfigError(
+        f"{source}:{line}: min_backoff_seconds: must not be over max_backoff_seconds in [{queue.name}], "
+        f"got {queue.min_backoff_seconds:g} and {queue.max_backoff_seconds:g}"
+    )
+
+
+def _check_ladder(settings: Settings, top: ini.Section, source: str) -> None:
+    if settings.resolution * 1000 * (BASE - 1) * BASE ** (settings.levels - 1) <= LONGEST_TTL_MS:
+        return
+    raise ConfigError(
+        f"{source}:{_line('levels', top)}: levels: {settings.levels} levels of {settings.resolution} s hold "
+        "delays of over ten years, which is longer than RabbitMQ takes: fewer levels"
+    )
+
+
+def _check_tls(settings: Settings, top: ini.Section, source: str) -> None:
+    if settings.key_file is not None and settings.cert_file is None:
+        raise ConfigError(f"{source}:{_line('key_file', top)}: key_file: needs cert_file beside it")

@@ -1,0 +1,123 @@
+"""The parent of several consumers: it starts them, restarts what dies, and passes signals on."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+log = logging.getLogger(__name__)
+
+WATCHED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 30.0
+_HEALTHY = 30.0
+"""A consumer that has lived so many seconds is started again at once."""
+_FINAL = (1, 2)
+"""Exit codes that say the same thing every time: not declared, unusable configuration."""
+
+
+@dataclass(slots=True)
+class _Child:
+    number: int
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    deaths: int = 0
+    due: float = field(default=0.0)
+    """When it is to be started again."""
+
+
+class Supervisor:
+    """Keeps `count` processes of `command` running until it is told to stop.
+
+    Each child has a pipe on its standard input that ends when the parent does, however it ends:
+    a child that watches it never outlives its parent by more than its grace.
+    """
+
+    def __init__(self, command: Sequence[str], count: int, environment: Mapping[str, str]) -> None:
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._children = [_Child(number) for number in range(count)]
+        self._stopping = False
+        self._result = 0
+
+    def run(self) -> int:
+        """Supervise until every child has ended, and give the exit code."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+        for child in self._children:
+            self._start(child)
+        while any(child.process for child in self._children) or not self._stopping:
+            self._handle(signal.sigtimedwait(WATCHED, self._patience()))
+            self._reap()
+            self._revive()
+        return self._result
+
+    def _handle(self, received: signal.struct_siginfo | None) -> None:
+        if received is None or received.si_signo not in _STOPS:
+            return
+        if self._stopping:
+            log.warning("second signal: ending at once")
+            self._result = 128 + received.si_signo
+        else:
+            log.info("stopping %d consumers", len(self._children))
+        self._stopping = True
+        self._forward(signal.SIGTERM)
+
+    def _forward(self, number: signal.Signals) -> None:
+        for child in self._children:
+            if child.process is not None:
+                child.process.send_signal(number)
+
+    def _patience(self) -> float:
+        """Give the seconds until the next start; every signal comes before."""
+        waits = [child.due - time.monotonic() for child in self._children if child.process is None]
+        return max(0.01, min(waits)) if waits and not self._stopping else 60.0
+
+    def _start(self, child: _Child) -> None:
+        environment = {**self._environment, "TASKQUEUE_PROCESS": f"{child.number + 1}/{len(self._children)}"}
+        # A session of its own: Ctrl-C reaches the parent alone, which passes it on once.
+        child.process = subprocess.Popen(
+            self._command, env=environment, stdin=subprocess.PIPE, start_new_session=True
+        )
+        child.started = time.monotonic()
+        log.info("consumer %d started, pid %d", child.number + 1, child.process.pid)
+
+    def _reap(self) -> None:
+        for child in self._children:
+            if child.process is None or (code := child.process.poll()) is None:
+                continue
+            if child.process.stdin is not None:
+                child.process.stdin.close()
+            child.process = None
+            if not self._stopping:
+                self._ended(child, code)
+            elif code and not self._result:
+                self._result = code if code > 0 else 128 - code
+
+    def _ended(self, child: _Child, code: int) -> None:
+        if code in _FINAL:
+            log.error("consumer %d gave up (exit code %d): stopping all", child.number + 1, code)
+            self._result = code
+            self._stopping = True
+            self._forward(signal.SIGTERM)
+            return
+        lived = time.monotonic() - child.started
+        child.deaths = 0 if lived > _HEALTHY else child.deaths + 1
+        delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(child.deaths, 10)) if child.deaths else 0.0
+        child.due = time.monotonic() + delay
+        log.error("consumer %d died (%s) after %.0f s: starting it again in %.1f s", child.number + 1, _cause(code), lived, delay)
+
+    def _revive(self) -> None:
+        if self._stopping:
+            return
+        for child in self._children:
+            if child.process is None and child.due <= time.monotonic():
+                self._start(child)
+
+
+def _cause(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

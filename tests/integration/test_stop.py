@@ -1,0 +1,150 @@
+"""How a consumer ends, and what becomes of what it was doing: signals, kills, a broker that goes away."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+from sandbox.broker import Broker
+from sandbox.receiver import Answer, Receiver
+from tests.integration.stage import Process, Stage, eventually
+
+
+def test_sigterm_finishes_the_request_and_exits_0(stage: Stage, receiver: Receiver) -> None:
+    """It takes no more, settles what runs, and leaves the rest in the queue."""
+    # Given a consumer of one thread in the middle of a request, and a second task
+    release = threading.Event()
+    receiver.answer("/slow", Answer(hold=release))
+    stage.configure(concurrency=1)
+    process = stage.run()
+    stage.publish({"url": "/slow"})
+    receiver.wait_for(1, path="/slow")
+    stage.publish({"url": "/next"})
+    # When it is told to stop, and the request ends after that
+    process.signal(signal.SIGTERM)
+    process.wait_for("stopping")
+    release.set()
+    # Then it exits 0, the first task is done and the second still there
+    assert process.wait() == 0
+    assert receiver.to("/next") == []
+    eventually(lambda: stage.depth() == 1, "the second task back in the queue")
+
+
+def test_sigint_is_the_same(stage: Stage) -> None:
+    """As Ctrl-C in a terminal."""
+    process = stage.run()
+    process.signal(signal.SIGINT)
+    assert process.wait() == 0
+
+
+def test_a_second_signal_ends_it_at_once_and_loses_nothing(stage: Stage, receiver: Receiver) -> None:
+    """The broker hands the task out again, with the same id."""
+    release = threading.Event()
+    receiver.answer("/slow", [Answer(hold=release), 200])
+    process = stage.run()
+    stage.publish({"url": "/slow"}, message_id="m")
+    receiver.wait_for(1)
+    process.signal(signal.SIGTERM)
+    process.wait_for("stopping")
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 128 + signal.SIGTERM
+    stage.run()
+    requests = receiver.wait_for(2)
+    release.set()
+    assert [request.headers["Taskqueue-Id"] for request in requests] == ["m", "m"]
+
+
+def test_a_request_that_outlasts_the_grace_is_handed_out_again(stage: Stage, receiver: Receiver) -> None:
+    """The grace bounds the stop, not the receiver."""
+    release = threading.Event()
+    receiver.answer("/slow", [Answer(hold=release), 200])
+    process = stage.run("--grace", "0.5")
+    stage.publish({"url": "/slow"})
+    receiver.wait_for(1)
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+    stage.run()
+    receiver.wait_for(2)
+    release.set()
+
+
+def test_sigkill_in_the_middle_of_a_request_runs_the_task_again(stage: Stage, receiver: Receiver) -> None:
+    """At least once, under the same id and the same attempt."""
+    release = threading.Event()
+    receiver.answer("/x", [Answer(hold=release), 200])
+    process = stage.run()
+    stage.publish({"url": "/x"}, message_id="m")
+    receiver.wait_for(1)
+    process.kill()
+    stage.run()
+    requests = receiver.wait_for(2)
+    release.set()
+    assert {request.headers["Taskqueue-Id"] for request in requests} == {"m"}
+    assert {request.headers["Taskqueue-Attempt"] for request in requests} == {"1"}
+    stage.settle()
+
+
+def test_a_queue_that_is_not_declared_is_said_clearly(stage: Stage) -> None:
+    """Exit code 1, and what to run."""
+    stage.close()
+    process = Process("run", "--config", str(stage.path))
+    assert process.wait() == 1
+    assert f"taskqueue: queue '{stage.name}' is not declared" in process.log
+    assert "taskqueue declare" in process.log
+    assert "Traceback" not in process.log
+
+
+def test_run_declares_where_it_is_told_to(stage: Stage, receiver: Receiver) -> None:
+    """Both in one command."""
+    stage.close()
+    stage.run("--declare")
+    stage.publish({"url": "/x"})
+    receiver.wait_for(1)
+
+
+def test_waiting_tasks_and_the_consumer_survive_a_restart_of_the_broker(
+    private_broker: Broker, receiver: Receiver, tmp_path: Path
+) -> None:
+    """What is due meanwhile runs afterwards; the consumer connects again by itself."""
+    # Given tasks on the ladder and a consumer
+    stage = Stage(private_broker.url, receiver, tmp_path).declare()
+    process = stage.run()
+    stage.send("/soon", countdown=2)
+    stage.send("/later", countdown=20)
+    sent = time.time()
+    # When the broker is killed and comes back
+    private_broker.kill()
+    process.wait_for("connection lost")
+    private_broker.restart()
+    # Then the consumer comes back, and both run, none early
+    process.wait_for(f"consuming from {stage.name}", times=2)
+    requests = {request.path: request.at for request in receiver.wait_for(2, timeout=60)}
+    assert requests["/soon"] >= sent + 1.9
+    assert requests["/later"] >= sent + 19.9
+    stage.settle()
+
+
+def test_a_queue_deleted_under_the_consumer_and_declared_again_is_consumed_again(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """It says what is missing, waits, and goes on."""
+    process = stage.run()
+    with stage.connection() as connection:
+        connection.channel().queue_delete(stage.name)
+    process.wait_for("is not declared")
+    stage.declare()
+    process.wait_for(f"consuming from {stage.name}", times=2)
+    stage.publish({"url": "/x"})
+    receiver.wait_for(1)
+
+
+def test_no_broker_is_waited_for(stage: Stage) -> None:
+    """The consumer starts before the broker does, as after a power cut."""
+    stage.path.write_text(stage.path.read_text().replace(stage.settings.servers[0], "amqp://127.0.0.1:9"))
+    process = Process("run", "--config", str(stage.path))
+    process.wait_for("can't connect to 127.0.0.1:9")
+    process.wait_for("next try", times=2)
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
