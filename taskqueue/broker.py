@@ -36,8 +36,12 @@ def parameters(settings: Settings, *, name: str = "taskqueue") -> list[pika.URLP
     return [_parameters(url, settings, name) for url in settings.servers]
 
 
-def connect(settings: Settings, *, name: str) -> pika.BlockingConnection:
+def connect(
+    settings: Settings, *, name: str, implementation: type[pika.SelectConnection] | None = None
+) -> pika.BlockingConnection:
     """Connect to the first host that answers; each is tried once.
+
+    `implementation` is what pika runs beneath, its own if None.
 
     Raises BrokerUnreachable where none does or the login is refused, BrokerRefused where the
     user may not use the virtual host.
@@ -45,7 +49,7 @@ def connect(settings: Settings, *, name: str) -> pika.BlockingConnection:
     failures: list[TaskqueueError] = []
     for host in parameters(settings, name=name):
         try:
-            return pika.BlockingConnection(host)
+            return pika.BlockingConnection(host, implementation)
         except (AMQPError, OSError) as error:
             failures.append(_failure(error, host))
     raise _worst(failures)

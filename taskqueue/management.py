@@ -1,0 +1,51 @@
+"""What only RabbitMQ's management API knows: how many messages are with a consumer."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import urllib3
+
+from taskqueue.settings import Settings
+
+_OK = 200
+_TIMEOUT = 5.0
+
+
+class Management:
+    """Asks the API at `management_url`, with its own login or else with that of the first server.
+
+    Never fails: what could not be read is None, and `fault` says why, without the password.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        server = urlsplit(settings.servers[0])
+        self.fault: str | None = None
+        self._vhost = quote(unquote(server.path[1:]) or "/", safe="")
+        self._base: str | None = None
+        if settings.management_url is None:
+            return
+        address = urlsplit(settings.management_url)
+        login = address if address.username else server
+        self._base = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}"
+        credentials = f"{unquote(login.username or 'guest')}:{unquote(login.password or 'guest')}"
+        self._headers = urllib3.make_headers(basic_auth=credentials)
+        trust: dict[str, Any] = {} if settings.ca_file is None else {"ca_certs": str(settings.ca_file)}
+        self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, **trust)
+
+    def unacked(self, queue: str) -> int | None:
+        """Count the messages of a queue that a consumer holds, None where that is not known."""
+        if self._base is None or self.fault is not None:
+            return None
+        address = f"{self._base}/api/queues/{self._vhost}/{quote(queue, safe='')}"
+        try:
+            answer = self._pool.request("GET", address, headers=self._headers)
+            if answer.status != _OK:
+                self.fault = f"the management API at {self._base} answers {answer.status}"
+                return None
+            count = answer.json().get("messages_unacknowledged")
+        except (urllib3.exceptions.HTTPError, ValueError, AttributeError) as error:
+            self.fault = f"the management API at {self._base} can't be read: {error}"
+            return None
+        return count if isinstance(count, int) else None
