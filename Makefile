@@ -1,0 +1,58 @@
+# Everything a developer does. `make help` lists it.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Made once; made again only when what is to be installed has changed.
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help install broker demo test unit lint types format bench soak clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with the command taskqueue and everything for development
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "taskqueue needs Python 3.11 or later: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+broker: ## Make sure there is a RabbitMQ for the demo and the tests
+	@scripts/get-broker
+
+demo: install broker ## Watch real tasks being delivered, delayed, retried and given up
+	$(BIN)/python -m sandbox.demo $(ARGS)
+
+test: install broker ## Run all tests on a real broker (ARGS=… goes to pytest)
+	$(BIN)/python -m pytest -m "not soak" $(ARGS)
+
+unit: install ## Run the tests that need no broker
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+lint: install ## Check style, formatting and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: install ## Check types
+	$(BIN)/mypy
+
+format: install ## Format the code and fix what can be fixed by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: install broker ## Measure throughput and lateness
+	$(BIN)/python -m sandbox.bench $(ARGS)
+
+soak: install broker ## Run the tests that take many minutes
+	$(BIN)/python -m pytest -m soak $(ARGS)
+
+clean: ## Remove everything that was made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find taskqueue sandbox tests -name __pycache__ -type d -prune -exec rm -rf {} +
