@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 _PATIENCE = 20.0
@@ -63,7 +64,8 @@ class Visit:
         return bool(data)
 
 
-Script = Callable[[Visit], None]
+Script = Callable[[Visit], object]
+"""What a peer does with a connection; it is closed after that."""
 
 
 def answering(answer: bytes = OK) -> Script:
@@ -91,7 +93,7 @@ class Peer:
         self.url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
-    def __enter__(self) -> Peer:
+    def __enter__(self) -> Self:
         self._threads[0].start()
         return self
 

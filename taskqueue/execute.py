@@ -141,11 +141,15 @@ class Executor:
                 verdict = handler.judge(answer, task)
             except Exception as error:  # noqa: BLE001 it is somebody else's code
                 return Verdict(_handler_failed(name, error))
-            if isinstance(verdict, Verdict):
-                return verdict
             if verdict is not None:
-                return Verdict(f"handler {name}: judge must give a Verdict or None")
+                return _verdict(name, verdict)
         return None
+
+
+def _verdict(name: str, verdict: object) -> Verdict:
+    if isinstance(verdict, Verdict):
+        return verdict
+    return Verdict(f"handler {name}: judge must give a Verdict or None")
 
 
 def _handler_failed(name: str, error: Exception) -> str:
@@ -171,13 +175,14 @@ def _base(settings: QueueSettings) -> str | None:
     if settings.base_url is None:
         return None
     try:
-        scheme, authority, path = target.split(settings.base_url)
-        if "?" in path or "#" in settings.base_url:
-            raise RequestFailed("must hold neither ? nor #")
+        scheme, authority, _ = target.split(settings.base_url)
         target.origin(scheme, authority)
     except RequestFailed as error:
         msg = f"queue {settings.name}: base_url: {error}"
         raise ConfigError(msg) from error
+    if "?" in settings.base_url or "#" in settings.base_url:
+        msg = f"queue {settings.name}: base_url: must hold neither ? nor #, as paths are joined to it"
+        raise ConfigError(msg)
     return settings.base_url.rstrip("/")
 
 

@@ -41,14 +41,14 @@ def header_text(value: str) -> str:
     return value[:LONGEST_VALUE].strip()
 
 
-def check(request: Request, before: Request) -> None:
+def check(request: object, before: Request) -> None:
     """Refuse what a handler may not do; `before` is the request that it was given."""
     if not isinstance(request, Request):
         raise HandlerError("prepare must give a Request")
     if request.method not in METHODS:
         msg = f"method must be one of {', '.join(METHODS)}, got {str(request.method)[:20]!a}"
         raise HandlerError(msg)
-    if not isinstance(request.url, str) or not isinstance(request.body, bytes | None):
+    if not (_is(request.url, str) and _is(request.body, (bytes, type(None)))):
         raise HandlerError("url must be a text, and body bytes or None")
     if len(request.headers) > MOST_HEADERS:
         msg = f"more than {MOST_HEADERS} headers"
@@ -57,6 +57,10 @@ def check(request: Request, before: Request) -> None:
         _check_header(name, value)
     if _ours(request.headers) != _ours(before.headers):
         raise HandlerError("headers Taskqueue-… and Idempotency-Key can't be changed")
+
+
+def _is(value: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind)
 
 
 def _check_header(name: object, value: object) -> None:

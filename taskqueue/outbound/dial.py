@@ -135,7 +135,7 @@ def _start(found: Found, trying: set[LimitedSocket], selector: selectors.BaseSel
         candidate = LimitedSocket(family, socket.SOCK_STREAM)
     except OSError as error:  # no such family here, or no descriptor left
         return error
-    candidate.setblocking(False)
+    candidate.settimeout(0)
     code = candidate.connect_ex(address)
     if code not in {0, EINPROGRESS}:
         candidate.close()

@@ -32,37 +32,32 @@ def line(text: str) -> str:
 
 def while_connecting(error: Exception, where: str, seconds: float) -> str:
     """Say why `where` (host:port) could not be connected to within so many seconds."""
-    match error:
-        case TimeoutError():
-            return f"connect timed out after {seconds:g} s: {where}"
-        case ConnectionRefusedError():
-            return f"connection refused: {where}"
-        case ssl.SSLCertVerificationError():
-            return f"TLS certificate not trusted: {where}: {error.verify_message}"
-        case ssl.SSLError():
-            return f"TLS failed: {where}: {error.reason or error}"
-        case OSError() if error.errno in _NO_ROUTE:
-            return f"no route: {where}: {_reason(error)}"
-        case OSError():
-            return f"connection failed: {where}: {_reason(error)}"
-    return f"connection failed: {where}: {type(error).__name__}: {error}"
+    if isinstance(error, TimeoutError):
+        return f"connect timed out after {seconds:g} s: {where}"
+    if isinstance(error, ConnectionRefusedError):
+        return f"connection refused: {where}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS certificate not trusted: {where}: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {where}: {error.reason or error}"
+    kind = "no route" if isinstance(error, OSError) and error.errno in _NO_ROUTE else "connection failed"
+    return f"{kind}: {where}: {_reason(error)}"
 
 
 def while_talking(error: Exception, where: str, seconds: float, *, answered: bool) -> str:
     """Say why `where` gave no complete answer within so many seconds; `answered`: it began one."""
-    match error:
-        case TimeoutError():
-            return f"timed out after {seconds:g} s"
-        case http.client.IncompleteRead():
-            return f"answer broken off: {where}"
-        case http.client.RemoteDisconnected() | ConnectionError() | ssl.SSLEOFError():
-            return f"{'answer broken off' if answered else 'connection closed before an answer'}: {where}"
-        case http.client.HTTPException():
-            return f"not an HTTP answer: {where}: {type(error).__name__} {str(error)[:100]!a}"
-        case OSError():
-            return f"connection lost: {where}: {_reason(error)}"
-    return f"request failed: {where}: {type(error).__name__}: {error}"
+    if isinstance(error, TimeoutError):
+        return f"timed out after {seconds:g} s"
+    if isinstance(error, http.client.IncompleteRead):
+        return f"answer broken off: {where}"
+    if isinstance(error, (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError)):
+        return f"{'answer broken off' if answered else 'connection closed before an answer'}: {where}"
+    if isinstance(error, http.client.HTTPException):
+        return f"not an HTTP answer: {where}: {type(error).__name__} {str(error)[:100]!a}"
+    return f"request failed: {where}: {_reason(error)}"
 
 
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+    return f"{type(error).__name__}: {error}"

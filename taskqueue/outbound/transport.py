@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from http import HTTPStatus
 from time import monotonic
 from typing import Protocol
 from urllib.parse import urljoin
@@ -98,15 +99,18 @@ class Transport:
         """
         origin, path = self._place(request.url)
         hop = _Hop(origin, path, request.method, request.headers, request.body)
-        for _ in range(MOST_REDIRECTS + 1):
+        redirects = 0
+        while True:
             reply = self._exchange(hop, ends)
             if not self._settings.follow_redirects or reply.status not in REDIRECTS:
                 return reply
             location = reply.headers.get("Location")
             if location is None:
                 return reply
+            redirects += 1
+            if redirects > MOST_REDIRECTS:
+                raise RequestFailed(f"more than {MOST_REDIRECTS} redirects", reply.status)
             hop = self._redirected(hop, location, reply.status)
-        raise RequestFailed(f"more than {MOST_REDIRECTS} redirects", reply.status)
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -170,7 +174,7 @@ class Transport:
             response = connection.answer()
             status = response.status
             body, whole = _read(connection, response)
-            reusable = whole and not response.will_close and not connection.unsent and status >= 200
+            reusable = whole and not response.will_close and not connection.unsent and status >= HTTPStatus.OK
             return Reply(status, response.headers, body, whole)
         except Exception as error:
             if kept and not connection.allowance.received and isinstance(error, _CLOSED):

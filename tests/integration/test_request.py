@@ -148,7 +148,7 @@ def test_a_kept_connection_that_was_closed_costs_no_attempt() -> None:
 
 def test_a_new_connection_that_is_closed_is_a_failure() -> None:
     """A receiver that closes a fresh connection without an answer is asked once per attempt."""
-    with Peer(lambda visit: visit.read() and None) as peer, executing() as run:
+    with Peer(lambda visit: visit.read()) as peer, executing() as run:
         result = run(peer.url)
     assert result.status is None
     assert result.error == f"connection closed before an answer: 127.0.0.1:{peer.port}"
@@ -218,7 +218,7 @@ def test_keeps_connections_to_a_bounded_number_of_hosts() -> None:
     with Peer(answering()) as peer, executing(resolve=_loopback) as run:
         for number in range(120):
             assert run(f"http://host{number}.example:{peer.port}/").status == 200
-        assert len(run.executor._transport._pool._idle) == 100  # noqa: SLF001
+        assert len(run.executor._transport._pool._idle) == 100
 
 
 def test_speaks_ipv6() -> None:

@@ -39,7 +39,7 @@ def moved(status: int, location: str) -> bytes:
     [
         "127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "127.1", "0.0.0.0", "0",
         "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]",
-        "[64:ff9b::127.0.0.1]", "[2002:7f00:1::]", "１２７.０.０.１", "LOCALHOST",
+        "[64:ff9b::127.0.0.1]", "[2002:7f00:1::]", "\uff11\uff12\uff17.\uff10.\uff10.\uff11", "LOCALHOST",
     ],
 )  # fmt: skip
 def test_a_denied_network_is_refused_however_it_is_written(host: str) -> None:
@@ -247,9 +247,11 @@ def test_the_rules_hold_through_a_proxy() -> None:
 
 def test_a_proxy_that_refuses_is_named_without_its_password() -> None:
     """The error tells which proxy, and never how to log in to it."""
-    with Peer(answering(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")) as proxy:
-        with executing(proxy=f"http://user:secret@127.0.0.1:{proxy.port}") as run:
-            result = run("https://far.example/")
+    with (
+        Peer(answering(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")) as proxy,
+        executing(proxy=f"http://user:secret@127.0.0.1:{proxy.port}") as run,
+    ):
+        result = run("https://far.example/")
     assert result.error is not None
     assert result.error.startswith(f"connection failed: proxy 127.0.0.1:{proxy.port} for far.example:443: ")
     assert "407" in result.error

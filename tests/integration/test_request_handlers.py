@@ -72,10 +72,10 @@ def test_metadata_change_method_and_headers() -> None:
 
 def test_a_failing_handler_fails_the_attempt_alone(caplog: pytest.LogCaptureFixture) -> None:
     """An exception before or after the request is an error with the handler's name."""
-    with Peer(answering(answer(200, b"ok"))) as peer, executing(handlers=(HERE + "Broken",)) as run:
-        with caplog.at_level(logging.CRITICAL):
-            before = run(peer.url, metadata={"prepare": True})
-            after = run(peer.url)
+    broken = executing(handlers=(HERE + "Broken",))
+    with Peer(answering(answer(200, b"ok"))) as peer, broken as run, caplog.at_level(logging.CRITICAL):
+        before = run(peer.url, metadata={"prepare": True})
+        after = run(peer.url)
     assert (before.status, before.error) == (None, f"handler {HERE}Broken: KeyError: 'prepare'")
     assert (after.status, after.error) == (200, f"handler {HERE}Broken: ValueError: judge\\nid-1 200")
     assert after.retry_after == "7"

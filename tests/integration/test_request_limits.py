@@ -194,7 +194,7 @@ def full() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         crowd = [socket.socket() for _ in range(4)]
         for each in crowd:
-            each.setblocking(False)
+            each.settimeout(0)
             each.connect_ex(listener.getsockname())
         yield listener.getsockname()[1]
         for each in crowd:

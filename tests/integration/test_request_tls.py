@@ -41,7 +41,7 @@ def _loopback(_host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[s
 
 
 def test_a_trusted_certificate_is_spoken_to(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
-    """https works, by address and by name, and keeps its connection."""
+    """TLS works, by address and by name, and keeps its connection."""
     with Peer(answering(), tls=server) as peer, executing(context=client, resolve=_loopback) as run:
         assert [run(peer.url).status for _ in range(3)] == [200] * 3
         assert run(f"https://good.example:{peer.port}/").status == 200
@@ -134,7 +134,7 @@ def test_a_kept_tls_connection_that_was_closed_costs_no_attempt(
 def test_a_tunnel_through_a_proxy_is_verified_at_its_far_end(
     client: ssl.SSLContext, server: ssl.SSLContext
 ) -> None:
-    """https through a proxy is TLS with the receiver; the proxy sees CONNECT and its own credentials."""
+    """What goes through a proxy is TLS with the receiver; the proxy sees CONNECT and its own credentials."""
 
     def tunnel(visit: Visit) -> None:
         visit.read()
