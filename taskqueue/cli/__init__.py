@@ -44,4 +44,4 @@ def _options(
 
 
 # Each registers itself with `app`, which must exist by then.
-from taskqueue.cli import declare  # noqa: E402, F401
+from taskqueue.cli import check, declare, run, send  # noqa: E402, F401

@@ -95,9 +95,8 @@ def _print_summary(settings: Settings, findings: Findings) -> None:
         items = (*own.exchanges, *own.queues)
         created = sum(item not in findings.existing for item in items)
         news = f"{created} of {len(items)} created" if created else f"all {len(items)} existed"
-        typer.echo(
-            f"{queue.name}: declared ({len(own.queues)} queues, {len(own.exchanges)} exchanges, {len(own.bindings)} bindings; {news})"
-        )
+        counts = f"{len(own.queues)} queues, {len(own.exchanges)} exchanges, {len(own.bindings)} bindings"
+        typer.echo(f"{queue.name}: declared ({counts}; {news})")
 
 
 def _report(findings: Findings) -> None:

@@ -1,0 +1,157 @@
+"""`taskqueue check`: is everything there that sending and running tasks takes?"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pika
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from taskqueue.broker import connect, properties, require_version
+from taskqueue.cli import app, frame
+from taskqueue.errors import BrokerRefused, ConfigError, TaskqueueError
+from taskqueue.management import Management
+from taskqueue.settings import QueueSettings, Settings, load
+from taskqueue.topology.declare import crew, silent
+from taskqueue.topology.permissions import lacking
+from taskqueue.topology.plan import Exchange, Queue, plan_queue
+from taskqueue.topology.verify import examine
+
+_SHOWN = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at; `detail` says what was found, `advice` what to do about it."""
+
+    check: str
+    ok: bool
+    detail: str
+    queue: str | None = None
+    advice: str | None = None
+    exit_code: int = frame.FAILED
+
+
+@app.command()
+def check(*, queues: frame.Queues = None, as_json: frame.Json = False, config: frame.Config = None) -> None:
+    """Check configuration, broker, permissions and that everything is declared; changes nothing.
+
+    Exits with 0 where all is fine, 1 where something is not, 2 for a bad configuration, 3 without a broker.
+    """
+    checks = tuple(_checks(config, queues))
+    if as_json:
+        frame.emit(_document(checks))
+    else:
+        frame.out.print(_table(checks))
+    failed = [each.exit_code for each in checks if not each.ok]
+    if failed:
+        raise typer.Exit(max(failed))
+
+
+def _checks(config: frame.Config, queues: frame.Queues) -> Iterator[Check]:
+    """Check one thing after the other, as far as each rests on those before it."""
+    try:
+        settings = frame.only(load(config), queues)
+    except ConfigError as error:
+        yield _failure("configuration", error)
+        return
+    yield Check("configuration", ok=True, detail=f"queues: {', '.join(settings.queues)}")
+    try:
+        connection = connect(settings, name="taskqueue check")
+    except TaskqueueError as error:
+        yield _failure("broker", error)
+        return
+    with connection:
+        yield from _check_broker(connection, settings)
+
+
+def _check_broker(connection: pika.BlockingConnection, settings: Settings) -> Iterator[Check]:
+    about = properties(connection)
+    yield Check("broker", ok=True, detail=f"connected to {about.get('cluster_name', 'a broker')}")
+    try:
+        require_version(connection)
+    except BrokerRefused as error:
+        yield _failure("version", error)
+        return
+    yield Check("version", ok=True, detail=f"{about.get('product')} {about.get('version')}")
+    for queue in settings.queues.values():
+        yield _check_permissions(connection, queue.name)
+        yield _check_declared(settings, queue)
+    if settings.management_url is not None:
+        yield _check_management(settings)
+
+
+def _check_permissions(connection: pika.BlockingConnection, queue: str) -> Check:
+    try:
+        missing = lacking(connection, queue)
+    except BrokerRefused as error:
+        return _failure("permissions", error, queue)
+    if not missing:
+        return Check("permissions", ok=True, detail="configure, write, read", queue=queue)
+    pattern = rf"^{re.escape(queue)}(\..*)?$"
+    return Check(
+        "permissions",
+        ok=False,
+        detail=f"no {' and no '.join(missing)} permission on {pattern}",
+        queue=queue,
+        advice=f"rabbitmqctl set_permissions -p VHOST USER '{pattern}' '{pattern}' '{pattern}'",
+    )
+
+
+def _check_declared(settings: Settings, queue: QueueSettings) -> Check:
+    planned = plan_queue(queue, settings.ladder, settings.queue_type)
+    try:
+        findings = examine(crew(settings, silent), planned)
+    except BrokerRefused as error:
+        return _failure("declared", error, queue.name)
+    items: tuple[Exchange | Queue, ...] = planned.exchanges + planned.queues
+    missing = [item for item in items if item not in findings.existing]
+    if findings.conflicts:
+        told = _some([str(conflict) for conflict in findings.conflicts])
+        return Check("declared", ok=False, detail=told, queue=queue.name, advice=findings.conflicts[0].advice)
+    if missing:
+        told = f"missing: {_some([f'{item.kind} {item.name}' for item in missing])}"
+        return Check("declared", ok=False, detail=told, queue=queue.name, advice="run 'taskqueue declare'")
+    return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges", queue=queue.name)
+
+
+def _check_management(settings: Settings) -> Check:
+    management = Management(settings)
+    management.unacked(next(iter(settings.queues)))
+    if management.fault is None:
+        return Check("management", ok=True, detail="the API answers")
+    return Check("management", ok=False, detail=management.fault, advice="check 'management_url'")
+
+
+def _failure(name: str, error: TaskqueueError, queue: str | None = None) -> Check:
+    return Check(name, ok=False, detail=str(error), queue=queue, exit_code=error.exit_code)
+
+
+def _some(things: list[str]) -> str:
+    more = f"; and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
+    return f"{'; '.join(things[:_SHOWN])}{more}"
+
+
+def _table(checks: tuple[Check, ...]) -> Table:
+    table = Table("check", "queue", "", "found", box=None, pad_edge=False)
+    for each in checks:
+        found = Text(each.detail)
+        if each.advice:
+            found.append(f"\n{each.advice}", "yellow")
+        table.add_row(
+            each.check, each.queue, Text("ok", "green") if each.ok else Text("failed", "red"), found
+        )
+    return table
+
+
+def _document(checks: tuple[Check, ...]) -> dict[str, Any]:
+    keys = ("check", "queue", "ok", "detail", "advice")
+    return {
+        "ok": all(each.ok for each in checks),
+        "checks": [{key: getattr(each, key) for key in keys} for each in checks],
+    }
