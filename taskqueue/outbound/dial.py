@@ -48,6 +48,8 @@ class Dialer:
         """
         ends = min(ends, monotonic() + self._timeout)
         found = self._find(host, port, ends)
+        if not found:
+            raise RequestFailed(f"name not resolved: {host}")
         allowed = [each for each in found if not checked or self._guard.permits(each[1][0])]
         if not allowed:
             raise RequestFailed(f"address not allowed: {found[0][1][0]} (deny_networks)")

@@ -151,6 +151,12 @@ def test_a_path_without_base_url_fails_the_attempt() -> None:
     assert result.error == "url refused: '/a' is a path, and the queue has no base_url"
 
 
+def test_a_name_without_addresses_is_not_resolved() -> None:
+    """A resolver that knows the name and no address for it is no success."""
+    result = Executor(QueueSettings("q"), resolve=lambda _host, _port: []).run(task("http://a/"), queue="q")
+    assert result.error == "name not resolved: a"
+
+
 @pytest.mark.parametrize(
     ("address", "network", "permitted"),
     [
