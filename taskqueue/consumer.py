@@ -57,11 +57,12 @@ class Consumer:
             subscription.start()
         self._link.start()
         self._stop.wait()
-        self._link.call(self._stop_subscriptions)
-        log.info("stopping: finishing what runs (up to %.0f s)", grace)
+        self._link.call(lambda: self._stop_subscriptions(grace))
         if not self._idle.wait(grace):
             log.warning("not everything ended in %.0f s: the broker hands the rest out again", grace)
         self._link.close(_GOODBYE)
+        for subscription in self._subscriptions:
+            subscription.close(_GOODBYE if self._idle.is_set() else 0.0)
         if self._failure is not None:
             raise self._failure
         log.info("stopped")
@@ -97,7 +98,8 @@ class Consumer:
         if self._stop.is_set() and all(subscription.idle for subscription in self._subscriptions):
             self._idle.set()
 
-    def _stop_subscriptions(self) -> None:
+    def _stop_subscriptions(self, grace: float) -> None:
         for subscription in self._subscriptions:
             subscription.stop()
+        log.info("stopping: finishing what runs (up to %.0f s)", grace)
         self.progressed()

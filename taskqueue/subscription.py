@@ -114,7 +114,10 @@ class Subscription:
         if self._channel is not None and self._channel.is_open and self._consumer_tag is not None:
             self._channel.raw.basic_cancel(self._consumer_tag)
         self._running -= self._workers.drop()
-        self._workers.end()
+
+    def close(self, timeout: float) -> None:
+        """End the workers and their connections, within `timeout` seconds; after the link has ended."""
+        self._workers.end(timeout)
 
     # --- the channel
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,10 +65,14 @@ class Workers:
                 return dropped
             dropped += 1
 
-    def end(self) -> None:
-        """Let every thread end when it has finished its request."""
+    def end(self, timeout: float) -> None:
+        """Let every thread end, and wait `timeout` seconds for those that are in a request."""
         for _ in self._threads:
             self._line.put(None)
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._executor.close()
 
     def _work(self) -> None:
         while (attempt := self._line.get()) is not None:

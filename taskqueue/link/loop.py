@@ -45,6 +45,7 @@ class Link:
         self._attempts = 0
         self._failures = 0
         self._closing = False
+        self._ended = False
         self._connection: TolerantConnection | None = None
         self._calls: deque[Callable[[], None]] = deque()
         self._woken = False
@@ -59,7 +60,7 @@ class Link:
     def call(self, function: Callable[[], None]) -> None:
         """Run a function on the I/O thread, soon; from any thread. Many calls cost one wake-up."""
         self._calls.append(function)
-        if not self._woken:
+        if not self._woken and not self._ended:
             self._woken = True
             self._loop.add_callback_threadsafe(self._run_calls)
 
@@ -87,10 +88,13 @@ class Link:
                 log.exception("unexpected error on the I/O thread: connecting again")
                 self._start_over()
                 continue
+            self._ended = True
+            self._loop.close()
             return
 
     def _start_over(self) -> None:
         connection, self._connection = self._connection, None
+        self._loop.close()
         self._loop = IOLoop()
         self._woken = False
         if connection is not None:

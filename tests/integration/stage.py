@@ -75,6 +75,12 @@ class Process:
         self._reader.join(PATIENCE)
         return code
 
+    def stop(self) -> None:
+        """End it as an operator does, if it still runs."""
+        if self._process.poll() is None:
+            self.signal(signal.SIGTERM)
+        self.wait()
+
     def kill(self) -> None:
         """End it without a word, and wait until it has ended."""
         if self._process.poll() is None:
@@ -212,7 +218,7 @@ class Stage:
             assert not thread.is_alive()
         self._consumers.clear()
         for process in self._processes:
-            process.kill()
+            process.stop()
         self._processes.clear()
 
     def close(self) -> None:
