@@ -228,10 +228,11 @@ def url_of(body: bytes) -> str | None:
 
 
 def text(value: object) -> str | None:
-    """Read a text that others may have written: what is no UTF-8 is escaped, no text is None."""
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    return value if isinstance(value, str) else None
+    """Read a text that others may have written: what is no Unicode is escaped, no text is None."""
+    if isinstance(value, str):
+        # JSON can spell half of a surrogate pair, which nothing can print.
+        value = value.encode(errors="backslashreplace")
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else None
 
 
 def whole(headers: Mapping[str, Any], name: str) -> int | None:

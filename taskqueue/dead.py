@@ -13,7 +13,7 @@ from pika.exceptions import NackError, UnroutableError
 
 from taskqueue import message as amqp
 from taskqueue import task as state
-from taskqueue.browse import Browse, Found, Progress, text, url_of, whole
+from taskqueue.browse import Browse, Found, Progress, ready_messages, text, url_of, whole
 from taskqueue.errors import PublishFailed
 from taskqueue.link.wire import to_properties
 from taskqueue.message import Message, Publish
@@ -85,6 +85,14 @@ def revived(message: Message, *, now: float) -> Message:
     }
     headers[state.DUE] = int(now * 1000)
     return Message(message.body, headers, amqp.kept(message.properties))
+
+
+def count(connection: BlockingConnection, queue: str) -> int:
+    """Count the dead tasks; raises NotDeclared where there is no dead queue."""
+    channel = connection.channel()
+    ready = ready_messages(channel, names.dead(queue))
+    channel.close()
+    return ready
 
 
 def entries(

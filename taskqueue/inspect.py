@@ -44,7 +44,7 @@ class QueueState:
     dead: int | None
     consumers: int | None
     missing: tuple[str, ...]
-    """Every exchange and queue that should exist and does not."""
+    """Every queue and exchange that should exist and does not, ``queue mail.dead``."""
 
     @property
     def declared(self) -> bool:
@@ -105,8 +105,8 @@ def look(
 def _look(glance: Glance, settings: Settings, queue: QueueSettings, unacked: Unacked) -> QueueState:
     plan = plan_queue(queue, settings.ladder, settings.queue_type)
     seen = {planned.name: glance.queue(planned.name) for planned in plan.queues}
-    missing = [name for name, counts in seen.items() if counts is None]
-    missing += [exchange.name for exchange in plan.exchanges if not glance.has_exchange(exchange.name)]
+    missing = [f"queue {name}" for name, counts in seen.items() if counts is None]
+    missing += [f"exchange {each.name}" for each in plan.exchanges if not glance.has_exchange(each.name)]
     work = seen[queue.name]
     dead = seen[names.dead(queue.name)]
     waiting = [

@@ -16,7 +16,8 @@ _TIMEOUT = 5.0
 class Management:
     """Asks the API at `management_url`, with its own login or else with that of the first server.
 
-    Never fails: what could not be read is None, and `fault` says why, without the password.
+    Never fails: what could not be read is None, and `fault` says why, without the password; it is
+    asked no more until `fault` is None again.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -36,16 +37,30 @@ class Management:
 
     def unacked(self, queue: str) -> int | None:
         """Count the messages of a queue that a consumer holds, None where that is not known."""
+        found = self._get(f"queues/{self._vhost}/{quote(queue, safe='')}")
+        count = found.get("messages_unacknowledged") if isinstance(found, dict) else None
+        return count if isinstance(count, int) else None
+
+    def queues(self) -> list[dict[str, Any]] | None:
+        """List the queues of the virtual host, None where that is not known."""
+        columns = "name,durable,arguments,messages,messages_dlx,consumers"
+        found = self._get(f"queues/{self._vhost}?columns={columns}")
+        return found if isinstance(found, list) else None
+
+    def exchanges(self) -> list[dict[str, Any]] | None:
+        """List the exchanges of the virtual host, None where that is not known."""
+        found = self._get(f"exchanges/{self._vhost}?columns=name,durable,type")
+        return found if isinstance(found, list) else None
+
+    def _get(self, path: str) -> Any:
         if self._base is None or self.fault is not None:
             return None
-        address = f"{self._base}/api/queues/{self._vhost}/{quote(queue, safe='')}"
         try:
-            answer = self._pool.request("GET", address, headers=self._headers)
+            answer = self._pool.request("GET", f"{self._base}/api/{path}", headers=self._headers)
             if answer.status != _OK:
                 self.fault = f"the management API at {self._base} answers {answer.status}"
                 return None
-            count = answer.json().get("messages_unacknowledged")
-        except (urllib3.exceptions.HTTPError, ValueError, AttributeError) as error:
+            return answer.json()
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
             self.fault = f"the management API at {self._base} can't be read: {error}"
             return None
-        return count if isinstance(count, int) else None

@@ -44,4 +44,4 @@ def _options(
 
 
 # Each registers itself with `app`, which must exist by then.
-from taskqueue.cli import check, declare, run, send  # noqa: E402, F401
+from taskqueue.cli import check, dead, declare, inspect, run, send, waiting  # noqa: E402, F401

@@ -1,0 +1,68 @@
+"""What stands in tables and JSON: times, unknown values, and text that others wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from taskqueue import browse
+from taskqueue.cli import frame
+
+_ENDLESS = 100_000
+
+
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """Make an empty table; the columns named in `right` hold numbers."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=column == "id"
+        )
+    return made
+
+
+def show(filled: Table) -> None:
+    """Print a table: fitted to a terminal, and in lines as long as they are for a pipe."""
+    frame.out.print(filled, width=None if frame.out.is_terminal else _ENDLESS, crop=False)
+
+
+def cell(value: object, style: str = "") -> Text:
+    """Write a value into a table: no markup and no control character of others gets to the terminal."""
+    if value is None:
+        return Text("-", "dim")
+    return Text(harmless(str(value)), style)
+
+
+def harmless(text: str) -> str:
+    """Escape whatever a terminal might obey."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
+    )
+
+
+def moment(seconds: float | None) -> str | None:
+    """Write a time (seconds since the epoch) as ISO 8601 in UTC, to the millisecond; None stays None."""
+    if seconds is None:
+        return None
+    try:
+        time = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.0f}"
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@contextmanager
+def progress(title: str) -> Iterator[browse.Progress | None]:
+    """Show on a terminal how many messages were looked at."""
+    if not frame.err.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=frame.err, transient=True) as bars:
+        bar = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(bar, completed=done, total=total)

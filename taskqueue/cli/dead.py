@@ -1,0 +1,158 @@
+"""`taskqueue dead`: list, show, replay and purge what has failed for good."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from taskqueue import dead
+from taskqueue.browse import connect
+from taskqueue.cli import app, cells, frame, record
+from taskqueue.dead import DeadTask, Handled, Selection
+from taskqueue.errors import ConfigError
+from taskqueue.settings import load
+
+_NAME = "taskqueue dead"
+commands = typer.Typer(no_args_is_help=True, help="List, show, replay and purge dead tasks.")
+app.add_typer(commands, name="dead")
+
+Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue they died in.", show_default=False)]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID]...", help="Only these; of several with one id the oldest.", show_default=False
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="All that are dead at this moment.")]
+Reason = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REASON",
+        help="Only those of one reason: failed, expired, invalid, unknown_queue, delivery_limit.",
+    ),
+]
+
+
+@commands.command("list")
+def list_(
+    queue: Queue,
+    *,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many, oldest first.")] = 100,
+    reason: Reason = None,
+    as_json: frame.Json = False,
+    config: frame.Config = None,
+) -> None:
+    """List dead tasks, oldest first: reason, url, attempts, last error and when."""
+    settings = frame.only(load(config), [queue])
+    with connect(settings, name=_NAME) as connection:
+        total = dead.count(connection, queue)
+        # Rows at once, so that no body is kept.
+        rows = [_row(task) for task in dead.entries(connection, queue, limit=limit, reason=reason)]
+    if as_json:
+        frame.emit(rows)
+        return
+    table = cells.table("id", "reason", "url", "attempts", "error", "at", right=("attempts",))
+    for row in rows:
+        table.add_row(*(cells.cell(row[name]) for name in ("id", "reason", "url", "attempts", "error", "at")))
+    if rows:
+        cells.show(table)
+    frame.say(f"{len(rows)} of {total} dead tasks" if total else "no dead tasks", "dim")
+
+
+@commands.command()
+def show(
+    queue: Queue,
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the task.", show_default=False)],
+    *,
+    body: Annotated[bool, typer.Option("--body", help="Print exactly the bytes of its body.")] = False,
+    as_json: frame.Json = False,
+    config: frame.Config = None,
+) -> None:
+    """Show all there is of one dead task: what became of it, its headers and its body."""
+    settings = frame.only(load(config), [queue])
+    with connect(settings, name=_NAME) as connection:
+        task = dead.find(connection, queue, task_id)
+    if task is None:
+        frame.say(f"{task_id} is not in the dead queue of {queue}", "yellow")
+        raise typer.Exit(frame.FAILED)
+    if body:
+        sys.stdout.buffer.write(task.message.body)
+        sys.stdout.buffer.flush()
+    elif as_json:
+        frame.emit(_row(task) | record.document(task.message))
+    else:
+        for name, value in (_row(task) | record.lines(task.message)).items():
+            frame.out.print(Text(f"{name:<12} ", "bold") + cells.cell(value), soft_wrap=True)
+
+
+@commands.command()
+def replay(
+    queue: Queue,
+    ids: Ids = None,
+    *,
+    every: All = False,
+    reason: Reason = None,
+    config: frame.Config = None,
+) -> None:
+    """Run dead tasks again at once, with all their attempts; what is not chosen stays where it is."""
+    selection = _selection(ids, every=every, reason=reason)
+    settings = frame.only(load(config), [queue])
+    with connect(settings, name=_NAME) as connection, cells.progress("replaying") as progress:
+        handled = dead.replay(connection, queue, selection, progress=progress)
+    _report(handled, "replayed", queue)
+
+
+@commands.command()
+def purge(
+    queue: Queue,
+    ids: Ids = None,
+    *,
+    every: All = False,
+    reason: Reason = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    config: frame.Config = None,
+) -> None:
+    """Delete dead tasks for good."""
+    selection = _selection(ids, every=every, reason=reason)
+    settings = frame.only(load(config), [queue])
+    if not yes and not sys.stdin.isatty():
+        raise ConfigError("purge deletes for good and can't ask here: add --yes")
+    with connect(settings, name=_NAME) as connection:
+        if not yes:
+            what = ", ".join(ids) if ids else f"all of reason {reason}" if reason else "all"
+            total = dead.count(connection, queue)
+            typer.confirm(f"Delete {what} of {total} dead tasks of {queue} for good?", abort=True, err=True)
+        with cells.progress("purging") as progress:
+            handled = dead.purge(connection, queue, selection, progress=progress)
+    _report(handled, "purged", queue)
+
+
+def _selection(ids: list[str] | None, *, every: bool, reason: str | None) -> Selection:
+    if ids and every:
+        raise ConfigError("give either ids or --all")
+    if not ids and not every and reason is None:
+        raise ConfigError("which tasks? give ids, --reason or --all")
+    return Selection(frozenset(ids) if ids else None, reason)
+
+
+def _report(handled: Handled, done: str, queue: str) -> None:
+    typer.echo(f"{handled.count} {done}")
+    for task_id in handled.missing:
+        frame.say(f"{task_id} is not in the dead queue of {queue}", "yellow")
+    if handled.missing:
+        raise typer.Exit(frame.FAILED)
+
+
+def _row(task: DeadTask) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "reason": task.reason,
+        "url": task.url,
+        "attempts": task.attempts,
+        "error": task.error,
+        "at": cells.moment(task.at),
+        "first_seen": cells.moment(task.first_seen),
+    }
