@@ -1,0 +1,215 @@
+"""taskqueue.ini: what loads, and the words for what does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskqueue.errors import ConfigError
+from taskqueue.settings import GLOBAL_KEYS, QUEUE_KEYS, QueueSettings, Rate, Settings, load, parse
+
+SHIPPED = Path(__file__).parents[2] / "taskqueue.ini"
+OLD = """
+server = amqp://localhost
+[default]
+concurrency = 50
+rate = 50/s
+retry_limit = 10
+min_backoff_seconds = 10
+max_backoff_seconds = 300
+max_doublings = 3
+"""
+
+
+def read(text: str, **environ: str) -> Settings:
+    """Parse an ini as if it stood in x.ini."""
+    return parse(text, source="x.ini", environ=environ)
+
+
+def queue(line: str) -> QueueSettings:
+    """Parse one line of a queue's section."""
+    return read(f"[q]\n{line}").queues["q"]
+
+
+def refusal(text: str, **environ: str) -> str:
+    """Parse an ini that can't be used and give the error."""
+    with pytest.raises(ConfigError) as caught:
+        read(text, **environ)
+    return str(caught.value)
+
+
+def test_the_shipped_file_names_every_key_with_its_default() -> None:
+    """With every comment sign before a key taken away it says the same as an empty section."""
+    text = re.sub(r"^#(\w+ =)", r"\1", SHIPPED.read_text(), flags=re.MULTILINE)
+    assert read(text) == read("[default]") == read(SHIPPED.read_text())
+    named = set(re.findall(r"^(\w+) =", text, flags=re.MULTILINE))
+    assert named == GLOBAL_KEYS.keys() | QUEUE_KEYS.keys()
+
+
+def test_every_field_has_a_key() -> None:
+    """And every key a field."""
+    fields = {field.name for field in dataclasses.fields(Settings)} - {"queues"}
+    assert {"servers" if key == "server" else key for key in GLOBAL_KEYS} == fields
+    assert QUEUE_KEYS.keys() == {field.name for field in dataclasses.fields(QueueSettings)} - {"name"}
+
+
+def test_an_old_file_loads_as_it_is() -> None:
+    """`server` before the first section, and the seven names of before."""
+    settings = read(OLD)
+    assert settings.servers == ("amqp://localhost",)
+    (default,) = settings.queues.values()
+    assert (default.name, default.concurrency, default.rate) == ("default", 50, Rate(50, 1))
+    assert (default.retry_limit, default.max_doublings) == (10, 3)
+    assert (default.min_backoff_seconds, default.max_backoff_seconds) == (10, 300)
+
+
+def test_a_queues_key_before_the_sections_is_the_default_of_all() -> None:
+    """Or in [taskqueue]; a section's own goes first."""
+    settings = read("concurrency = 3\n[taskqueue]\ntimeout = 7\n[a]\n[b]\nconcurrency = 4")
+    assert {name: (one.concurrency, one.timeout) for name, one in settings.queues.items()} == {
+        "a": (3, 7.0),
+        "b": (4, 7.0),
+    }
+
+
+def test_the_environment_is_put_in_once() -> None:
+    """What a variable holds is not looked at again; $$ is a dollar sign."""
+    settings = read("server = ${URL}\nproxy = http://u:$$x@h\n[q]", URL="amqp://u:${X}@h")
+    assert settings.servers == ("amqp://u:${X}@h",)
+    assert settings.queues["q"].proxy == "http://u:$x@h"
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value"),
+    [
+        ("rate = 10/m", "rate", Rate(10, 60)),
+        ("rate =", "rate", None),
+        ("retry_limit = 0", "retry_limit", 0),
+        ("success_status = 2xx, 304", "success_status", frozenset({*range(200, 300), 304})),
+        ("permanent_status = 400-402,410", "permanent_status", frozenset({400, 401, 402, 410})),
+        ("follow_redirects = yes", "follow_redirects", True),
+        ("allow_hosts = *.Example.com, b.org", "allow_hosts", ("*.example.com", "b.org")),
+        ("deny_networks =", "deny_networks", ()),
+        ("deny_networks = 10.0.0.0/8, ::1", "deny_networks", ("10.0.0.0/8", "::1/128")),
+        ("handlers = headers, signing, my.co:Auth", "handlers", ("headers", "signing", "my.co:Auth")),
+        ("signing_secret = a, b", "signing_secret", ("a", "b")),
+        ("base_url = https://app.example.com/v1#;", "base_url", "https://app.example.com/v1#;"),
+    ],
+)
+def test_values_of_a_queue(line: str, field: str, value: Any) -> None:
+    """Each kind of value."""
+    assert getattr(queue(line), field) == value
+
+
+def test_values_for_all() -> None:
+    """Several brokers, a tick of a hundredth of a second."""
+    settings = read("server = amqp://a:1, amqps://b\nresolution = 0.01\nlevels = 9\nmetrics = :9100\n[q]")
+    assert settings.servers == ("amqp://a:1", "amqps://b")
+    assert (settings.ladder.resolution, settings.ladder.levels) == (Decimal("0.01"), 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "x.ini: names no queue"),
+        ("nonsense", "x.ini:1: must be 'key = value', '[queue]' or a comment"),
+        ("[q]\nconcurrency = many", "x.ini:2: concurrency: must be a whole number from 1 to 1000, got 'many'"),
+        ("[q]\nconcurrency = 0", "x.ini:2: concurrency: must be a whole number from 1 to 1000, got '0'"),
+        ("[q]\nconcurency = 3", "x.ini:2: concurency: is no key; did you mean concurrency?"),
+        ("[q]\nzzz = 3", "x.ini:2: zzz: is no key; there are: base_url"),
+        ("sever = x\n[q]", "x.ini:1: sever: is no key; did you mean server?"),
+        ("[q]\nserver = amqp://h", "x.ini:2: server: is for all queues: write it before the first section"),
+        ("[q]\n[q]", "x.ini:2: [q] begins on line 1 already"),
+        ("[q]\ntimeout = 1\ntimeout = 2", "x.ini:3: timeout: stands on line 2 already"),
+        ("[taskqueue]\n[q]\n[taskqueue]", "x.ini:3: [taskqueue] begins on line 1 already"),
+        ("[q]\nrate = 50", "x.ini:2: rate: must be like 50/s, 10/m or 1/h, or empty for none, got '50'"),
+        ("[q]\nrate = 0/s", "rate: must be like"),
+        ("[q]\nsuccess_status = 99", "success_status: must be statuses"),
+        ("[q]\nsuccess_status = 300-200", "success_status: must be statuses from 100 to 599"),
+        ("[q]\njitter = nan", "jitter: must be a number from 0 to 1, got 'nan'"),
+        ("[q]\ntimeout = 1e9", "timeout: must be a number from 0.001 to 1500 seconds"),
+        ("[q]\nmin_backoff_seconds = 9\nmax_backoff_seconds = 3", "x.ini:2: min_backoff_seconds: must not be over"),
+        ("[q]\ndeny_networks = 10.0.0.1/8", "deny_networks: must be networks such as"),
+        ("[q]\nfollow_redirects = maybe", "follow_redirects: must be yes or no, got 'maybe'"),
+        ("resolution = 0.0005\n[q]", "resolution: must be from 0.001 to 60 seconds, in whole milliseconds"),
+        ("levels = 12\n[q]", "x.ini:1: levels: 12 levels of 0.1 s hold delays of over ten years"),
+        ("queue_type = stream\n[q]", "queue_type: must be quorum or classic, got 'stream'"),
+        ("key_file = k\n[q]", "x.ini:1: key_file: needs cert_file beside it"),
+        ("server =\n[q]", "x.ini:1: server: must name a broker"),
+        ("server = ${NOPE}\n[q]", "x.ini:1: server: environment variable NOPE is not set"),
+        ("server = $HOME\n[q]", "x.ini:1: server: a variable is written ${NAME}, a dollar sign $$"),
+        ("[amq.x]", "x.ini:1: [amq.x]: names that begin with amq. belong to RabbitMQ"),
+        ("[a.dead]", "x.ini:1: [a.dead]: is a name that belongs to queue 'a': choose another"),
+        ("[a]\n[a.wait.20s]", "x.ini:2: [a.wait.20s]: is a name that belongs to queue 'a' (a queue here)"),
+        ("[]", "x.ini:1: []: a queue's name has 1 to 200 printable characters"),
+    ],
+)
+def test_an_error_names_file_line_and_key_and_what_is_allowed(text: str, words: str) -> None:
+    """What an operator needs to mend it."""
+    assert words in refusal(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server = http://me:hunter2@host\n[q]",
+        "server = amqp://me:hunter2@host:port\n[q]",
+        "[q]\nproxy = ftp://me:hunter2@host",
+        "management_url = me:hunter2@host\n[q]",
+    ],
+)
+def test_a_secret_is_in_no_error(text: str) -> None:
+    """Errors go to logs."""
+    assert "hunter2" not in refusal(text)
+
+
+def test_a_secret_is_in_no_repr() -> None:
+    """Nor where settings are shown whole."""
+    text = "server = amqp://me:hunter2@h\nmanagement_url = http://me:hunter2@h\n[q]\nproxy = http://me:hunter2@h\nsigning_secret = hunter2"
+    assert "hunter2" not in repr(read(text))
+
+
+def test_the_file_is_found_where_the_environment_says(tmp_path: Path) -> None:
+    """--config goes first."""
+    (tmp_path / "a.ini").write_text("[a]")
+    (tmp_path / "b.ini").write_text("[b]")
+    environ = {"TASKQUEUE_CONFIG_FILE": str(tmp_path / "b.ini")}
+    assert list(load(tmp_path / "a.ini", environ).queues) == ["a"]
+    assert list(load(None, environ).queues) == ["b"]
+
+
+def test_no_file_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And how to name one."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"looked at \$TASKQUEUE_CONFIG_FILE.*--config"):
+        load(None, {})
+    with pytest.raises(ConfigError, match="nowhere.ini: can't be read: No such file"):
+        load(Path("nowhere.ini"), {})
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    """In one line."""
+    (tmp_path / "x.ini").write_bytes(b"[q]\xff")
+    with pytest.raises(ConfigError, match=r"is not UTF-8 \(byte 3\)"):
+        load(tmp_path / "x.ini", {})
+
+
+words = st.sampled_from(
+    [*GLOBAL_KEYS, *QUEUE_KEYS, "=", "[", "]", "q", "\n", " ", "${", "}", "$$", "1", "0.1", "amqp://h", ",", "-"]
+)
+
+
+@given(st.lists(words, max_size=30).map("".join) | st.text(max_size=80))
+def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
+    """A user's mistake is never a traceback."""
+    try:
+        assert read(text).queues
+    except ConfigError as error:
+        assert str(error).startswith("x.ini")
