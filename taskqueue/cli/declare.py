@@ -2,50 +2,64 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from taskqueue.cli import app, frame
+from taskqueue.cli import app, frame, plans
 from taskqueue.errors import BrokerUnreachable, TopologyConflict
 from taskqueue.settings import Settings, load
 from taskqueue.topology import crew
+from taskqueue.topology import prune as pruning
 from taskqueue.topology.declare import apply, silent, verify
-from taskqueue.topology.plan import CLASSIC, Exchange, Queue, plan, plan_queue
-from taskqueue.topology.verify import Conflict, Findings
+from taskqueue.topology.declare import crew as crew_of
+from taskqueue.topology.plan import CLASSIC
+from taskqueue.topology.prune import Leftover
+from taskqueue.topology.verify import Findings
+
+_PRUNE_HELP = (
+    "Also remove, where it is empty and unused, what the virtual host has under our naming scheme and the "
+    "configuration no longer names. Needs management_url."
+)
 
 
 @app.command()
 def declare(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and change nothing.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help=_PRUNE_HELP)] = False,
     queues: frame.Queues = None,
     as_json: frame.Json = False,
     config: frame.Config = None,
 ) -> None:
     """Create every queue, exchange and binding that the configuration needs; again changes nothing."""
-    settings = frame.only(load(config), queues)
+    whole = load(config)
+    settings = frame.only(whole, queues)
+    _warn(settings)
+    with _progress(shown=not as_json) as progress:
+        findings = _look(settings, progress, needed=not dry_run)
+        leftovers = pruning.leftovers(whole, queues) if prune else ()
+        done = findings is not None and not findings.conflicts and not dry_run
+        if findings is not None and done:
+            apply(settings, findings, progress=progress)
+            leftovers = _prune(settings, leftovers, progress)
+    if as_json:
+        frame.emit(plans.document(settings, findings, leftovers, done=done))
+    else:
+        _print(settings, findings, leftovers, dry_run=dry_run, done=done)
+    if findings is not None:
+        _report(findings)
+
+
+def _warn(settings: Settings) -> None:
     if settings.queue_type == CLASSIC:
         frame.say(
             "warning: queue_type = classic: a broker that crashes loses waiting tasks; quorum queues do not",
             "yellow",
         )
-    with _progress(shown=not as_json) as progress:
-        findings = _look(settings, progress, needed=not dry_run)
-        if findings and not findings.conflicts and not dry_run:
-            apply(settings, findings, progress=progress)
-    if as_json:
-        frame.emit(_document(settings, findings, dry_run=dry_run))
-    elif dry_run:
-        _print_plan(settings, findings)
-    elif findings and not findings.conflicts:
-        _print_summary(settings, findings)
-    if findings:
-        _report(findings)
 
 
 def _look(settings: Settings, progress: crew.Progress, *, needed: bool) -> Findings | None:
@@ -57,6 +71,14 @@ def _look(settings: Settings, progress: crew.Progress, *, needed: bool) -> Findi
             raise
         frame.say(f"{error}; so the plan can't say what exists already", "yellow")
         return None
+
+
+def _prune(
+    settings: Settings, leftovers: tuple[Leftover, ...], progress: crew.Progress
+) -> tuple[Leftover, ...]:
+    """Remove what can go; gives all of them as they are then."""
+    busy = tuple(left for left in leftovers if left.busy is not None)
+    return pruning.prune(crew_of(settings, progress), leftovers) + busy
 
 
 @contextmanager
@@ -79,76 +101,30 @@ def _progress(*, shown: bool) -> Iterator[crew.Progress]:
             yield show
 
 
-def _print_plan(settings: Settings, findings: Findings | None) -> None:
-    """Print a line for each exchange, queue and binding: easy to read, and to search."""
-    planned = plan(settings)
-    items: tuple[Exchange | Queue, ...] = planned.exchanges + planned.queues
-    for item in items:
-        typer.echo(f"{_state(item, findings):<8} {item.kind:<8} {item.name}  {_detail(item)}")
-    for binding in planned.bindings:
-        typer.echo(f"{'':<8} binding  {binding.exchange} --{binding.routing_key}--> {binding.queue}")
-
-
-def _print_summary(settings: Settings, findings: Findings) -> None:
-    for queue in settings.queues.values():
-        own = plan_queue(queue, settings.ladder, settings.queue_type)
-        items = (*own.exchanges, *own.queues)
-        created = sum(item not in findings.existing for item in items)
-        news = f"{created} of {len(items)} created" if created else f"all {len(items)} existed"
-        counts = f"{len(own.queues)} queues, {len(own.exchanges)} exchanges, {len(own.bindings)} bindings"
-        typer.echo(f"{queue.name}: declared ({counts}; {news})")
+def _print(
+    settings: Settings,
+    findings: Findings | None,
+    leftovers: tuple[Leftover, ...],
+    *,
+    dry_run: bool,
+    done: bool,
+) -> None:
+    if dry_run:
+        for line in plans.lines(settings, findings):
+            typer.echo(line)
+    elif findings is not None and done:
+        for line in plans.summary(settings, findings):
+            typer.echo(line)
+    for line in plans.leftover_lines(leftovers, done=done):
+        typer.echo(line)
 
 
 def _report(findings: Findings) -> None:
-    """List every conflict and what to do about it."""
+    """List every conflict and what to do about it; raises TopologyConflict where there is one."""
     for conflict in findings.conflicts:
         frame.say(str(conflict), "yellow")
     for advice in dict.fromkeys(conflict.advice for conflict in findings.conflicts):
         frame.say(f"what to do: {advice}", "yellow")
     if findings.conflicts:
-        msg = f"nothing was changed: {len(findings.conflicts)} of what exists has other settings"
-        raise TopologyConflict(msg)
-
-
-def _document(settings: Settings, findings: Findings | None, *, dry_run: bool) -> dict[str, Any]:
-    planned = plan(settings)
-    done = not dry_run and findings is not None and not findings.conflicts
-    return {
-        "dry_run": dry_run,
-        "exchanges": [
-            {"name": each.name, "type": each.type, "state": _state(each, findings, done=done)}
-            for each in planned.exchanges
-        ],
-        "queues": [
-            {"name": each.name, "arguments": dict(each.arguments), "state": _state(each, findings, done=done)}
-            for each in planned.queues
-        ],
-        "bindings": [dataclasses.asdict(each) for each in planned.bindings],
-        "conflicts": [_conflict(each) for each in findings.conflicts] if findings else [],
-    }
-
-
-def _conflict(conflict: Conflict) -> dict[str, Any]:
-    return {
-        "kind": conflict.item.kind,
-        "name": conflict.item.name,
-        "differences": [dataclasses.asdict(each) for each in conflict.differences],
-        "broker": conflict.told,
-        "advice": conflict.advice,
-    }
-
-
-def _state(item: Exchange | Queue, findings: Findings | None, *, done: bool = False) -> str:
-    if findings is None:
-        return "unknown"
-    if any(conflict.item == item for conflict in findings.conflicts):
-        return "conflict"
-    if item in findings.existing:
-        return "exists"
-    return "created" if done else "missing"
-
-
-def _detail(item: Exchange | Queue) -> str:
-    if isinstance(item, Exchange):
-        return item.type
-    return " ".join(f"{key}={value}" for key, value in item.arguments.items())
+        count = len(findings.conflicts)
+        raise TopologyConflict(f"nothing was changed: {count} of what exists has other settings, see above")
