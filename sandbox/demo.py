@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import secrets
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from rich.text import Text
 
 from sandbox import story
 from sandbox.broker import BrokerError, Remote, Server, obtain
+from sandbox.commands import CommandFailed, Commands
 from sandbox.receiver import Receiver
 from sandbox.story import Scene, Seen
 from taskqueue import Client
@@ -35,7 +35,6 @@ from taskqueue.topology.plan import plan
 
 PATIENCE = 45.0
 """Seconds after which the demo no longer waits for what has not happened; it takes about seven."""
-TASKQUEUE = (sys.executable, "-m", "taskqueue")
 INI = """\
 server = {server}
 levels = 3
@@ -50,81 +49,31 @@ jitter = 0
 """
 
 
-class Failed(Exception):
-    """A command of the demo failed; the text is what it said."""
+class Stage:
+    """Where the story plays: a queue of its own, a receiver, and what has been seen so far."""
 
-
-class Demo:
-    """One run: a queue of its own on a broker, a receiver, and the story between them."""
-
-    def __init__(self, server: Server, receiver: Receiver, folder: Path, console: Console) -> None:
-        self.queue = f"demo-{secrets.token_hex(3)}" if isinstance(server, Remote) else "demo"
+    def __init__(
+        self, queue: str, commands: Commands, receiver: Receiver, channel: Any, console: Console
+    ) -> None:
+        """Take a declared queue with a consumer."""
+        self.queue = queue
+        self.commands = commands
         self.receiver = receiver
+        self.channel = channel
         self.console = console
-        self.ini = folder / "taskqueue.ini"
-        self.ini.write_text(INI.format(server=server.url, queue=self.queue, receiver=receiver.url))
-        self.log = folder / "run.log"
         self._dead: dict[str, str] = {}
         self._told = 0
 
-    def command(self, *arguments: str) -> str:
-        """Run a command of taskqueue and give what it printed; raises Failed."""
-        done = subprocess.run(
-            [*TASKQUEUE, *arguments, "--config", str(self.ini)],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise Failed(
-                f"taskqueue {arguments[0]} ended with {done.returncode}:\n{done.stderr or done.stdout}"
-            )
-        return done.stdout
-
-    def show(self, *arguments: str) -> None:
-        """Run a command of taskqueue as a person would, with its output on the screen."""
-        self.console.print(f"\n[bold]$ taskqueue {' '.join(arguments)}[/bold]")
-        sys.stdout.flush()
-        subprocess.run(
-            [*TASKQUEUE, *arguments, "--config", str(self.ini)],
-            stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False,
-        )  # fmt: skip
-
-    @contextmanager
-    def consumer(self) -> Iterator[None]:
-        """Run the consumer for a ``with`` block; raises Failed where it does not end with 0 on SIGTERM."""
-        with self.log.open("wb") as log:
-            process = subprocess.Popen(
-                [*TASKQUEUE, "run", "--config", str(self.ini)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        try:
-            yield
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(PATIENCE)
-            if code:
-                raise Failed(f"taskqueue run ended with {code}")
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-
-    def play(self, channel: Any) -> list[str]:
+    def play(self) -> list[str]:
         """Send every task of the story and watch until all is over; gives what did not happen as it must."""
         told = story.scenes(time.time())
-        self._send(told, channel)
-        end = time.monotonic() + PATIENCE
-        with Live(console=self.console, refresh_per_second=8, transient=not self.console.is_terminal) as live:
-            while True:
-                came = self._look(told, channel)
-                live.update(_table(told, came, self._dead))
-                done = all(story.finished(s, came[s.id], self._dead) for s in told)
-                if done or time.monotonic() > end:
-                    break
-        if not self.console.is_terminal:
-            self.console.print(_table(told, came, self._dead))
-        return [fault for s in told for fault in story.faults(s, came[s.id], self._dead)] + self._leftovers()
+        self._send(told)
+        came = self._watch(told)
+        faults = [fault for s in told for fault in story.faults(s, came[s.id], self._dead)]
+        return faults + self._leftovers()
 
-    def _send(self, told: Sequence[Scene], channel: Any) -> None:
-        with Client.from_config(self.ini) as client:
+    def _send(self, told: Sequence[Scene]) -> None:
+        with Client.from_config(self.commands.ini) as client:
             for scene in told:
                 if scene.answers:
                     self.receiver.answer(scene.path, scene.answers)
@@ -132,25 +81,37 @@ class Demo:
                     client.send(scene.path, self.queue, id=scene.id, **scene.fields)
                 else:
                     properties = pika.BasicProperties(message_id=scene.id, delivery_mode=2)
-                    channel.basic_publish("", self.queue, scene.raw, properties)
+                    self.channel.basic_publish("", self.queue, scene.raw, properties)
 
-    def _look(self, told: Sequence[Scene], channel: Any) -> dict[str, list[Seen]]:
+    def _watch(self, told: Sequence[Scene]) -> dict[str, list[Seen]]:
+        """Tell of each request as it comes, with the table below where there is a terminal."""
+        end = time.monotonic() + PATIENCE
+        terminal = self.console.is_terminal
+        with Live(console=self.console, refresh_per_second=8, transient=not terminal) as live:
+            while True:
+                came = self._look(told)
+                live.update(_table(told, came, self._dead))
+                if all(story.finished(s, came[s.id], self._dead) for s in told) or time.monotonic() > end:
+                    break
+        if not terminal:
+            self.console.print(_table(told, came, self._dead))
+        return came
+
+    def _look(self, told: Sequence[Scene]) -> dict[str, list[Seen]]:
         """Wait a moment for the next request, tell of it, and see what is dead."""
         try:
             requests = self.receiver.wait_for(self._told + 1, timeout=0.2)
         except TimeoutError:
             requests = self.receiver.requests
-        came = {scene.id: story.seen(scene, requests) for scene in told}
         for request in requests[self._told :]:
             scene = next(scene for scene in told if request.path in scene.paths)
             self._tell(story.seen(scene, [request])[0])
         self._told = len(requests)
-        if channel.queue_declare(names.dead(self.queue), passive=True).method.message_count != len(
-            self._dead
-        ):
-            listed = json.loads(self.command("dead", "list", self.queue, "--json"))
+        dead = self.channel.queue_declare(names.dead(self.queue), passive=True).method.message_count
+        if dead != len(self._dead):
+            listed = json.loads(self.commands.read("dead", "list", self.queue, "--json"))
             self._dead = {entry["id"]: entry["reason"] for entry in listed}
-        return came
+        return {scene.id: story.seen(scene, requests) for scene in told}
 
     def _tell(self, one: Seen) -> None:
         late = f"{one.late * 1000:5.0f} ms after it was due"
@@ -159,11 +120,55 @@ class Demo:
 
     def _leftovers(self) -> list[str]:
         """Nothing may be left to run once the story is over."""
-        queue = json.loads(self.command("inspect", "--json"))["queues"][0]
+        queue = json.loads(self.commands.read("inspect", "--json"))["queues"][0]
         return [f"{queue[key]} tasks are still {key}" for key in ("ready", "waiting") if queue[key]]
 
 
-def _table(told: Sequence[Scene], came: dict[str, list[Seen]], dead: dict[str, str]) -> Table:
+def run(console: Console) -> int:
+    """Play the whole demo and give its exit code."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskqueue-demo-")))
+        console.print("Getting a RabbitMQ and starting a receiver …")
+        server = stack.enter_context(obtain())
+        receiver = stack.enter_context(Receiver())
+        queue = f"demo-{secrets.token_hex(3)}" if isinstance(server, Remote) else "demo"
+        commands = Commands(folder / "taskqueue.ini")
+        commands.ini.write_text(INI.format(server=server.url, queue=queue, receiver=receiver.url))
+        channel = stack.enter_context(_looking(server, commands.ini))
+        try:
+            faults = _perform(Stage(queue, commands, receiver, channel, console))
+        except CommandFailed as error:
+            faults = [str(error)]
+        if faults:
+            console.print(Text("\n".join(["", *faults]), "red"))
+            _print_log(commands.log, console)
+            return 1
+    console.print("\n[green]Everything happened as it must[/green], and all that the demo made is gone.")
+    return 0
+
+
+def _perform(stage: Stage) -> list[str]:
+    def prompt(line: str) -> None:
+        stage.console.print(Text(f"\n$ taskqueue {line}", "bold"))
+
+    prompt("declare")
+    stage.console.print(stage.commands.read("declare").strip())
+    prompt("run")
+    with stage.commands.consumer(stage.channel, stage.queue):
+        faults = stage.play()
+        prompt("inspect")
+        stage.commands.show("inspect")
+        prompt(f"dead list {stage.queue}")
+        stage.commands.show("dead", "list", stage.queue)
+    return faults
+
+
+def _print_log(log: Path, console: Console) -> None:
+    if log.exists():
+        console.print(Text(f"\nThe log of taskqueue run:\n{log.read_text(errors='replace')[-4000:]}", "dim"))
+
+
+def _table(told: Sequence[Scene], came: Mapping[str, Sequence[Seen]], dead: Mapping[str, str]) -> Table:
     table = Table(title="What was sent, and what became of it", title_justify="left")
     for heading in ("url", "sent with", "must happen", "happened", ""):
         table.add_column(heading)
@@ -179,7 +184,7 @@ def _table(told: Sequence[Scene], came: dict[str, list[Seen]], dead: dict[str, s
 
 
 @contextmanager
-def _watching(server: Server, demo: Demo) -> Iterator[Any]:
+def _looking(server: Server, ini: Path) -> Iterator[Any]:
     """Give a channel to look with; on a broker that stays, what the demo declared is deleted at the end."""
     connection = pika.BlockingConnection(pika.URLParameters(server.url))
     try:
@@ -187,7 +192,7 @@ def _watching(server: Server, demo: Demo) -> Iterator[Any]:
     finally:
         if isinstance(server, Remote) and connection.is_open:
             channel = connection.channel()
-            made = plan(load(demo.ini))
+            made = plan(load(ini))
             for queue in made.queues:
                 channel.queue_delete(queue.name)
             for exchange in made.exchanges:
@@ -195,52 +200,12 @@ def _watching(server: Server, demo: Demo) -> Iterator[Any]:
         connection.close()
 
 
-def _wait_for_consumer(channel: Any, queue: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not channel.queue_declare(queue, passive=True).method.consumer_count:
-        if time.monotonic() > end:
-            raise Failed(f"taskqueue run did not consume {queue} within {PATIENCE:.0f} s")
-        channel.connection.process_data_events(0.1)
-
-
-def run(console: Console) -> int:
-    """Play the whole demo and give its exit code."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="taskqueue-demo-")))
-        console.print("Starting a RabbitMQ of the demo's own …")
-        server = stack.enter_context(obtain())
-        receiver = stack.enter_context(Receiver())
-        demo = Demo(server, receiver, folder, console)
-        channel = stack.enter_context(_watching(server, demo))
-        console.print("[bold]$ taskqueue declare[/bold]")
-        console.print(demo.command("declare").strip(), highlight=False)
-        try:
-            console.print("[bold]$ taskqueue run[/bold]\n")
-            with demo.consumer():
-                _wait_for_consumer(channel, demo.queue)
-                faults = demo.play(channel)
-                demo.show("inspect")
-                demo.show("dead", "list", demo.queue)
-        except Failed as error:
-            faults = [str(error)]
-        if faults:
-            console.print(Text("\n".join(["", *faults]), "red"))
-            console.print(
-                Text(f"\nThe log of taskqueue run:\n{demo.log.read_text(errors='replace')[-4000:]}", "dim")
-            )
-            return 1
-        console.print(
-            "\n[green]Everything happened as it must.[/green] Everything that the demo made is gone."
-        )
-        return 0
-
-
 def main() -> int:
     """Play the demo on standard output; SIGTERM ends it as Ctrl-C does."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return run(Console(highlight=False))
-    except (BrokerError, Failed) as error:
+    except BrokerError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
