@@ -1,0 +1,160 @@
+"""`taskqueue check` on a real broker: what is wrong, what to do about it, and the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import amqp
+import pytest
+
+from sandbox.broker import Server
+from taskqueue.broker import connect, parsed_version, refuse_version, version
+from taskqueue.errors import BrokerRefused
+from taskqueue.settings import parse
+from taskqueue.topology.declare import declare
+from tests.conftest import connect as connect_apart
+from tests.integration.admin import PASSWORD, Admin
+from tests.integration.command import ran, read, run
+
+
+@pytest.fixture
+def admin(broker: Server) -> Iterator[Admin]:
+    """Give a virtual host of the test's own, with queue `a` declared in it."""
+    admin = Admin(broker)
+    declare(parse(ini(admin.url), source="test", environ={}))
+    yield admin
+    admin.close()
+
+
+def ini(server: str, **keys: Any) -> str:
+    """Write a configuration of one small queue; the keyword arguments are global keys."""
+    values = {"server": server, "levels": 2} | keys
+    return "\n".join([*(f"{key} = {value}" for key, value in values.items()), "[a]", ""])
+
+
+def config(folder: Path, text: str) -> Path:
+    """Write a configuration file."""
+    path = folder / "taskqueue.ini"
+    path.write_text(text)
+    return path
+
+
+def failed(document: Any) -> dict[str, str]:
+    """Give what each failed check found."""
+    return {each["check"]: each["detail"] for each in document["checks"] if not each["ok"]}
+
+
+def test_all_is_fine(admin: Admin, tmp_path: Path) -> None:
+    """Everything that was looked at is ok, and nothing is left behind."""
+    before = admin.names("queues"), admin.names("exchanges")
+    path = config(tmp_path, ini(admin.url, management_url=admin.management_url))
+    document = read(path, "check")
+    assert document["ok"] is True
+    assert [each["check"] for each in document["checks"]] == [
+        "configuration",
+        "broker",
+        "version",
+        "permissions",
+        "declared",
+        "management",
+    ]
+    assert (admin.names("queues"), admin.names("exchanges")) == before
+    assert "declared" in ran(path, "check")
+
+
+@pytest.mark.parametrize("missing", ["a", "a.dead", "a.wait.3s"])
+def test_what_is_not_declared_is_named(admin: Admin, tmp_path: Path, missing: str) -> None:
+    """One queue is enough to fail."""
+    with connect_apart(admin.url) as connection:
+        connection.channel().queue_delete(missing)
+    document = read(config(tmp_path, ini(admin.url)), "check", code=1)
+    assert failed(document) == {"declared": f"missing: queue {missing}"}
+    assert "taskqueue declare" in str(document)
+
+
+def test_other_settings_than_declared_are_found(admin: Admin, tmp_path: Path) -> None:
+    """The configuration says classic, the broker has quorum queues."""
+    document = read(config(tmp_path, ini(admin.url, queue_type="classic")), "check", code=1)
+    assert "x-queue-type is 'quorum' and should be 'classic'" in failed(document)["declared"]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "lacks"),
+    [
+        (("^$", "^a", "^a"), "no configure permission"),
+        (("^a", "^$", "^a"), "no write permission"),
+        (("^a", "^a", "^$"), "no read permission"),
+        (("^a", r"^a\.", "^a"), "no write permission"),
+        (("^a", "^$", "^$"), "no write and no read permission"),
+    ],
+)
+def test_a_missing_permission_is_named(
+    admin: Admin, tmp_path: Path, permissions: tuple[str, str, str], lacks: str
+) -> None:
+    """Which one, and the pattern to give; nothing is left behind by the attempt."""
+    before = admin.names("queues"), admin.names("exchanges")
+    user = admin.user(*permissions)
+    document = read(config(tmp_path, ini(user)), "check", code=1)
+    assert failed(document)["permissions"] == rf"{lacks} on ^a(\..*)?$"
+    assert PASSWORD not in str(document)
+    assert (admin.names("queues"), admin.names("exchanges")) == before
+
+
+def test_one_pattern_is_enough(admin: Admin, tmp_path: Path) -> None:
+    """The pattern of the contract passes."""
+    pattern = r"^a(\..*)?$"
+    assert read(config(tmp_path, ini(admin.user(pattern, pattern, pattern))), "check")["ok"] is True
+
+
+def test_checking_takes_no_task(admin: Admin, tmp_path: Path) -> None:
+    """What stands in the work queue is delivered afterwards for the first time."""
+    with connect_apart(admin.url) as connection:
+        channel = connection.channel()
+        channel.basic_publish(amqp.Message(b"{}", delivery_mode=2), "", "a", mandatory=True)
+        read(config(tmp_path, ini(admin.url)), "check")
+        message = channel.basic_get("a")
+        assert message is not None
+        assert message.delivery_info["redelivered"] is False
+
+
+def test_no_broker_is_exit_code_three(tmp_path: Path) -> None:
+    """The configuration is fine, and says so."""
+    document = read(config(tmp_path, ini("amqp://guest:secret@127.0.0.1:1/")), "check", code=3)
+    assert [each["ok"] for each in document["checks"]] == [True, False]
+    assert "secret" not in str(document)
+
+
+def test_a_bad_configuration_is_exit_code_two(tmp_path: Path) -> None:
+    """With file, line and key."""
+    document = read(config(tmp_path, ini("amqp://localhost/", levels="many")), "check", code=2)
+    assert "taskqueue.ini:2: levels" in failed(document)["configuration"]
+
+
+def test_a_management_api_that_does_not_answer_is_named(admin: Admin, tmp_path: Path) -> None:
+    """It is in the configuration, so it is expected to work."""
+    path = config(tmp_path, ini(admin.url, management_url="http://guest:secret@127.0.0.1:1/"))
+    assert run(path, "check").returncode == 1
+    assert "secret" not in failed(read(path, "check", code=1))["management"]
+
+
+def test_the_version_of_the_broker_is_read(admin: Admin) -> None:
+    """From what it says when the connection is opened."""
+    with connect(parse(ini(admin.url), source="test", environ={}), name="test") as connection:
+        assert version(connection) >= (3, 10)
+
+
+@pytest.mark.parametrize(
+    ("stated", "parsed"),
+    [("3.10.8", (3, 10, 8)), (b"4.0.0-rc.1", (4, 0, 0)), ("3.9.29", (3, 9, 29)), (None, ()), ("x", ())],
+)
+def test_a_broker_that_is_too_old_is_refused(stated: str | bytes | None, parsed: tuple[int, ...]) -> None:
+    """3.10 and later pass; a broker that does not tell is refused as well."""
+    about = {"product": "RabbitMQ", "version": stated}
+    assert parsed_version(about) == parsed
+    if parsed >= (3, 10):
+        refuse_version(about)
+    else:
+        with pytest.raises(BrokerRefused, match=r"needs RabbitMQ 3\.10 or later"):
+            refuse_version(about)
