@@ -1,4 +1,4 @@
-"""The lines of an ini file: sections, keys and values, each with the line it stands on.
+"""The ini file: where it is, and its lines as sections, keys and values with their line numbers.
 
 ``configparser`` keeps no line numbers and takes no keys before the first section, and existing
 taskqueue.ini files have them there.
@@ -9,19 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from taskqueue.errors import ConfigError
 
 GLOBAL = "taskqueue"
-_SECTION = re.compile(r"\[(.*)\]$")
-_VARIABLE = re.compile(r"\$\$|\$\{([^}]*)\}|\$")
+ENVIRONMENT = "TASKQUEUE_CONFIG_FILE"
+PLACES = (Path("/etc/taskqueue/taskqueue.ini"), Path("taskqueue.ini"))
+_SECTION = re.compile(r"\[(.*)\]")
+# Narrow, as a key is named in errors: the second line of a base64 secret must not pass for one.
+_KEY = re.compile(r"[A-Za-z_-]{1,40}")
+_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value as it is to be used, and where it stands."""
+    """A value as it is to be used, as it is written (variables unread), and its line."""
 
     text: str = field(repr=False)
+    written: str = field(repr=False)
     line: int
 
 
@@ -34,6 +41,30 @@ class Section:
     values: dict[str, Value]
 
 
+def find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, str]:
+    """Give the file and its text: `path`, else TASKQUEUE_CONFIG_FILE, else the first of PLACES there is.
+
+    Raises ConfigError where there is none (it lists where it looked) or it can't be read as UTF-8.
+    """
+    if path is not None:
+        return path, _text(path, "")
+    if named := environ.get(ENVIRONMENT):
+        return Path(named), _text(Path(named), f" (${ENVIRONMENT} names it)")
+    for place in PLACES:
+        try:
+            place.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            # It may be there: going on to the next would hide that this one can't be read.
+            pass
+        return place, _text(place, "")
+    looked = ", ".join(str(place.absolute()) for place in PLACES)
+    raise ConfigError(
+        f"no taskqueue.ini: looked at ${ENVIRONMENT} (not set), {looked}; name one with --config"
+    )
+
+
 def read(text: str, *, source: str, environ: Mapping[str, str]) -> dict[str, Section]:
     """Read sections by name, the global one first; raises ConfigError with file and line.
 
@@ -41,21 +72,31 @@ def read(text: str, *, source: str, environ: Mapping[str, str]) -> dict[str, Sec
     """
     current = Section(GLOBAL, 0, {})
     sections = {GLOBAL: current}
-    for number, raw in enumerate(text.splitlines(), 1):
+    # Not splitlines, which ends lines where no editor does: the numbers would be wrong.
+    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         line = raw.strip()
         if not line or line[0] in "#;":
             continue
         where = f"{source}:{number}"
-        if section := _SECTION.match(line):
+        if _CONTROL.search(line):
+            raise ConfigError(f"{where}: holds a control character: delete it")
+        if section := _SECTION.fullmatch(line):
             current = _begin(section[1].strip(), number, sections, where)
             continue
-        key, equals, value = (part.strip() for part in line.partition("="))
-        if not equals or not key:
-            raise ConfigError(f"{where}: must be 'key = value', '[queue]' or a comment")
+        key, value = _pair(line, where)
         if key in current.values:
             raise ConfigError(f"{where}: {key}: stands on line {current.values[key].line} already")
-        current.values[key] = Value(_substituted(value, f"{where}: {key}", environ), number)
+        current.values[key] = Value(_substituted(value, f"{where}: {key}", environ), value, number)
     return sections
+
+
+def _text(path: Path, origin: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 (byte {error.start}){origin}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror or error}{origin}") from error
 
 
 def _begin(name: str, number: int, sections: dict[str, Section], where: str) -> Section:
@@ -69,6 +110,17 @@ def _begin(name: str, number: int, sections: dict[str, Section], where: str) -> 
     return sections[name]
 
 
+def _pair(line: str, where: str) -> tuple[str, str]:
+    key, equals, value = (part.strip() for part in line.partition("="))
+    if equals and _KEY.fullmatch(key):
+        return key, value
+    # The line itself is left out: it may be half of a secret, or a URL with its password.
+    raise ConfigError(
+        f"{where}: must be 'key = value', '[queue]' or a comment, each on one line of its own "
+        "(a comment begins with # or ;)"
+    )
+
+
 def _substituted(value: str, where: str, environ: Mapping[str, str]) -> str:
     """Put environment variables in, once: what they hold is not looked at again."""
 
@@ -80,6 +132,12 @@ def _substituted(value: str, where: str, environ: Mapping[str, str]) -> str:
             raise ConfigError(f"{where}: a variable is written ${{NAME}}, a dollar sign $$")
         if name not in environ:
             raise ConfigError(f"{where}: environment variable {name} is not set")
-        return environ[name]
+        # A secret that was read from a file often ends with a line end.
+        held = environ[name].strip()
+        if _CONTROL.search(held):
+            raise ConfigError(
+                f"{where}: environment variable {name} holds a control character or is not UTF-8"
+            )
+        return held
 
-    return _VARIABLE.sub(replacement, value)
+    return _VARIABLE.sub(replacement, value).strip()

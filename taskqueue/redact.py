@@ -1,0 +1,23 @@
+"""URLs as they may stand in a message or a log: without what logs somebody in."""
+
+from __future__ import annotations
+
+import re
+
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d*)?")
+
+
+def redacted(url: str) -> str:
+    """Write a URL without user and password, and with ``?…`` for its query and fragment.
+
+    Takes any text and never fails. Where an unencoded ``/``, ``?`` or ``#`` in a password leaves in
+    doubt how far the login goes, it goes up to the last ``@``: hiding too much does no harm.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not separator or "@" in authority or not _HOST.fullmatch(authority):
+        rest = rest.rpartition("@")[2]
+    place, query, _ = re.split(r"([?#]|\Z)", rest, maxsplit=1)
+    return f"{scheme}{separator}{place}{'?…' if query else ''}"
