@@ -143,7 +143,7 @@ def _failure(error: Exception, host: Parameters) -> TaskqueueError:
             f"user {user!r} may not use virtual host {host.virtual_host!r} of {host.host}:{host.port}, "
             "or it does not exist: check 'server', or the user's permissions"
         )
-    return BrokerUnreachable(f"no broker at {where(host)}: {_reason(error)}")
+    return BrokerUnreachable(f"no broker at {where(host)}: {reason(error)}")
 
 
 def _worst(failures: list[TaskqueueError]) -> TaskqueueError:
@@ -155,10 +155,12 @@ def _worst(failures: list[TaskqueueError]) -> TaskqueueError:
     return BrokerUnreachable(told or "no broker is configured: set 'server'")
 
 
-def _reason(error: BaseException) -> str:
-    """Dig out what went wrong: pika wraps the socket's error several times."""
-    while True:
-        inner = getattr(error, "exception", None) or (error.args[0] if error.args else None)
+def reason(error: BaseException | str) -> str:
+    """Tell what went wrong in a word or two: pika wraps the socket's error several times."""
+    while isinstance(error, BaseException):
+        every = getattr(error, "exceptions", None)
+        inner = every[-1] if every else getattr(error, "exception", None)
+        inner = inner or (error.args[0] if error.args else None)
         if not isinstance(inner, BaseException):
             break
         error = inner

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pika
 from pika.adapters.select_connection import IOLoop
 
+from taskqueue.broker import reason, where
 from taskqueue.link.wire import TolerantConnection
 
 log = logging.getLogger(__name__)
@@ -121,8 +122,7 @@ class Link:
         )
 
     def _on_open(self, connection: TolerantConnection) -> None:
-        parameters = connection.params
-        log.info("connected to %s:%s", parameters.host, parameters.port)
+        log.info("connected to %s", where(connection.params))
         self._failures = 0
         self.blocked = False
         connection.add_on_connection_blocked_callback(self._on_blocked)
@@ -137,10 +137,10 @@ class Link:
             self._loop.stop()
             return
         parameters = connection.params
-        reason = _text(error)
-        self._user.unreachable(f"{parameters.host}:{parameters.port}: {reason}")
+        why = f"{where(parameters)}: {reason(error)}"
+        self._user.unreachable(why)
         delay = self._delay()
-        log.warning("can't connect to %s:%s (%s): next try in %.1f s", parameters.host, parameters.port, reason, delay)
+        log.warning("can't connect to %s: next try in %.1f s", why, delay)
         self.later(delay, self._connect)
 
     def _on_close(self, connection: TolerantConnection, error: Exception) -> None:
@@ -148,12 +148,12 @@ class Link:
             return
         self._connection = None
         self.blocked = False
-        self._user.disconnected(_text(error))
+        self._user.disconnected(reason(error))
         if self._closing:
             self._loop.stop()
             return
         delay = self._delay()
-        log.warning("connection lost (%s): next try in %.1f s", _text(error), delay)
+        log.warning("connection lost (%s): next try in %.1f s", reason(error), delay)
         self.later(delay, self._connect)
 
     def _delay(self) -> float:
@@ -175,13 +175,17 @@ class Link:
             return
         self._closing = True
         connection = self._connection
-        if connection is None or not (connection.is_open or connection.is_closing):
+        if connection is None or connection.is_closed:
             self._loop.stop()
             return
         # A blocked broker does not read, so it would not answer a close either.
-        self.later(timeout, self._loop.stop)
-        if connection.is_open:
+        self.later(timeout, lambda: self._give_up(connection))
+        if not connection.is_closing:
             connection.close()
+
+    def _give_up(self, connection: TolerantConnection) -> None:
+        _cut(connection)
+        self._loop.stop()
 
 
 def _cut(connection: TolerantConnection) -> None:
@@ -192,12 +196,3 @@ def _cut(connection: TolerantConnection) -> None:
             transport.abort()
     except Exception:
         log.debug("could not abort the old connection", exc_info=True)
-
-
-def _text(error: Exception | str) -> str:
-    if isinstance(error, str):
-        return error
-    cause = error.args[0] if isinstance(error, pika.exceptions.AMQPConnectionError) and error.args else error
-    if isinstance(cause, Exception) and cause is not error:
-        return _text(cause)
-    return str(cause) or repr(error)

@@ -144,7 +144,7 @@ def test_no_broker_is_waited_for(stage: Stage) -> None:
     """The consumer starts before the broker does, as after a power cut."""
     stage.path.write_text(stage.path.read_text().replace(stage.settings.servers[0], "amqp://127.0.0.1:9"))
     process = Process("run", "--config", str(stage.path))
-    process.wait_for("can't connect to 127.0.0.1:9")
+    process.wait_for("can't connect to 127.0.0.1:9: Connection refused")
     process.wait_for("next try", times=2)
     process.signal(signal.SIGTERM)
     assert process.wait() == 0

@@ -1,0 +1,166 @@
+"""The client: confirmed, onto the ladder, from threads and forks, over a broker that comes and goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sandbox.broker import Broker
+from sandbox.receiver import Receiver
+from taskqueue import BrokerUnreachable, Client, ConfigError, InvalidTask, NotDeclared, PublishFailed
+from tests.integration.stage import Stage, eventually
+
+
+def test_every_field_goes_into_the_message(stage: Stage) -> None:
+    """As any program would write it, and the due time beside it."""
+    due = time.time()
+    sent = stage.send(
+        "/x", payload={"a": 1}, max_retries=3, roll_back="/undo", expires=9e9, metadata={"m": 1},
+        id="my-id", priority=4, headers={"traceparent": "00-ab"},
+    )  # fmt: skip
+    assert sent == "my-id"
+    with stage.connection() as connection:
+        method, properties, body = connection.channel().basic_get(stage.name, auto_ack=True)
+    assert method is not None
+    assert json.loads(body) == {
+        "url": "/x", "payload": {"a": 1}, "max_retries": 3, "roll_back": "/undo", "expires": 9e9,
+        "metadata": {"m": 1},
+    }  # fmt: skip
+    assert (properties.message_id, properties.priority, properties.delivery_mode) == ("my-id", 4, 2)
+    assert properties.content_type == "application/json"
+    assert properties.headers["traceparent"] == "00-ab"
+    assert properties.headers["taskqueue-due"] == pytest.approx(due * 1000, abs=5000)
+
+
+def test_no_payload_is_an_empty_object_and_none_is_null(stage: Stage, receiver: Receiver) -> None:
+    """The two are not the same."""
+    stage.consume()
+    stage.send("/absent")
+    stage.send("/null", payload=None)
+    bodies = {request.path: request.body for request in receiver.wait_for(2)}
+    assert bodies == {"/absent": b"{}", "/null": b"null"}
+
+
+def test_send_many_streams_its_confirms_and_keeps_the_order_of_ids(stage: Stage) -> None:
+    """More than a window of them, from a generator."""
+    with stage.client() as client:
+        ids = client.send_many({"url": "/x", "queue": stage.name, "id": str(n)} for n in range(2500))
+    assert ids == [str(number) for number in range(2500)]
+    assert stage.depth() == 2500
+
+
+def test_threads_share_a_client(stage: Stage) -> None:
+    """As the threads of a web server do."""
+    failures: list[BaseException] = []
+
+    def work(client: Client, number: int) -> None:
+        try:
+            for n in range(25):
+                client.send("/x", stage.name, id=f"{number}-{n}")
+        except BaseException as error:
+            failures.append(error)
+
+    with stage.client() as client:
+        threads = [threading.Thread(target=work, args=(client, number)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert stage.depth() == 200
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_has_a_connection_of_its_own(stage: Stage) -> None:
+    """A web server that loads the application and forks then: both sides send."""
+    with stage.client() as client:
+        client.send("/before", stage.name)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                client.send("/child", stage.name)
+                code = 0
+            finally:
+                os._exit(code)
+        client.send("/parent", stage.name)
+        _, status = os.waitpid(child, 0)
+        client.send("/after", stage.name)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert stage.depth() == 4
+
+
+def test_an_invalid_task_raises_before_anything_is_sent(stage: Stage) -> None:
+    """With the words that the dead queue would have."""
+    with pytest.raises(InvalidTask, match="countdown: must be from 0"):
+        stage.send("/x", countdown=-1)
+    with pytest.raises(InvalidTask, match="can't be written as JSON"):
+        stage.send("/x", payload=float("nan"))
+    with pytest.raises(TypeError, match="send takes no delay"), stage.client() as client:
+        client.send_many([{"url": "/x", "queue": stage.name, "delay": 3}])
+    assert stage.depth() == 0
+
+
+def test_a_queue_that_is_not_configured_or_not_declared_is_said(stage: Stage) -> None:
+    """Whether its work queue or its ladder is missing."""
+    with stage.client() as client, pytest.raises(ConfigError, match="queue 'nope' is in no section"):
+        client.send("/x", "nope")
+    with Client(stage.settings.servers[0]) as client:
+        with pytest.raises(NotDeclared, match="queue 'nope' is not declared"):
+            client.send("/x", "nope")
+        with pytest.raises(NotDeclared, match="queue 'nope' is not declared"):
+            client.send("/x", "nope", countdown=5)
+        # And the next one is sent as if nothing had been.
+        client.send("/x", stage.name)
+    assert stage.depth() == 1
+
+
+def test_no_broker_raises_soon() -> None:
+    """Naming the host and never the password."""
+    began = time.monotonic()
+    with Client("amqp://me:hunter2@127.0.0.1:9/") as client, pytest.raises(BrokerUnreachable) as caught:
+        client.send("/x")
+    assert time.monotonic() - began < 10
+    assert "127.0.0.1:9" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_dead_connection_is_noticed_and_made_again(
+    private_broker: Broker, receiver: Receiver, tmp_path: Path
+) -> None:
+    """A send over a restart of the broker returns after a confirm, or raises; it never hangs."""
+    stage = Stage(private_broker.url, receiver, tmp_path).declare()
+    with stage.client() as client:
+        client.send("/before", stage.name)
+        private_broker.kill()
+        back = threading.Thread(target=private_broker.restart)
+        back.start()
+        client.send("/over", stage.name)
+        back.join()
+        private_broker.kill()
+        client._timeout = 1.0
+        with pytest.raises((PublishFailed, BrokerUnreachable)):
+            client.send("/down", stage.name)
+        private_broker.restart()
+    eventually(lambda: stage.depth() >= 2, "both confirmed tasks in the queue")
+
+
+def test_a_broker_with_an_alarm_raises_after_the_timeout(
+    private_broker: Broker, receiver: Receiver, tmp_path: Path
+) -> None:
+    """It says so, and works again when the alarm is over."""
+    stage = Stage(private_broker.url, receiver, tmp_path).declare()
+    with stage.client() as client:
+        client.send("/before", stage.name)
+        private_broker.ctl("set_vm_memory_high_watermark", "0.0000001")
+        client._timeout = 3.0
+        with pytest.raises(PublishFailed, match="raised an alarm"):
+            client.send("/blocked", stage.name)
+        private_broker.ctl("set_vm_memory_high_watermark", "0.4")
+        client._timeout = 30.0
+        client.send("/after", stage.name)

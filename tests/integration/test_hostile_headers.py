@@ -1,0 +1,74 @@
+"""Headers that no decoder can read: the task is dead, the consumer goes on."""
+
+from __future__ import annotations
+
+import struct
+
+import pika
+import pytest
+
+from sandbox.receiver import Receiver
+from tests.integration.stage import Stage
+
+
+class Raw(pika.BasicProperties):
+    """Properties whose header table is written byte by byte."""
+
+    def __init__(self, table: bytes) -> None:
+        super().__init__()
+        self.table = table
+
+    def encode(self) -> list[bytes]:
+        """Write the flags, the table and a message id that is not UTF-8."""
+        flags = struct.pack(">H", self.FLAG_HEADERS | self.FLAG_MESSAGE_ID)
+        return [flags, struct.pack(">I", len(self.table)) + self.table, b"\x03\xff\xfe\xfd"]
+
+
+def entry(kind: bytes, data: bytes, name: bytes = b"a") -> bytes:
+    """Write one entry of a header table."""
+    return bytes([len(name)]) + name + kind + data
+
+
+def nested(depth: int) -> bytes:
+    """Write arrays in arrays."""
+    value = b"V"
+    for _ in range(depth):
+        value = b"A" + struct.pack(">I", len(value)) + value
+    return b"\x01a" + value
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        pytest.param(entry(b"T", struct.pack(">Q", 2**63)), "headers: can't be decoded", id="year 292 billion"),
+        pytest.param(nested(3000), "headers: can't be decoded", id="nested"),
+        pytest.param(
+            entry(b"S", struct.pack(">I", 100_000) + b"x" * 100_000), "headers: must have at most", id="huge"
+        ),
+        pytest.param(entry(b"V", b""), "message_id: must be a text", id="id"),
+        pytest.param(entry(b"S", struct.pack(">I", 1) + b"\xff", b"\xff\xfe"), "message_id", id="not UTF-8"),
+        pytest.param(entry(b"D", struct.pack(">Bi", 255, 7)), "message_id", id="tiny decimal"),
+        pytest.param(entry(b"l", struct.pack(">q", 99), b"x-delivery-count"), "message_id", id="count"),
+    ],
+)
+def test_a_message_with_hostile_headers_is_dead_and_the_next_one_runs(
+    stage: Stage, receiver: Receiver, table: bytes, words: str
+) -> None:
+    """Its body is untouched, and its connection and neighbours live on."""
+    # Given a consumer that has connected once
+    process = stage.run()
+    # When a message comes whose headers pika can't decode, and another one behind it
+    with stage.connection() as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("", stage.name, b'{"url": "/hostile"}', Raw(table))
+    stage.publish({"url": "/next"})
+    # Then the first is dead, the second runs, and the connection was never lost
+    ((headers, body, _),) = stage.dead()
+    assert headers["taskqueue-reason"] == "invalid"
+    assert words in headers["taskqueue-error"]
+    assert body == b'{"url": "/hostile"}'
+    assert [request.path for request in receiver.wait_for(1)] == ["/next"]
+    assert "connection lost" not in process.log
+    assert "Traceback" not in process.log
+    stage.settle()
