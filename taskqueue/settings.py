@@ -13,10 +13,9 @@ from typing import Any
 
 from taskqueue import ini, values
 from taskqueue.errors import ConfigError
+from taskqueue.redact import redacted
 from taskqueue.topology.ladder import BASE, LONGEST_TTL_MS, Ladder
 
-ENVIRONMENT = "TASKQUEUE_CONFIG_FILE"
-PLACES = (Path("/etc/taskqueue/taskqueue.ini"), Path("taskqueue.ini"))
 OK_ONLY = frozenset({200})
 # Link-local, which is where clouds serve their metadata, in both families.
 LINK_LOCAL = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
@@ -42,6 +41,7 @@ class QueueSettings:
     name: str
     base_url: str | None = None
     concurrency: int = 10
+    per_host: int | None = None
     rate: Rate | None = None
     retry_limit: int | None = None
     min_backoff_seconds: float = 1.0
@@ -56,8 +56,14 @@ class QueueSettings:
     allow_hosts: tuple[str, ...] = ()
     deny_networks: tuple[str, ...] = LINK_LOCAL
     proxy: str | None = field(default=None, repr=False)
+    request_ca_file: Path | None = None
+    request_cert_file: Path | None = None
+    request_key_file: Path | None = None
     handlers: tuple[str, ...] = ("headers",)
     signing_secret: tuple[str, ...] = field(default=(), repr=False)
+    bearer_token: str | None = field(default=None, repr=False)
+    basic_auth: str | None = field(default=None, repr=False)
+    tracing: str = "off"
     delivery_limit: int = 20
 
 
@@ -92,7 +98,7 @@ def _rate(text: str) -> Rate:
 
 
 GLOBAL_KEYS: Mapping[str, Read] = {
-    "server": values.listed(values.url("amqp", "amqps")),
+    "server": values.servers,
     "ca_file": values.optional(Path),
     "cert_file": values.optional(Path),
     "key_file": values.optional(Path),
@@ -105,8 +111,9 @@ GLOBAL_KEYS: Mapping[str, Read] = {
     "management_url": values.optional(values.url("http", "https")),
 }
 QUEUE_KEYS: Mapping[str, Read] = {
-    "base_url": values.optional(values.url("http", "https")),
+    "base_url": values.optional(values.base_url),
     "concurrency": values.whole(1, 1000),
+    "per_host": values.optional(values.whole(1, 1000)),
     "rate": values.optional(_rate),
     "retry_limit": values.optional(values.whole(0, 2**31 - 1)),
     "min_backoff_seconds": values.number(0.001, 315_360_000),
@@ -115,21 +122,29 @@ QUEUE_KEYS: Mapping[str, Read] = {
     "jitter": values.number(0, 1, unit=""),
     "timeout": values.number(0.001, 1500),
     "connect_timeout": values.number(0.001, 1500),
-    "success_status": values.statuses,
+    "success_status": values.some(values.statuses),
     "permanent_status": values.statuses,
     "follow_redirects": values.yes_no,
     "allow_hosts": values.listed(values.host_pattern),
     "deny_networks": values.listed(values.network),
-    "proxy": values.optional(values.url("http", "https")),
+    "proxy": values.optional(values.url("http")),
+    "request_ca_file": values.optional(Path),
+    "request_cert_file": values.optional(Path),
+    "request_key_file": values.optional(Path),
     "handlers": values.listed(values.handler),
     "signing_secret": values.listed(values.secret),
+    "bearer_token": values.optional(values.token),
+    "basic_auth": values.optional(values.login),
+    "tracing": values.choice("off", "opentelemetry"),
     "delivery_limit": values.whole(1, 1_000_000),
 }
-SECRET = frozenset({"server", "proxy", "signing_secret", "management_url"})
+SECRET = frozenset({"server", "proxy", "signing_secret", "bearer_token", "basic_auth", "management_url"})
 """Keys whose value is in no message."""
 _FIELD = {"server": "servers"}
 _LONGEST_NAME = 200
 _LONGEST_SHOWN = 60
+_TAKEN = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|wait\..*)")
+_INLINE = re.compile(r"\s[#;]")
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -137,13 +152,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
 
     Raises ConfigError that names file, line and key.
     """
-    found = _find(path, environ)
-    try:
-        text = found.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{found}: is not UTF-8 (byte {error.start})") from error
-    except OSError as error:
-        raise ConfigError(f"{found}: can't be read: {error.strerror or error}") from error
+    found, text = ini.find(path, environ)
     return parse(text, source=str(found), environ=environ)
 
 
@@ -162,20 +171,10 @@ def parse(text: str, *, source: str, environ: Mapping[str, str]) -> Settings:
         _check_name(section, sections, source)
         queue = QueueSettings(section.name, **(common | _values(section, QUEUE_KEYS, source)))
         _check_backoff(queue, section, top, source)
+        _check_signing(queue, section, top, source)
+        _check_request_tls(queue, section, top, source)
         queues[section.name] = queue
     return replace(settings, queues=queues)
-
-
-def _find(path: Path | None, environ: Mapping[str, str]) -> Path:
-    if path is not None:
-        return path
-    if named := environ.get(ENVIRONMENT):
-        return Path(named)
-    for place in PLACES:
-        if place.exists():
-            return place
-    looked = ", ".join(str(place) for place in PLACES)
-    raise ConfigError(f"no taskqueue.ini: looked at ${ENVIRONMENT}, {looked}; name one with --config")
 
 
 def _values(
@@ -191,13 +190,19 @@ def _values(
 
 
 def _value(key: str, value: ini.Value, read: Read, where: str) -> Any:
-    if not value.text and key == "server":
-        raise ConfigError(f"{where}: {key}: must name a broker, such as amqp://user:password@host:5672/")
     try:
         return read(value.text)
     except ValueError as error:
-        shown = "" if key in SECRET else f", got {value.text[:_LONGEST_SHOWN]!r}"
-        raise ConfigError(f"{where}: {key}: {error}{shown}") from None
+        hint = " (a comment must stand on a line of its own)" if _INLINE.search(value.written) else ""
+        raise ConfigError(f"{where}: {key}: {error}{_got(key, value)}{hint}") from None
+
+
+def _got(key: str, value: ini.Value) -> str:
+    """Quote a value as it is written: what a variable holds may be a secret."""
+    if key in SECRET:
+        return ""
+    shown = redacted(value.written) if key == "base_url" or "://" in value.written else value.written
+    return f", got {shown[:_LONGEST_SHOWN]!r}"
 
 
 def _unknown(key: str, keys: Mapping[str, Read], ignore: Mapping[str, Read] | None) -> str:
@@ -217,12 +222,12 @@ def _line(key: str, *sections: ini.Section) -> int:
 
 def _check_name(section: ini.Section, sections: Mapping[str, ini.Section], source: str) -> None:
     name, where = section.name, f"{source}:{section.line}: [{section.name[:_LONGEST_SHOWN]}]"
-    if not name or len(name.encode()) > _LONGEST_NAME or not name.isprintable():
-        raise ConfigError(f"{where}: a queue's name has 1 to {_LONGEST_NAME} printable characters")
+    if not name or not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
+        raise ConfigError(f"{where}: a queue's name has 1 to {_LONGEST_NAME} bytes, all printable")
     if name.startswith("amq."):
         raise ConfigError(f"{where}: names that begin with amq. belong to RabbitMQ")
-    found = re.fullmatch(r"(.+)\.(wait|dead)|(.+?)\.wait\..*", name)
-    if found and (owner := found[1] or found[3]):
+    if found := _TAKEN.fullmatch(name):
+        owner = found["owner"]
         known = " (a queue here)" if owner in sections else ""
         raise ConfigError(f"{where}: is a name that belongs to queue {owner!r}{known}: choose another")
 
@@ -239,15 +244,31 @@ def _check_backoff(queue: QueueSettings, section: ini.Section, top: ini.Section,
     )
 
 
-def _check_ladder(settings: Settings, top: ini.Section, source: str) -> None:
-    if settings.resolution * 1000 * (BASE - 1) * BASE ** (settings.levels - 1) <= LONGEST_TTL_MS:
+def _check_signing(queue: QueueSettings, section: ini.Section, top: ini.Section, source: str) -> None:
+    if "signing" not in queue.handlers or queue.signing_secret:
         return
+    line = _line("handlers", section, top)
+    raise ConfigError(f"{source}:{line}: handlers: signing needs a signing_secret in [{queue.name}]")
+
+
+def _check_ladder(settings: Settings, top: ini.Section, source: str) -> None:
+    shortest_ms = int(settings.resolution * 1000) * (BASE - 1)
+    most = len(str(LONGEST_TTL_MS // shortest_ms))
+    if settings.levels <= most:
+        return
+    key = "levels" if "levels" in top.values else "resolution"
     raise ConfigError(
-        f"{source}:{_line('levels', top)}: levels: {settings.levels} levels of {settings.resolution} s hold "
-        "delays of over ten years, which is longer than RabbitMQ takes: fewer levels"
+        f"{source}:{_line(key, top)}: levels: must be at most {most} with a resolution of "
+        f"{settings.resolution} s (RabbitMQ takes no wait of over ten years), got {settings.levels}"
     )
 
 
 def _check_tls(settings: Settings, top: ini.Section, source: str) -> None:
     if settings.key_file is not None and settings.cert_file is None:
         raise ConfigError(f"{source}:{_line('key_file', top)}: key_file: needs cert_file beside it")
+
+
+def _check_request_tls(queue: QueueSettings, section: ini.Section, top: ini.Section, source: str) -> None:
+    if queue.request_key_file is not None and queue.request_cert_file is None:
+        line = _line("request_key_file", section, top)
+        raise ConfigError(f"{source}:{line}: request_key_file: needs request_cert_file beside it")

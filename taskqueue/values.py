@@ -13,11 +13,18 @@ from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-_RATE = re.compile(r"(\d+)\s*/\s*([smh])")
+_RATE = re.compile(r"([0-9]{1,7})\s*/\s*([smh])")
 _PERIOD = {"s": 1, "m": 60, "h": 3600}
-_STATUS = re.compile(r"(\d)xx|(\d{3})(?:\s*-\s*(\d{3}))?", re.IGNORECASE)
+_LONGEST_TICK = 60
+_MOST_RUNS = 1_000_000
+_NUMBER = re.compile(r"[0-9.]+(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
+_STATUS = re.compile(r"([0-9])xx|([0-9]{3})(?:\s*-\s*([0-9]{3}))?", re.IGNORECASE)
 _STATUSES = range(100, 600)
-_HOST_PATTERN = re.compile(r"(\*\.)?[^\s*/@:]+|\*|\[?[0-9A-Fa-f:]+\]?")
+_HOST_PATTERN = re.compile(r"(?P<any>\*\.)?(?P<name>[\w-]+(?:\.[\w-]+)*)\.?")
+_HOSTS = "must be hosts such as example.com, *.example.com or an IP address, with commas between"
+_YES = frozenset({"yes", "true", "on", "1"})
+_NO = frozenset({"no", "false", "off", "0"})
+_LAST_PORT = 65_535
 _HANDLER = re.compile(r"[\w.:-]+")
 Value = TypeVar("Value")
 
@@ -26,7 +33,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     """Read a whole number in a range."""
 
     def read(text: str) -> int:
-        if not re.fullmatch(r"\d{1,18}", text) or not low <= int(text) <= high:
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not low <= int(text) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(text)
 
@@ -38,11 +45,11 @@ def number(low: float, high: float, *, unit: str = " seconds") -> Callable[[str]
 
     def read(text: str) -> float:
         try:
-            value = float(text)
+            value = float(text) if _NUMBER.fullmatch(text) else math.nan
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            raise ValueError(f"must be a number from {low:g} to {high:g}{unit}")
+            raise ValueError(f"must be a number from {low:.15g} to {high:.15g}{unit}")
         return value
 
     return read
@@ -58,6 +65,17 @@ def listed(read: Callable[[str], Value]) -> Callable[[str], tuple[Value, ...]]:
     return lambda text: tuple(read(part.strip()) for part in text.split(",")) if text else ()
 
 
+def some(read: Callable[[str], Value]) -> Callable[[str], Value]:
+    """Refuse an empty value, which would mean none."""
+
+    def nonempty(text: str) -> Value:
+        if not text:
+            raise ValueError("must not be empty: leave the key out for its default")
+        return read(text)
+
+    return nonempty
+
+
 def choice(*allowed: str) -> Callable[[str], str]:
     """Read one of a few words."""
 
@@ -71,20 +89,20 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
 def yes_no(text: str) -> bool:
     """Read yes or no."""
-    words = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
-    if text.lower() not in words:
+    word = text.lower()
+    if word not in _YES | _NO:
         raise ValueError("must be yes or no")
-    return words[text.lower()]
+    return word in _YES
 
 
 def resolution(text: str) -> Decimal:
     """Read the length of a tick: whole milliseconds."""
     allowed = "must be from 0.001 to 60 seconds, in whole milliseconds"
     try:
-        value = Decimal(text)
+        value = Decimal(text) if _NUMBER.fullmatch(text) else Decimal(0)
     except InvalidOperation as error:
         raise ValueError(allowed) from error
-    if not value.is_finite() or not Decimal("0.001") <= value <= 60 or value * 1000 % 1:  # noqa: PLR2004
+    if not Decimal("0.001") <= value <= _LONGEST_TICK or value * 1000 % 1:
         raise ValueError(allowed)
     return value
 
@@ -92,8 +110,8 @@ def resolution(text: str) -> Decimal:
 def rate(text: str) -> tuple[int, int]:
     """Read a rate such as ``50/s`` as a count and its seconds."""
     found = _RATE.fullmatch(text)
-    if found is None or not int(found[1]):
-        raise ValueError("must be like 50/s, 10/m or 1/h, or empty for none")
+    if found is None or not 1 <= int(found[1]) <= _MOST_RUNS:
+        raise ValueError(f"must be like 50/s, 10/m or 1/h (up to {_MOST_RUNS}), or empty for none")
     return int(found[1]), _PERIOD[found[2]]
 
 
@@ -132,19 +150,65 @@ def url(*schemes: str) -> Callable[[str], str]:
     return read
 
 
+def servers(text: str) -> tuple[str, ...]:
+    """Read AMQP URLs with commas between; what they hold is decoded by pika."""
+    allowed = (
+        "must be amqp://user:password@host:port/vhost or amqps://…, several with commas between "
+        "(in a password or vhost write %2C for a comma, %2F for /, %40 for @, %23 for #, %3F for ?)"
+    )
+    try:
+        urls = listed(url("amqp", "amqps"))(text)
+    except ValueError:
+        raise ValueError(allowed) from None
+    for parts in map(urlsplit, urls):
+        # pika would take the first part for the vhost; an @ here is the end of a password with a /.
+        if "/" in parts.path[1:] or "@" in parts.path or parts.fragment:
+            raise ValueError(allowed)
+    if not urls:
+        raise ValueError(allowed)
+    return urls
+
+
+def base_url(text: str) -> str:
+    """Read what the paths of tasks are joined to."""
+    parts = urlsplit(url("http", "https")(text))
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user and password (a request handler can add a header)")
+    if "?" in text or "#" in text:
+        raise ValueError("must hold neither ? nor #, as paths are joined to it")
+    return text
+
+
 def address(text: str) -> str:
     """Read ``host:port`` or ``:port``."""
-    _, colon, port = text.rpartition(":")
-    if not colon or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65_535:  # noqa: PLR2004
+    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[\w.-]*):([0-9]{1,5})", text)
+    if found is None or int(found[2]) > _LAST_PORT:
         raise ValueError("must be host:port or :port")
     return text
 
 
 def host_pattern(text: str) -> str:
-    """Read a host name, or ``*.`` before one."""
-    if not _HOST_PATTERN.fullmatch(text):
-        raise ValueError("must be host names such as example.com or *.example.com, with commas between")
-    return text.lower()
+    """Read a host name, ``*.`` before one, ``*`` or an IP address, as it is compared with a URL's host."""
+    if text == "*":
+        return text
+    if ":" in text:
+        return _ipv6(text.removeprefix("[").removesuffix("]"))
+    found = _HOST_PATTERN.fullmatch(text)
+    if found is None:
+        raise ValueError(_HOSTS)
+    name = found["name"]
+    try:
+        name = name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(_HOSTS) from None
+    return f"{found['any'] or ''}{name}".lower()
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        raise ValueError(_HOSTS) from None
 
 
 def network(text: str) -> str:
@@ -166,4 +230,18 @@ def secret(text: str) -> str:
     """Read one of several secrets."""
     if not text:
         raise ValueError("must be secrets with commas between")
+    return text
+
+
+def token(text: str) -> str:
+    """Read a bearer token (RFC 6750, 2.1)."""
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", text):
+        raise ValueError("must be a token of letters, digits and . _ ~ + / - =")
+    return text
+
+
+def login(text: str) -> str:
+    """Read ``user:password`` (RFC 7617, 2)."""
+    if ":" not in text or not text.isprintable():
+        raise ValueError("must be user:password")
     return text

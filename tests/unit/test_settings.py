@@ -101,6 +101,12 @@ def test_the_environment_is_put_in_once() -> None:
         ("handlers = headers, signing, my.co:Auth", "handlers", ("headers", "signing", "my.co:Auth")),
         ("signing_secret = a, b", "signing_secret", ("a", "b")),
         ("base_url = https://app.example.com/v1#;", "base_url", "https://app.example.com/v1#;"),
+        ("per_host = 2", "per_host", 2),
+        ("per_host =", "per_host", None),
+        ("request_ca_file = /etc/ca.pem", "request_ca_file", Path("/etc/ca.pem")),
+        ("bearer_token = a.b-c_d~e+f/g==", "bearer_token", "a.b-c_d~e+f/g=="),
+        ("basic_auth = me:p:w #;", "basic_auth", "me:p:w #;"),
+        ("tracing = opentelemetry", "tracing", "opentelemetry"),
     ],
 )
 def test_values_of_a_queue(line: str, field: str, value: Any) -> None:
@@ -142,6 +148,9 @@ def test_values_for_all() -> None:
         ("levels = 12\n[q]", "x.ini:1: levels: 12 levels of 0.1 s hold delays of over ten years"),
         ("queue_type = stream\n[q]", "queue_type: must be quorum or classic, got 'stream'"),
         ("key_file = k\n[q]", "x.ini:1: key_file: needs cert_file beside it"),
+        ("[q]\nrequest_key_file = k", "x.ini:2: request_key_file: needs request_cert_file beside it"),
+        ("[q]\nper_host = 0", "per_host: must be a whole number from 1 to 1000"),
+        ("[q]\nbasic_auth = me", "x.ini:2: basic_auth: must be user:password"),
         ("server =\n[q]", "x.ini:1: server: must name a broker"),
         ("server = ${NOPE}\n[q]", "x.ini:1: server: environment variable NOPE is not set"),
         ("server = $HOME\n[q]", "x.ini:1: server: a variable is written ${NAME}, a dollar sign $$"),
@@ -163,6 +172,8 @@ def test_an_error_names_file_line_and_key_and_what_is_allowed(text: str, words: 
         "server = amqp://me:hunter2@host:port\n[q]",
         "[q]\nproxy = ftp://me:hunter2@host",
         "management_url = me:hunter2@host\n[q]",
+        "[q]\nbearer_token = hunter2 hunter2",
+        "[q]\nbasic_auth = hunter2",
     ],
 )
 def test_a_secret_is_in_no_error(text: str) -> None:
@@ -173,6 +184,7 @@ def test_a_secret_is_in_no_error(text: str) -> None:
 def test_a_secret_is_in_no_repr() -> None:
     """Nor where settings are shown whole."""
     text = "server = amqp://me:hunter2@h\nmanagement_url = http://me:hunter2@h\n[q]\nproxy = http://me:hunter2@h\nsigning_secret = hunter2"
+    text += "\nbearer_token = hunter2\nbasic_auth = me:hunter2"
     assert "hunter2" not in repr(read(text))
 
 
