@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from pika import BlockingConnection
 from pika.exceptions import AMQPError
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -69,24 +69,32 @@ def inspect(
 def _watch(settings: Settings, interval: float, max_dead: int | None) -> None:
     """Look again and again; a broker that is not there is shown as that, and waited for."""
     management = Management(settings)
-    connection: BlockingConnection | None = None
-    shown: RenderableType = Text("looking…", "dim")
-    with Live(shown, console=frame.out, screen=frame.out.is_terminal, auto_refresh=False) as live:
+    shown: RenderableType = ""
+    with _screen() as show:
         while True:
             try:
-                if connection is None:
-                    connection = connect(settings, name=_NAME)
-                management.fault = None
-                states = look(connection, settings, settings.queues.values(), management.unacked)
-                problems = [Text(each, "yellow") for each in _problems(states, management, max_dead)]
-                shown = Group(_stamp(), _table(states, max_dead), *problems)
-                live.update(shown, refresh=True)
-                # Not time.sleep: the heartbeats go on.
-                connection.sleep(interval)
+                with connect(settings, name=_NAME) as connection:
+                    while True:
+                        management.fault = None
+                        states = look(connection, settings, settings.queues.values(), management.unacked)
+                        problems = [Text(each, "yellow") for each in _problems(states, management, max_dead)]
+                        shown = Group(_stamp(), _table(states, max_dead), *problems)
+                        show(shown)
+                        # Not time.sleep: the heartbeats go on.
+                        connection.sleep(interval)
             except (BrokerUnreachable, BrokerRefused, AMQPError) as error:
-                connection = None
-                live.update(Group(shown, Text(f"\n{_lost(error)}; trying again", "red")), refresh=True)
+                show(Group(shown, Text(f"\n{_lost(error)}; trying again", "red")))
                 time.sleep(interval)
+
+
+@contextmanager
+def _screen() -> Iterator[Callable[[RenderableType], None]]:
+    """Give what shows the next picture: in place of the last on a terminal, below it in a pipe."""
+    if not frame.out.is_terminal:
+        yield frame.out.print
+        return
+    with Live(console=frame.out, screen=True, auto_refresh=False) as live:
+        yield lambda picture: live.update(picture, refresh=True)
 
 
 def _lost(error: Exception) -> str:

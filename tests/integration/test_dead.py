@@ -1,0 +1,171 @@
+"""`taskqueue dead` on a real broker: what an operator sees of the dead, and how they run again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pika
+
+from sandbox.receiver import Receiver
+from tests.integration import command
+from tests.integration.stage import Stage, eventually
+
+HEADERS = {
+    "taskqueue-reason": "failed",
+    "taskqueue-runs": 3,
+    "taskqueue-error": "status 500",
+    "taskqueue-died": 1_764_074_365_500,
+}
+
+
+def _bury(stage: Stage, *ids: str, body: bytes = b'{"url": "/x"}', **headers: Any) -> None:
+    """Put messages into the dead queue, in order."""
+    with stage.connection() as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for each in ids:
+            basic = pika.BasicProperties(message_id=each, delivery_mode=2, headers=HEADERS | headers)
+            channel.basic_publish("", f"{stage.name}.dead", body, basic, mandatory=True)
+
+
+def _ids(stage: Stage) -> list[str]:
+    return [entry["id"] for entry in command.read(stage.path, "dead", "list", stage.name)]
+
+
+def test_a_task_that_failed_for_good_is_listed_and_replayed_until_it_succeeds(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """The whole round: the real consumer buries it, the replay brings it back under its id."""
+    # Given a task that has used up its attempts
+    receiver.answer("/x", [500, 500, 200])
+    stage.consume()
+    stage.publish({"url": "/x", "max_retries": 2, "countdown": 0}, message_id="task-1")
+    eventually(lambda: stage.depth(f"{stage.name}.dead") == 1, "a dead task")
+    (entry,) = command.read(stage.path, "dead", "list", stage.name)
+    assert entry["at"].startswith("20")
+    assert entry | {"at": 0, "first_seen": 0, "error": 0} == {
+        "id": "task-1", "reason": "failed", "url": "/x", "attempts": 2, "error": 0, "at": 0, "first_seen": 0,
+    }  # fmt: skip
+    assert "500" in entry["error"]
+    # When it is replayed
+    assert command.ran(stage.path, "dead", "replay", stage.name, "task-1") == "1 replayed\n"
+    # Then it runs as if for the first time, under its own id
+    requests = receiver.wait_for(3)
+    assert [request.headers["Taskqueue-Attempt"] for request in requests] == ["1", "2", "1"]
+    assert {request.headers["Taskqueue-Id"] for request in requests} == {"task-1"}
+    assert requests[2].headers["Taskqueue-Previous-Error"] is None
+    stage.settle()
+    assert stage.depth(f"{stage.name}.dead") == 0
+
+
+def test_a_replayed_task_is_due_at_once(stage: Stage, receiver: Receiver) -> None:
+    """Its countdown has been waited for."""
+    _bury(stage, "a", body=b'{"url": "/x", "countdown": 3600}')
+    command.ran(stage.path, "dead", "replay", stage.name, "--all")
+    stage.consume()
+    receiver.wait_for(1)
+    stage.settle()
+
+
+def test_the_replay_of_chosen_ids_leaves_the_others_in_their_order(stage: Stage) -> None:
+    """Time and again."""
+    _bury(stage, *"abcdef")
+    command.ran(stage.path, "dead", "replay", stage.name, "b", "e")
+    assert _ids(stage) == ["a", "c", "d", "f"]
+    command.ran(stage.path, "dead", "replay", stage.name, "c")
+    assert _ids(stage) == ["a", "d", "f"]
+    assert stage.depth() == 3
+
+
+def test_the_replay_by_reason_leaves_the_others(stage: Stage) -> None:
+    """A reason can be mended at once, such as a receiver that was down."""
+    _bury(stage, "a")
+    _bury(stage, "b", **{"taskqueue-reason": "expired"})
+    _bury(stage, "c")
+    assert command.ran(stage.path, "dead", "replay", stage.name, "--reason", "failed") == "2 replayed\n"
+    assert _ids(stage) == ["b"]
+
+
+def test_an_id_that_is_not_there_is_told_and_exits_1(stage: Stage) -> None:
+    """The others are replayed all the same."""
+    _bury(stage, "a")
+    done = command.run(stage.path, "dead", "replay", stage.name, "a", "nope")
+    assert (done.returncode, done.stdout) == (1, b"1 replayed\n")
+    assert done.stderr.decode() == f"nope is not in the dead queue of {stage.name}\n"
+
+
+def test_a_task_that_the_work_queue_does_not_take_stays_dead(stage: Stage) -> None:
+    """It is acked only once the broker has confirmed its copy."""
+    _bury(stage, "a", "b")
+    with stage.connection() as connection:
+        connection.channel().queue_delete(stage.name)
+    done = command.run(stage.path, "dead", "replay", stage.name, "--all")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"run `taskqueue declare`" in done.stderr
+    assert _ids(stage) == ["a", "b"]
+
+
+def test_list_shows_the_oldest_and_no_more_than_asked_for(stage: Stage) -> None:
+    """Twice the same."""
+    _bury(stage, *"abcdef")
+    for _ in range(2):
+        entries = command.read(stage.path, "dead", "list", stage.name, "--limit", "2")
+        assert [entry["id"] for entry in entries] == ["a", "b"]
+    assert stage.depth(f"{stage.name}.dead") == 6
+
+
+def test_show_gives_everything_and_body_the_exact_bytes(stage: Stage) -> None:
+    """A body that is no text as well."""
+    body = b'\x00\xff{"url"\r\n'
+    _bury(stage, "a")
+    _bury(stage, "b", body=body, traceparent="00-ab")
+    shown = command.read(stage.path, "dead", "show", stage.name, "b")
+    assert (shown["reason"], shown["body"], shown["body_base64"]) == ("failed", None, "AP97InVybCINCg==")
+    assert shown["headers"]["traceparent"] == "00-ab"
+    assert command.run(stage.path, "dead", "show", stage.name, "b", "--body").stdout == body
+    assert "traceparent" in command.ran(stage.path, "dead", "show", stage.name, "b")
+    command.ran(stage.path, "dead", "show", stage.name, "nope", code=1)
+
+
+def test_no_message_can_write_control_characters_to_the_terminal(stage: Stage) -> None:
+    """Nor markup; others write what stands in the table."""
+    _bury(stage, "a", body=b'{"url": "/\\u001b[2J\\u009b"}', **{"taskqueue-error": "[red]\x1b]0;evil\x07"})
+    for arguments in (("list", stage.name), ("show", stage.name, "a")):
+        printed = command.ran(stage.path, "dead", *arguments)
+        assert "[red]\\x1b]0;evil\\x07" in printed
+        assert all(each.isprintable() or each == "\n" for each in printed)
+
+
+def test_purge_deletes_what_was_chosen(stage: Stage) -> None:
+    """By id, by reason, or all."""
+    _bury(stage, "a", "b")
+    _bury(stage, "c", **{"taskqueue-reason": "expired"})
+    _bury(stage, "d", "e")
+    assert command.ran(stage.path, "dead", "purge", stage.name, "b", "--yes") == "1 purged\n"
+    assert (
+        command.ran(stage.path, "dead", "purge", stage.name, "--reason", "expired", "--yes") == "1 purged\n"
+    )
+    assert _ids(stage) == ["a", "d", "e"]
+    assert command.ran(stage.path, "dead", "purge", stage.name, "--all", "--yes") == "3 purged\n"
+    assert _ids(stage) == []
+    assert stage.depth() == 0
+
+
+def test_purge_asks_on_a_terminal_and_refuses_where_it_cannot_ask(stage: Stage) -> None:
+    """Nothing is deleted by mistake."""
+    _bury(stage, "a")
+    command.ran(stage.path, "dead", "purge", stage.name, "--all", code=2)
+    assert command.answer(stage.path, "dead", "purge", stage.name, "--all", typed="n\n") == 1
+    assert _ids(stage) == ["a"]
+    assert command.answer(stage.path, "dead", "purge", stage.name, "--all", typed="y\n") == 0
+    assert _ids(stage) == []
+
+
+def test_no_choice_and_two_choices_are_bad_usage(stage: Stage) -> None:
+    """Exit code 2, before anything is touched."""
+    _bury(stage, "a")
+    for arguments in ((), ("a", "--all")):
+        command.ran(stage.path, "dead", "replay", stage.name, *arguments, code=2)
+        command.ran(stage.path, "dead", "purge", stage.name, *arguments, "--yes", code=2)
+    command.ran(stage.path, "dead", "list", "nope", code=2)
+    assert _ids(stage) == ["a"]

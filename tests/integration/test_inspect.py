@@ -1,0 +1,112 @@
+"""`taskqueue inspect` on a real broker: counts, exit codes, and a screen that outlives the broker."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+from sandbox.broker import Broker, Server
+from sandbox.receiver import Answer, Receiver
+from tests.integration import command
+from tests.integration.stage import Process, Stage, eventually
+
+
+def test_every_count_is_where_it_belongs(stage: Stage) -> None:
+    """Ready in the work queue, waiting on the ladder by rung, dead in the dead queue."""
+    stage.send("/now")
+    for countdown in (20, 30, 80):
+        stage.send("/later", countdown=countdown)
+    (queue,) = command.read(stage.path, "inspect")["queues"]
+    assert queue == {
+        "name": stage.name, "declared": True, "ready": 1, "unacked": None, "waiting": 3,
+        "due": {"minute": 2, "hour": 1, "later": 0}, "dead": 0, "consumers": 0, "missing": [],
+    }  # fmt: skip
+    assert stage.name in command.ran(stage.path, "inspect", stage.name)
+
+
+def test_what_runs_is_counted_by_the_management_api(broker: Server, stage: Stage, receiver: Receiver) -> None:
+    """AMQP does not tell; consumers it does."""
+    release = threading.Event()
+    receiver.answer("/slow", Answer(hold=release))
+    stage.consume()
+    stage.publish({"url": "/slow"})
+    receiver.wait_for(1)
+    assert broker.management_url is not None
+    stage.path.write_text(f"management_url = {broker.management_url}\n{stage.path.read_text()}")
+
+    def one_is_running() -> bool:
+        (queue,) = command.read(stage.path, "inspect")["queues"]
+        return (queue["unacked"], queue["consumers"]) == (1, 1)
+
+    eventually(one_is_running, "one unacked message and one consumer")
+    release.set()
+
+
+def test_a_management_api_that_is_not_there_leaves_unacked_unknown(stage: Stage) -> None:
+    """Said on standard error, without the password; the rest is known all the same."""
+    stage.path.write_text(f"management_url = http://me:secret@127.0.0.1:9\n{stage.path.read_text()}")
+    done = command.run(stage.path, "inspect")
+    assert done.returncode == 0
+    assert b"unacked is unknown: the management API at http://127.0.0.1:9 can't be read" in done.stderr
+    assert b"secret" not in done.stderr
+
+
+def test_what_is_not_declared_is_named_and_exits_1(stage: Stage) -> None:
+    """A queue of another section that nobody has declared, one wait queue and one exchange of this one."""
+    stage.configure(others={"missing": {}})
+    with stage.connection() as connection:
+        connection.channel().queue_delete(f"{stage.name}.wait.20s")
+        connection.channel().exchange_delete(f"{stage.name}.wait")
+    present, absent = command.read(stage.path, "inspect", code=1)["queues"]
+    assert present["declared"] is absent["declared"] is False
+    assert present["missing"] == [f"queue {stage.name}.wait.20s", f"exchange {stage.name}.wait"]
+    assert (present["ready"], present["waiting"]) == (0, 0)
+    assert (absent["ready"], absent["waiting"], absent["due"]["hour"], absent["dead"]) == (None,) * 4
+    assert b"run `taskqueue declare`" in command.run(stage.path, "inspect").stderr
+
+
+def test_only_the_named_queues_are_looked_at(stage: Stage) -> None:
+    """A name that is not configured is bad usage."""
+    stage.configure(others={"missing": {}})
+    command.ran(stage.path, "inspect", stage.name)
+    command.ran(stage.path, "inspect", "nope", code=2)
+
+
+def test_more_dead_tasks_than_allowed_exit_1(stage: Stage) -> None:
+    """For a monitor that knows exit codes only."""
+    with stage.connection() as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for _ in range(2):
+            channel.basic_publish("", f"{stage.name}.dead", b"{}")
+    command.ran(stage.path, "inspect", "--max-dead", "2")
+    command.ran(stage.path, "inspect", "--max-dead", "1", code=1)
+
+
+def test_no_broker_exits_3(tmp_path: Path) -> None:
+    """With one line on standard error, and nothing that looks like an answer."""
+    config = tmp_path / "taskqueue.ini"
+    config.write_text("server = amqp://guest:guest@127.0.0.1:9/\n[mail]\n")
+    done = command.run(config, "inspect", "--json")
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert done.stderr.startswith(b"taskqueue: no broker at 127.0.0.1:9")
+
+
+def test_watch_outlives_the_broker_and_ends_on_ctrl_c_with_0(private_broker: Broker, tmp_path: Path) -> None:
+    """It says that the broker is away, and goes on once it is back."""
+    config = tmp_path / "taskqueue.ini"
+    config.write_text(f"server = {private_broker.url}\nlevels = 1\nqueue_type = classic\n[mail]\n")
+    command.ran(config, "declare")
+    screen = Process("inspect", "--watch", "--interval", "0.2", "--config", str(config))
+    try:
+        screen.wait_for("consumers")
+        private_broker.kill()
+        screen.wait_for("trying again")
+        seen = len(screen.lines)
+        private_broker.restart()
+        eventually(lambda: any("consumers" in line for line in screen.lines[seen:]), "counts again")
+        screen.signal(signal.SIGINT)
+        assert screen.wait() == 0
+    finally:
+        screen.kill()

@@ -1,0 +1,67 @@
+"""`taskqueue waiting` on a real broker: what waits, and taking it off the ladder."""
+
+from __future__ import annotations
+
+import time
+
+from sandbox.receiver import Receiver
+from tests.integration import command
+from tests.integration.stage import Stage
+
+
+def test_list_shows_waiting_tasks_in_the_order_in_which_they_are_due(stage: Stage) -> None:
+    """With the rung that holds each, and nothing is taken from the ladder."""
+    late = stage.send("/late", countdown=90)
+    soon = stage.send("/soon", countdown=80)
+    for _ in range(2):
+        first, second = command.read(stage.path, "waiting", "list", stage.name)
+        assert (first["id"], first["url"], first["rung"]) == (soon, "/soon", "80s")
+        assert (second["id"], second["url"], second["rung"]) == (late, "/late", "90s")
+    assert first["runs"] == 0
+    assert first["error"] is None
+    assert stage.waiting() == 2
+    (only,) = command.read(stage.path, "waiting", "list", stage.name, "--limit", "1")
+    assert only["id"] == soon
+    assert soon in command.ran(stage.path, "waiting", "list", stage.name)
+
+
+def test_a_retry_that_waits_tells_its_runs_and_its_error(stage: Stage, receiver: Receiver) -> None:
+    """As the ladder holds retries, too."""
+    stage.configure(min_backoff_seconds=50, max_backoff_seconds=50)
+    receiver.answer("/x", 503)
+    stage.consume()
+    stage.publish({"url": "/x"}, message_id="a")
+    receiver.wait_for(1)
+    stage.stop()
+    (entry,) = command.read(stage.path, "waiting", "list", stage.name)
+    assert (entry["id"], entry["runs"]) == ("a", 1)
+    assert "503" in entry["error"]
+
+
+def test_a_cancelled_task_never_runs_and_the_others_do_on_time(stage: Stage, receiver: Receiver) -> None:
+    """Only what was named is gone."""
+    # Given two tasks in the same wait queue
+    cancelled = stage.send("/cancelled", countdown=6)
+    kept = stage.send("/kept", countdown=6)
+    due = time.time() + 6
+    # When one is cancelled
+    assert command.ran(stage.path, "waiting", "cancel", stage.name, cancelled) == "1 cancelled\n"
+    assert stage.waiting() == 1
+    # Then only the other runs, when it is due
+    stage.consume()
+    (request,) = receiver.wait_for(1)
+    assert request.headers["Taskqueue-Id"] == kept
+    assert due - 1 < request.at < due + 5
+    stage.settle()
+    assert receiver.to("/cancelled") == []
+
+
+def test_an_id_that_does_not_wait_is_told_and_exits_1(stage: Stage) -> None:
+    """It may be in the work queue, and still run: the operator has to know."""
+    waits = stage.send("/x", countdown=90)
+    ready = stage.send("/y")
+    done = command.run(stage.path, "waiting", "cancel", stage.name, waits, ready)
+    assert (done.returncode, done.stdout) == (1, b"1 cancelled\n")
+    assert done.stderr.decode().startswith(f"{ready} does not wait in {stage.name}: it may have run")
+    assert stage.depth() == 1
+    assert stage.waiting() == 0

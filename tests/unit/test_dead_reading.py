@@ -1,0 +1,144 @@
+"""What a dead message tells, whatever it holds, and what is left of it when it is replayed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskqueue.dead import Selection, read, revived
+from taskqueue.message import Message
+
+NOW = 1_764_074_365.5
+
+
+def test_a_dead_task_tells_reason_url_attempts_error_and_when() -> None:
+    """All from our own headers, the url from the body."""
+    task = read(
+        Message(
+            b'{"url": "/x"}',
+            {
+                "taskqueue-reason": "failed",
+                "taskqueue-runs": 3,
+                "taskqueue-error": "status 500",
+                "taskqueue-died": 1_764_074_365_500,
+                "taskqueue-first-seen": 1_764_074_000_000,
+            },
+            {"message_id": "a"},
+        ),
+        "mail",
+    )
+    assert (task.id, task.reason, task.url, task.attempts) == ("a", "failed", "/x", 3)
+    assert (task.error, task.at, task.first_seen) == ("status 500", NOW, 1_764_074_000.0)
+
+
+def test_what_the_broker_itself_dead_lettered_tells_by_x_death() -> None:
+    """The record of the work queue counts, and not those of the wait queues that it came through."""
+    died = datetime.fromtimestamp(1_764_074_365, UTC)
+    deaths = [
+        {"queue": "mail", "reason": "delivery_limit", "time": died, "count": 1},
+        {"queue": "mail.wait.20s", "reason": "expired", "time": died, "count": 1},
+    ]
+    headers = {"x-first-death-reason": "expired", "x-death": deaths, "taskqueue-runs": 1}
+    task = read(Message(b'{"url": "/x"}', headers, {"message_id": "a"}), "mail")
+    assert (task.reason, task.at, task.attempts) == ("delivery_limit", died.timestamp(), 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "url"),
+    [
+        (b"", None),
+        (b"\xff", None),
+        (b"[1]", None),
+        (b'{"url": 7}', None),
+        (b'{"url": "\\ud800"}', "\\ud800"),
+        (b"[" * 100_000, None),
+        (b"9" * 10_000, None),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_unknown(body: bytes, url: str | None) -> None:
+    """What is no task has none; what can't be printed is escaped."""
+    assert read(Message(body), "mail").url == url
+
+
+_value = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+_names = st.sampled_from(
+    [
+        "taskqueue-reason",
+        "taskqueue-runs",
+        "taskqueue-error",
+        "taskqueue-died",
+        "taskqueue-first-seen",
+        "x-death",
+    ]
+)
+
+
+@given(st.binary(), st.dictionaries(_names, _value), st.none() | st.text() | st.binary())
+def test_no_header_and_no_body_keeps_a_dead_task_from_being_read(
+    body: bytes, headers: dict[str, object], message_id: str | bytes | None
+) -> None:
+    """Others can publish into the dead queue, too."""
+    task = read(Message(body, headers, {"message_id": message_id}), "mail")
+    assert task.reason
+    assert task.attempts >= 0
+
+
+def test_a_replayed_message_has_its_id_and_body_and_no_past() -> None:
+    """It is due at once; what the broker noted is gone, as a kept x-death is taken for a cycle."""
+    message = Message(
+        b'{"url": "/x", "countdown": 60}',
+        {
+            "taskqueue-reason": "failed",
+            "taskqueue-runs": 3,
+            "taskqueue-error": "status 500",
+            "taskqueue-died": 1,
+            "taskqueue-due": 2,
+            "taskqueue-slot": 1,
+            "taskqueue-first-seen": 3,
+            "x-death": [{"queue": "mail"}],
+            "x-first-death-queue": "mail",
+            "x-delivery-count": 4,
+            "CC": ["a"],
+            "traceparent": "00-ab",
+        },
+        {"message_id": "a", "priority": 3, "expiration": "100"},
+    )
+    again = revived(message, now=NOW)
+    assert again.body == message.body
+    assert again.properties == {"message_id": "a", "priority": 3}
+    assert again.headers == {
+        "taskqueue-first-seen": 3,
+        "taskqueue-due": 1_764_074_365_500,
+        "traceparent": "00-ab",
+    }
+
+
+def test_a_replayed_roll_back_still_knows_what_failed() -> None:
+    """Its request says so."""
+    failed = {"taskqueue-failed-id": "a", "taskqueue-failed-url": "/x", "taskqueue-failure": "failed: 500"}
+    again = revived(Message(b"{}", failed | {"taskqueue-runs": 1}), now=NOW)
+    assert again.headers == failed | {"taskqueue-due": 1_764_074_365_500}
+
+
+@pytest.mark.parametrize(
+    ("selection", "covered"),
+    [
+        (Selection(), True),
+        (Selection(ids=frozenset({"a", "b"})), True),
+        (Selection(ids=frozenset({"b"})), False),
+        (Selection(reason="failed"), True),
+        (Selection(reason="expired"), False),
+        (Selection(ids=frozenset({"a"}), reason="expired"), False),
+    ],
+)
+def test_a_selection_goes_by_id_and_by_reason(selection: Selection, *, covered: bool) -> None:
+    """Both must fit where both are given."""
+    task = read(Message(b"{}", {"taskqueue-reason": "failed"}, {"message_id": "a"}), "mail")
+    assert selection.covers(task) is covered
