@@ -1,0 +1,1 @@
+"""Programs that measure taskqueue side by side with what its users would pick instead."""
