@@ -10,7 +10,7 @@ from sandbox.receiver import Receiver
 from tests.integration import command
 from tests.integration.stage import Stage, eventually
 
-HEADERS = {
+HEADERS: dict[str, Any] = {
     "taskqueue-reason": "failed",
     "taskqueue-runs": 3,
     "taskqueue-error": "status 500",
@@ -18,13 +18,15 @@ HEADERS = {
 }
 
 
-def _bury(stage: Stage, *ids: str, body: bytes = b'{"url": "/x"}', **headers: Any) -> None:
+def _bury(
+    stage: Stage, *ids: str, body: bytes = b'{"url": "/x"}', headers: dict[str, Any] | None = None
+) -> None:
     """Put messages into the dead queue, in order."""
     with stage.connection() as connection:
         channel = connection.channel()
         channel.confirm_delivery()
         for each in ids:
-            basic = pika.BasicProperties(message_id=each, delivery_mode=2, headers=HEADERS | headers)
+            basic = pika.BasicProperties(message_id=each, delivery_mode=2, headers=HEADERS | (headers or {}))
             channel.basic_publish("", f"{stage.name}.dead", body, basic, mandatory=True)
 
 
@@ -80,7 +82,7 @@ def test_the_replay_of_chosen_ids_leaves_the_others_in_their_order(stage: Stage)
 def test_the_replay_by_reason_leaves_the_others(stage: Stage) -> None:
     """A reason can be mended at once, such as a receiver that was down."""
     _bury(stage, "a")
-    _bury(stage, "b", **{"taskqueue-reason": "expired"})
+    _bury(stage, "b", headers={"taskqueue-reason": "expired"})
     _bury(stage, "c")
     assert command.ran(stage.path, "dead", "replay", stage.name, "--reason", "failed") == "2 replayed\n"
     assert _ids(stage) == ["b"]
@@ -118,7 +120,7 @@ def test_show_gives_everything_and_body_the_exact_bytes(stage: Stage) -> None:
     """A body that is no text as well."""
     body = b'\x00\xff{"url"\r\n'
     _bury(stage, "a")
-    _bury(stage, "b", body=body, traceparent="00-ab")
+    _bury(stage, "b", body=body, headers={"traceparent": "00-ab"})
     shown = command.read(stage.path, "dead", "show", stage.name, "b")
     assert (shown["reason"], shown["body"], shown["body_base64"]) == ("failed", None, "AP97InVybCINCg==")
     assert shown["headers"]["traceparent"] == "00-ab"
@@ -129,7 +131,9 @@ def test_show_gives_everything_and_body_the_exact_bytes(stage: Stage) -> None:
 
 def test_no_message_can_write_control_characters_to_the_terminal(stage: Stage) -> None:
     """Nor markup; others write what stands in the table."""
-    _bury(stage, "a", body=b'{"url": "/\\u001b[2J\\u009b"}', **{"taskqueue-error": "[red]\x1b]0;evil\x07"})
+    _bury(
+        stage, "a", body=b'{"url": "/\\u001b[2J\\u009b"}', headers={"taskqueue-error": "[red]\x1b]0;evil\x07"}
+    )
     for arguments in (("list", stage.name), ("show", stage.name, "a")):
         printed = command.ran(stage.path, "dead", *arguments)
         assert "[red]\\x1b]0;evil\\x07" in printed
@@ -139,7 +143,7 @@ def test_no_message_can_write_control_characters_to_the_terminal(stage: Stage) -
 def test_purge_deletes_what_was_chosen(stage: Stage) -> None:
     """By id, by reason, or all."""
     _bury(stage, "a", "b")
-    _bury(stage, "c", **{"taskqueue-reason": "expired"})
+    _bury(stage, "c", headers={"taskqueue-reason": "expired"})
     _bury(stage, "d", "e")
     assert command.ran(stage.path, "dead", "purge", stage.name, "b", "--yes") == "1 purged\n"
     assert (

@@ -16,9 +16,8 @@ def test_list_shows_waiting_tasks_in_the_order_in_which_they_are_due(stage: Stag
     for _ in range(2):
         first, second = command.read(stage.path, "waiting", "list", stage.name)
         assert (first["id"], first["url"], first["rung"]) == (soon, "/soon", "80s")
+        assert (first["runs"], first["error"]) == (0, None)
         assert (second["id"], second["url"], second["rung"]) == (late, "/late", "90s")
-    assert first["runs"] == 0
-    assert first["error"] is None
     assert stage.waiting() == 2
     (only,) = command.read(stage.path, "waiting", "list", stage.name, "--limit", "1")
     assert only["id"] == soon
