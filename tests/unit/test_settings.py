@@ -98,9 +98,15 @@ def test_the_environment_is_put_in_once() -> None:
         ("allow_hosts = *.Example.com, b.org", "allow_hosts", ("*.example.com", "b.org")),
         ("deny_networks =", "deny_networks", ()),
         ("deny_networks = 10.0.0.0/8, ::1", "deny_networks", ("10.0.0.0/8", "::1/128")),
-        ("handlers = headers, signing, my.co:Auth", "handlers", ("headers", "signing", "my.co:Auth")),
+        ("handlers = headers, bearer, my.co:Auth", "handlers", ("headers", "bearer", "my.co:Auth")),
         ("signing_secret = a, b", "signing_secret", ("a", "b")),
-        ("base_url = https://app.example.com/v1#;", "base_url", "https://app.example.com/v1#;"),
+        ("signing_secret = a#;, b;c", "signing_secret", ("a#;", "b;c")),
+        ("base_url = https://app.example.com:8443/v1", "base_url", "https://app.example.com:8443/v1"),
+        (
+            "allow_hosts = [::0:1], *.M\u00fcnchen.example, b.org.",
+            "allow_hosts",
+            ("::1", "*.xn--mnchen-3ya.example", "b.org"),
+        ),
         ("per_host = 2", "per_host", 2),
         ("per_host =", "per_host", None),
         ("request_ca_file = /etc/ca.pem", "request_ca_file", Path("/etc/ca.pem")),
@@ -126,7 +132,10 @@ def test_values_for_all() -> None:
     [
         ("", "x.ini: names no queue"),
         ("nonsense", "x.ini:1: must be 'key = value', '[queue]' or a comment"),
-        ("[q]\nconcurrency = many", "x.ini:2: concurrency: must be a whole number from 1 to 1000, got 'many'"),
+        (
+            "[q]\nconcurrency = many",
+            "x.ini:2: concurrency: must be a whole number from 1 to 1000, got 'many'",
+        ),
         ("[q]\nconcurrency = 0", "x.ini:2: concurrency: must be a whole number from 1 to 1000, got '0'"),
         ("[q]\nconcurency = 3", "x.ini:2: concurency: is no key; did you mean concurrency?"),
         ("[q]\nzzz = 3", "x.ini:2: zzz: is no key; there are: base_url"),
@@ -135,29 +144,47 @@ def test_values_for_all() -> None:
         ("[q]\n[q]", "x.ini:2: [q] begins on line 1 already"),
         ("[q]\ntimeout = 1\ntimeout = 2", "x.ini:3: timeout: stands on line 2 already"),
         ("[taskqueue]\n[q]\n[taskqueue]", "x.ini:3: [taskqueue] begins on line 1 already"),
-        ("[q]\nrate = 50", "x.ini:2: rate: must be like 50/s, 10/m or 1/h, or empty for none, got '50'"),
+        (
+            "[q]\nrate = 50",
+            "x.ini:2: rate: must be like 50/s, 10/m or 1/h (up to 1000000), or empty for none, got '50'",
+        ),
         ("[q]\nrate = 0/s", "rate: must be like"),
         ("[q]\nsuccess_status = 99", "success_status: must be statuses"),
         ("[q]\nsuccess_status = 300-200", "success_status: must be statuses from 100 to 599"),
         ("[q]\njitter = nan", "jitter: must be a number from 0 to 1, got 'nan'"),
         ("[q]\ntimeout = 1e9", "timeout: must be a number from 0.001 to 1500 seconds"),
-        ("[q]\nmin_backoff_seconds = 9\nmax_backoff_seconds = 3", "x.ini:2: min_backoff_seconds: must not be over"),
+        (
+            "[q]\nmin_backoff_seconds = 9\nmax_backoff_seconds = 3",
+            "x.ini:2: min_backoff_seconds: must not be over",
+        ),
         ("[q]\ndeny_networks = 10.0.0.1/8", "deny_networks: must be networks such as"),
         ("[q]\nfollow_redirects = maybe", "follow_redirects: must be yes or no, got 'maybe'"),
         ("resolution = 0.0005\n[q]", "resolution: must be from 0.001 to 60 seconds, in whole milliseconds"),
-        ("levels = 12\n[q]", "x.ini:1: levels: 12 levels of 0.1 s hold delays of over ten years"),
+        ("levels = 12\n[q]", "x.ini:1: levels: must be at most 9 with a resolution of 0.1 s"),
+        ("resolution = 60\n[q]", "x.ini:1: levels: must be at most 6 with a resolution of 60 s"),
         ("queue_type = stream\n[q]", "queue_type: must be quorum or classic, got 'stream'"),
         ("key_file = k\n[q]", "x.ini:1: key_file: needs cert_file beside it"),
         ("[q]\nrequest_key_file = k", "x.ini:2: request_key_file: needs request_cert_file beside it"),
         ("[q]\nper_host = 0", "per_host: must be a whole number from 1 to 1000"),
         ("[q]\nbasic_auth = me", "x.ini:2: basic_auth: must be user:password"),
-        ("server =\n[q]", "x.ini:1: server: must name a broker"),
+        ("server =\n[q]", "x.ini:1: server: must be amqp://user:password@host:port/vhost"),
+        ("server = amqp://h/a/b\n[q]", "x.ini:1: server: must be amqp://"),
+        ("server = amqp://h:0\n[q]", "x.ini:1: server: must be amqp://"),
+        ("[q]\nsuccess_status =", "x.ini:2: success_status: must not be empty"),
+        ("[q]\nrate = 1000001/s", "x.ini:2: rate: must be like 50/s, 10/m or 1/h (up to 1000000)"),
+        ("[q]\nbase_url = http://h/?a=b", "x.ini:2: base_url: must hold neither ? nor #"),
+        ("[q]\nproxy = https://h", "x.ini:2: proxy: must be a URL http://host"),
+        ("[q]\nhandlers = signing", "x.ini:2: handlers: signing needs a signing_secret in [q]"),
+        ("[q]\nmin_backoff_seconds = 0", "must be a number from 0.001 to 315360000 seconds, got '0'"),
+        ("[q]\nconcurrency = 5 # five", "got '5 # five' (a comment must stand on a line of its own)"),
+        ("[.dead]", "x.ini:1: [.dead]: is a name that belongs to queue ''"),
         ("server = ${NOPE}\n[q]", "x.ini:1: server: environment variable NOPE is not set"),
         ("server = $HOME\n[q]", "x.ini:1: server: a variable is written ${NAME}, a dollar sign $$"),
         ("[amq.x]", "x.ini:1: [amq.x]: names that begin with amq. belong to RabbitMQ"),
         ("[a.dead]", "x.ini:1: [a.dead]: is a name that belongs to queue 'a': choose another"),
         ("[a]\n[a.wait.20s]", "x.ini:2: [a.wait.20s]: is a name that belongs to queue 'a' (a queue here)"),
-        ("[]", "x.ini:1: []: a queue's name has 1 to 200 printable characters"),
+        ("[]", "x.ini:1: []: a queue's name has 1 to 200 bytes, all printable"),
+        (f"[{'ü' * 101}]", "a queue's name has 1 to 200 bytes, all printable"),
     ],
 )
 def test_an_error_names_file_line_and_key_and_what_is_allowed(text: str, words: str) -> None:
@@ -172,6 +199,14 @@ def test_an_error_names_file_line_and_key_and_what_is_allowed(text: str, words: 
         "server = amqp://me:hunter2@host:port\n[q]",
         "[q]\nproxy = ftp://me:hunter2@host",
         "management_url = me:hunter2@host\n[q]",
+        "server = amqp://me:12/hunter2@host\n[q]",
+        "server = amqp://me:x,hunter2@host\n[q]",
+        "amqp://me:hunter2@host?heartbeat=10\n[q]",
+        "[q]\nsigning_secret =\n  hunter2hunter2==",
+        "[q]\nbase_url = https://me:hunter2@host",
+        "[q]\nbase_url = me:hunter2@host",
+        "[q]\nconcurrency = amqp://me:hunter2@host",
+        "server = amqp://me:${hunter2@host\n[q]",
         "[q]\nbearer_token = hunter2 hunter2",
         "[q]\nbasic_auth = hunter2",
     ],
@@ -183,7 +218,8 @@ def test_a_secret_is_in_no_error(text: str) -> None:
 
 def test_a_secret_is_in_no_repr() -> None:
     """Nor where settings are shown whole."""
-    text = "server = amqp://me:hunter2@h\nmanagement_url = http://me:hunter2@h\n[q]\nproxy = http://me:hunter2@h\nsigning_secret = hunter2"
+    text = "server = amqp://me:hunter2@h\nmanagement_url = http://me:hunter2@h\n"
+    text += "[q]\nproxy = http://me:hunter2@h\nsigning_secret = hunter2"
     text += "\nbearer_token = hunter2\nbasic_auth = me:hunter2"
     assert "hunter2" not in repr(read(text))
 
@@ -202,8 +238,12 @@ def test_no_file_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"looked at \$TASKQUEUE_CONFIG_FILE.*--config"):
         load(None, {})
-    with pytest.raises(ConfigError, match="nowhere.ini: can't be read: No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.ini: can't be read: No such file"):
         load(Path("nowhere.ini"), {})
+    with pytest.raises(
+        ConfigError, match=r"nowhere\.ini: can't be read: No such file.*\$TASKQUEUE_CONFIG_FILE names it"
+    ):
+        load(None, {"TASKQUEUE_CONFIG_FILE": "nowhere.ini"})
 
 
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
@@ -213,15 +253,52 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "x.ini", {})
 
 
-words = st.sampled_from(
-    [*GLOBAL_KEYS, *QUEUE_KEYS, "=", "[", "]", "q", "\n", " ", "${", "}", "$$", "1", "0.1", "amqp://h", ",", "-"]
+PIECES = [
+    *GLOBAL_KEYS,
+    *QUEUE_KEYS,
+    "=",
+    "[",
+    "]",
+    "q",
+    "\n",
+    " ",
+    "${",
+    "}",
+    "$$",
+    "1",
+    "0.1",
+    "amqp://h",
+    ",",
+    "-",
+]
+words = st.sampled_from(PIECES)
+values = st.text(max_size=20) | st.sampled_from(
+    ["1" * 400, "1" * 5000, "1e999", "-0", "nan", "[::1", "http://[", "2xx-"]
 )
+
+
+@given(st.sampled_from([*GLOBAL_KEYS, *QUEUE_KEYS]), values)
+def test_no_value_raises_anything_but_a_config_error(key: str, value: str) -> None:
+    """What loads can be used: a rate as a number, a ladder's rungs as lengths of stay."""
+    text = f"[q]\n{key} = {value}" if key in QUEUE_KEYS else f"{key} = {value}\n[q]"
+    try:
+        settings = read(text)
+    except ConfigError as error:
+        shown = str(error)
+    else:
+        rate = settings.queues["q"].rate
+        assert rate is None or rate.per_second > 0
+        assert max(map(settings.ladder.ttl_ms, settings.ladder.rungs())) <= 315_360_000_000
+        return
+    assert shown.startswith("x.ini:")
+    assert "\n" not in shown
 
 
 @given(st.lists(words, max_size=30).map("".join) | st.text(max_size=80))
 def test_no_text_raises_anything_but_a_config_error(text: str) -> None:
     """A user's mistake is never a traceback."""
     try:
-        assert read(text).queues
+        queues, shown = read(text).queues, ""
     except ConfigError as error:
-        assert str(error).startswith("x.ini")
+        queues, shown = {}, str(error)
+    assert queues or shown.startswith("x.ini")
