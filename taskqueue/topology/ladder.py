@@ -32,7 +32,8 @@ class Leg:
     @property
     def ticks(self) -> int:
         """The length of the stay, in ticks."""
-        return self.digit * BASE**self.level
+        ticks: int = self.digit * BASE**self.level
+        return ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class Ladder:
     @property
     def longest(self) -> int:
         """The longest delay of one itinerary, in ticks; a longer one goes round again."""
-        return BASE**self.levels - 1
+        ticks: int = BASE**self.levels - 1
+        return ticks
 
     def ticks(self, delay_ms: float) -> int:
         """Count the ticks of a delay (milliseconds), rounded up so that nothing is early."""

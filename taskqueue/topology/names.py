@@ -1,6 +1,6 @@
-"""Every exchange and queue name, all under the queue's own prefix.
+r"""Every exchange and queue name, all under the queue's own prefix.
 
-One permission pattern, ``^Q(\\..*)?$``, covers everything that belongs to queue ``Q``.
+One permission pattern, ``^Q(\..*)?$``, covers everything that belongs to queue ``Q``.
 """
 
 from __future__ import annotations
