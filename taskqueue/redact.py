@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d*)?")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d+)?")
+# The only ones in whose paths people write an @.
+_WEB = frozenset({"http", "https"})
 
 
 def redacted(url: str) -> str:
@@ -14,10 +17,10 @@ def redacted(url: str) -> str:
     doubt how far the login goes, it goes up to the last ``@``: hiding too much does no harm.
     """
     scheme, separator, rest = url.partition("://")
-    if not separator:
-        scheme, rest = "", url
+    if not separator or not _SCHEME.fullmatch(scheme):
+        scheme, separator, rest = "", "", url
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if not separator or "@" in authority or not _HOST.fullmatch(authority):
+    if scheme.lower() not in _WEB or "@" in authority or not _HOST.fullmatch(authority):
         rest = rest.rpartition("@")[2]
     place, query, _ = re.split(r"([?#]|\Z)", rest, maxsplit=1)
     return f"{scheme}{separator}{place}{'?…' if query else ''}"
