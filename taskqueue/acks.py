@@ -49,7 +49,9 @@ class Acks:
             count += 1
         acks = [Ack(head, multiple=count > 1)] if count else []
         if count < self._settled:
-            acks += [Ack(tag, multiple=False) for tag, settled in self._open.items() if settled and tag > head]
+            acks += [
+                Ack(tag, multiple=False) for tag, settled in self._open.items() if settled and tag > head
+            ]
         for tag in [tag for tag, settled in self._open.items() if settled]:
             del self._open[tag]
         self._settled = 0

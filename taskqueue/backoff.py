@@ -37,7 +37,7 @@ def retry_after(header: str | None, policy: QueueSettings, now: float) -> float:
     two significant digits, as a receiver that asks for time must get all of it.
     """
     wait = _seconds(header, now) if header else 0.0
-    if not 0 < wait:
+    if not wait > 0:
         return 0.0
     wait = min(wait, policy.max_backoff_seconds)
     unit = 10.0 ** (math.floor(math.log10(wait)) - 1)

@@ -129,7 +129,9 @@ class Client:
             queue = fields.get("queue", "default")
             if self._settings.queues and queue not in self._settings.queues:
                 known = ", ".join(self._settings.queues)
-                raise ConfigError(f"queue {queue!r} is in no section of the configuration, which has: {known}")
+                raise ConfigError(
+                    f"queue {queue!r} is in no section of the configuration, which has: {known}"
+                )
             publish = publish_of(fields, queue, self._settings.ladder, time.time())
             ids.append(publish.message.properties["message_id"])
             yield publish

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Container, Sequence
 
-import pika
+from pika.connection import Parameters
 
 from taskqueue.errors import NotDeclared, TaskqueueError
 from taskqueue.link import Link, TolerantConnection
@@ -31,7 +31,7 @@ class Consumer:
     def __init__(
         self,
         settings: Settings,
-        hosts: Sequence[pika.ConnectionParameters],
+        hosts: Sequence[Parameters],
         metrics: Metrics,
         *,
         known: Container[str] | None = None,
@@ -41,7 +41,15 @@ class Consumer:
         self._link = Link(hosts, self, name="taskqueue-io")
         self._metrics = metrics
         self._subscriptions = [
-            Subscription(queue, settings.ladder, known, self._link, self, metrics, rate_share)
+            Subscription(
+                queue,
+                ladder=settings.ladder,
+                known=known,
+                link=self._link,
+                owner=self,
+                metrics=metrics,
+                rate_share=rate_share,
+            )
             for queue in settings.queues.values()
         ]
         self._stop = threading.Event()
@@ -89,7 +97,8 @@ class Consumer:
         """Come to an end: what was never declared will not appear by itself."""
         if self._failure is None:
             self._failure = NotDeclared(
-                f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare', or 'taskqueue run --declare'"
+                f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare', "
+                "or 'taskqueue run --declare'"
             )
         self._stop.set()
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import importlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from taskqueue.errors import ConfigError
+
+_SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics(Protocol):
@@ -40,28 +47,33 @@ class NullMetrics:
 
 
 class PrometheusMetrics:
-    """The page of one process, in a registry of its own; raises ConfigError without the extra."""
+    """The counts of one process, in a registry of its own; raises ConfigError without the extra."""
 
-    def __init__(self, address: str) -> None:
-        try:
-            from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
-        except ImportError as error:
-            raise ConfigError("metrics: needs the extra: pip install 'taskqueue[metrics]'") from error
-        registry = CollectorRegistry()
-        self._attempts = Counter("taskqueue_attempts", "Requests made.", ["queue", "outcome"], registry=registry)
-        self._dead = Counter("taskqueue_dead", "Tasks put in the dead queue.", ["queue", "reason"], registry=registry)
-        self._running = Gauge("taskqueue_running", "Tasks at or before a worker.", ["queue"], registry=registry)
-        self._lateness = Histogram(
-            "taskqueue_lateness_seconds", "From the due time to the start.", ["queue"], registry=registry
+    def __init__(self) -> None:
+        prometheus = _library()
+        self.registry = prometheus.CollectorRegistry()
+        queue, registry = ["queue"], self.registry
+        counter, gauge, histogram = prometheus.Counter, prometheus.Gauge, prometheus.Histogram
+        self._attempts = counter(
+            "taskqueue_attempts", "Requests made.", ["queue", "outcome"], registry=registry
         )
-        self._seconds = Histogram("taskqueue_request_seconds", "Length of a request.", ["queue"], registry=registry)
-        self._reconnects = Counter("taskqueue_reconnects", "Connections lost.", registry=registry)
-        host, _, port = address.rpartition(":")
-        try:
-            server, _thread = start_http_server(int(port), host or "127.0.0.1", registry)
-        except OSError as error:
-            raise ConfigError(f"metrics: can't listen on {address}: {error}") from error
-        self.port: int = server.server_port
+        self._dead = counter(
+            "taskqueue_dead", "Tasks put in the dead queue.", ["queue", "reason"], registry=registry
+        )
+        self._running = gauge(
+            "taskqueue_running",
+            "Tasks at or before a worker.",
+            queue,
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._lateness = histogram(
+            "taskqueue_lateness_seconds", "From the due time to a worker.", queue, registry=registry
+        )
+        self._seconds = histogram(
+            "taskqueue_request_seconds", "Length of a request.", queue, registry=registry
+        )
+        self._reconnects = counter("taskqueue_reconnects", "Connections lost.", registry=registry)
 
     def started(self, queue: str, lateness: float) -> None:
         """Count a task at a worker, and how late it is."""
@@ -84,5 +96,53 @@ class PrometheusMetrics:
 
 
 def started(address: str | None) -> Metrics:
-    """Serve the page on ``host:port``, or count nothing where no address is set."""
-    return NullMetrics() if address is None else PrometheusMetrics(address)
+    """Count, and serve the page on ``host:port`` (loopback where the host is empty), or do neither.
+
+    A child of a supervisor with a page counts for that page. Raises ConfigError where the address
+    can't be used or the extra is missing.
+    """
+    if address is None and _SHARED not in os.environ:
+        return NullMetrics()
+    metrics = PrometheusMetrics()
+    if address is not None:
+        _serve(address, metrics.registry)
+    return metrics
+
+
+@contextmanager
+def shared_page(address: str | None) -> Iterator[tuple[Mapping[str, str], Callable[[int], None]]]:
+    """Serve one page for several processes while the context lasts.
+
+    Gives the environment of the processes, and what is to be called with the pid of each that ends
+    (https://prometheus.github.io/client_python/multiprocess/).
+    """
+    if address is None:
+        yield {}, lambda _pid: None
+        return
+    prometheus = _library()
+    multiprocess = importlib.import_module("prometheus_client.multiprocess")
+    with tempfile.TemporaryDirectory(prefix="taskqueue-metrics-") as folder:
+        registry = prometheus.CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry, path=folder)
+        server = _serve(address, registry)
+        try:
+            yield {_SHARED: folder}, lambda pid: multiprocess.mark_process_dead(pid, path=folder)
+        finally:
+            server.shutdown()
+            server.server_close()
+
+
+def _serve(address: str, registry: Any) -> Any:
+    host, _, port = address.rpartition(":")
+    try:
+        server, _thread = _library().start_http_server(int(port), host.strip("[]") or "127.0.0.1", registry)
+    except OSError as error:
+        raise ConfigError(f"metrics: can't listen on {address}: {error.strerror or error}") from error
+    return server
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("prometheus_client")
+    except ImportError as error:
+        raise ConfigError("metrics: needs the extra: pip install 'taskqueue[metrics]'") from error

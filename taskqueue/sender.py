@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-import pika
+from pika.connection import Parameters
 
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotDeclared, PublishFailed, TaskqueueError
 from taskqueue.link import ConfirmChannel, Link, Outcome, TolerantConnection
@@ -62,7 +62,9 @@ class _Batch:
             while self._outstanding >= limit and self.error is None:
                 left = self.deadline - time.monotonic()
                 if left <= 0:
-                    why = "it has raised an alarm and takes no publishes" if waits_for.blocked else "no answer"
+                    why = (
+                        "it has raised an alarm and takes no publishes" if waits_for.blocked else "no answer"
+                    )
                     self.error = PublishFailed(
                         f"the broker did not confirm in time ({why}): {self._confirmed} confirmed, "
                         f"{self._outstanding} not; send those again with the same id"
@@ -76,7 +78,7 @@ class _Batch:
 class Sender:
     """A link that only publishes. What was lost with a connection is sent again on the next one."""
 
-    def __init__(self, hosts: Sequence[pika.ConnectionParameters]) -> None:
+    def __init__(self, hosts: Sequence[Parameters]) -> None:
         self._link = Link(hosts, self, name="taskqueue-client")
         self._hosts = len(hosts)
         self._channel: ConfirmChannel | None = None
@@ -131,7 +133,9 @@ class Sender:
 
     def _open(self) -> None:
         if self._connection is not None and self._connection.is_open and self._channel is None:
-            self._channel = ConfirmChannel(self._link, self._connection, opened=self._opened, closed=self._closed)
+            self._channel = ConfirmChannel(
+                self._link, self._connection, opened=self._opened, closed=self._closed
+            )
 
     def _publish(self, sending: _Sending) -> None:
         if sending.batch.error is not None:

@@ -37,6 +37,7 @@ class Settlement:
     def __init__(
         self,
         settler: Settler,
+        *,
         name: str,
         link: Link,
         delivery: Delivery,
@@ -70,7 +71,9 @@ class Settlement:
                 self._settler.lost()
             case Outcome.RETURNED if isinstance(self._decision, Move):
                 error = f"queue: {self._decision.queue!a} is in taskqueue.ini and not declared"
-                self._instead(self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0))
+                self._instead(
+                    self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0)
+                )
             case Outcome.UNFIT:
                 bare = Message(self._delivery.message.body, {}, {"message_id": uuid.uuid4().hex})
                 delivery = Delivery(self._delivery.channel, self._delivery.tag, bare)

@@ -33,6 +33,8 @@ from taskqueue.workers import Attempt, Delivery, Workers
 log = logging.getLogger(__name__)
 
 _NOT_FOUND = 404
+_ANY_SUCCESS = range(200, 300)
+_MOST_TOLD = 1000
 _REOPEN = 1.0
 _LONGEST_REOPEN = 10.0
 
@@ -53,6 +55,7 @@ class Subscription:
     def __init__(
         self,
         queue: QueueSettings,
+        *,
         ladder: Ladder,
         known: Container[str],
         link: Link,
@@ -151,7 +154,12 @@ class Subscription:
         )
 
     def _consuming(self) -> None:
-        log.info("consuming from %s (prefetch %d, concurrency %d)", self.queue.name, self.prefetch, self.queue.concurrency)
+        log.info(
+            "consuming from %s (prefetch %d, concurrency %d)",
+            self.queue.name,
+            self.prefetch,
+            self.queue.concurrency,
+        )
         self._ever_consumed = True
         self._reopenings = 0
 
@@ -168,7 +176,9 @@ class Subscription:
             if not self._ever_consumed:
                 self._owner.missing(self.queue.name, reason)
         else:
-            log.warning("the channel of %s was closed (%s %s): opening it again", self.queue.name, code or "", reason)
+            log.warning(
+                "the channel of %s was closed (%s %s): opening it again", self.queue.name, code or "", reason
+            )
         delay = min(_LONGEST_REOPEN, _REOPEN * 2 ** min(self._reopenings, 8)) * random.uniform(0.5, 1)
         self._reopenings += 1
         self._link.later(delay, self._open)
@@ -195,7 +205,9 @@ class Subscription:
             self._settle(delivery, None, Dead(INVALID, f"body: could not be read: {type(error).__name__}", 0))
             return
         if task.unknown:
-            self._tell_once(f"fields that taskqueue does not know are ignored: {', '.join(task.unknown)[:200]}")
+            self._tell_once(
+                f"fields that taskqueue does not know are ignored: {', '.join(task.unknown)[:200]}"
+            )
         if isinstance(decision, Run):
             self._dispatch(Attempt(delivery, task), now)
         else:
@@ -243,10 +255,16 @@ class Subscription:
         now, spread = time.time(), random.uniform(-1, 1)
         decision = on_result(attempt.task, result, self.queue, now=now, spread=spread)
         self._metrics.finished(self.queue.name, _outcome(decision), result.seconds)
-        if result.status is not None and 200 <= result.status < 300 and not isinstance(decision, Done):
-            self._tell_once(f"status {result.status} counts as a failure: see success_status of [{self.queue.name}]")
+        if result.status in _ANY_SUCCESS and not isinstance(decision, Done):
+            self._tell_once(
+                f"status {result.status} counts as a failure: see success_status of [{self.queue.name}]"
+            )
         if attempt.delivery.channel is not self._channel:
-            log.warning("%s %s: its channel was closed meanwhile, so it will run again", self.queue.name, attempt.task.id)
+            log.warning(
+                "%s %s: its channel was closed meanwhile, so it will run again",
+                self.queue.name,
+                attempt.task.id,
+            )
             return
         _log_result(self.queue.name, attempt.task, decision, result)
         self._settle(attempt.delivery, attempt.task, decision)
@@ -265,7 +283,15 @@ class Subscription:
             log.error("%s %s: dead, %s: %s", self.queue.name, name, decision.reason, decision.error)
             self._metrics.died(self.queue.name, decision.reason)
         self._settling += 1
-        Settlement(self, self.queue.name, self._link, delivery, task, decision, publishes).start()
+        Settlement(
+            self,
+            name=self.queue.name,
+            link=self._link,
+            delivery=delivery,
+            task=task,
+            decision=decision,
+            publishes=publishes,
+        ).start()
 
     def settled(self, delivery: Delivery) -> None:
         """Ack a delivery all of whose successors are confirmed."""
@@ -301,7 +327,7 @@ class Subscription:
             self._channel.raw.basic_ack(ack.tag, multiple=ack.multiple)
 
     def _tell_once(self, text: str) -> None:
-        if text not in self._told and len(self._told) < 1000:
+        if text not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(text)
             log.warning("%s: %s", self.queue.name, text)
 

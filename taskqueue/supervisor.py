@@ -6,11 +6,13 @@ import logging
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
+PROCESS = "TASKQUEUE_PROCESS"
+"""The environment variable that tells a child which one it is: ``2/4``."""
 WATCHED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 _FIRST_DELAY = 0.5
@@ -27,7 +29,7 @@ class _Child:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     deaths: int = 0
-    due: float = field(default=0.0)
+    due: float = 0.0
     """When it is to be started again."""
 
 
@@ -35,11 +37,16 @@ class Supervisor:
     """Keeps `count` processes of `command` running until it is told to stop.
 
     Each child has a pipe on its standard input that ends when the parent does, however it ends:
-    a child that watches it never outlives its parent by more than its grace.
+    a child that watches it never outlives its parent by more than its grace. The signals in WATCHED
+    must be blocked in every thread of the parent.
     """
 
-    def __init__(self, command: Sequence[str], count: int, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], count: int, environment: Mapping[str, str], ended: Callable[[int], None]
+    ) -> None:
+        """Take the command of a child; `ended` is called with the pid of each that has died."""
         self._command = list(command)
+        self._tell_ended = ended
         self._environment = dict(environment)
         self._children = [_Child(number) for number in range(count)]
         self._stopping = False
@@ -47,7 +54,6 @@ class Supervisor:
 
     def run(self) -> int:
         """Supervise until every child has ended, and give the exit code."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
         for child in self._children:
             self._start(child)
         while any(child.process for child in self._children) or not self._stopping:
@@ -78,9 +84,9 @@ class Supervisor:
         return max(0.01, min(waits)) if waits and not self._stopping else 60.0
 
     def _start(self, child: _Child) -> None:
-        environment = {**self._environment, "TASKQUEUE_PROCESS": f"{child.number + 1}/{len(self._children)}"}
+        environment = {**self._environment, PROCESS: f"{child.number + 1}/{len(self._children)}"}
         # A session of its own: Ctrl-C reaches the parent alone, which passes it on once.
-        child.process = subprocess.Popen(
+        child.process = subprocess.Popen(  # noqa: S603 our own command
             self._command, env=environment, stdin=subprocess.PIPE, start_new_session=True
         )
         child.started = time.monotonic()
@@ -92,6 +98,7 @@ class Supervisor:
                 continue
             if child.process.stdin is not None:
                 child.process.stdin.close()
+            self._tell_ended(child.process.pid)
             child.process = None
             if not self._stopping:
                 self._ended(child, code)
@@ -109,7 +116,13 @@ class Supervisor:
         child.deaths = 0 if lived > _HEALTHY else child.deaths + 1
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(child.deaths, 10)) if child.deaths else 0.0
         child.due = time.monotonic() + delay
-        log.error("consumer %d died (%s) after %.0f s: starting it again in %.1f s", child.number + 1, _cause(code), lived, delay)
+        log.error(
+            "consumer %d died (%s) after %.0f s: starting it again in %.1f s",
+            child.number + 1,
+            _cause(code),
+            lived,
+            delay,
+        )
 
     def _revive(self) -> None:
         if self._stopping:
@@ -117,6 +130,11 @@ class Supervisor:
         for child in self._children:
             if child.process is None and child.due <= time.monotonic():
                 self._start(child)
+
+
+def share(process: str) -> float:
+    """Read from ``2/4`` what part of a rate limit is this process's: each has the same, 0.25."""
+    return 1 / int(process.partition("/")[2])
 
 
 def _cause(code: int) -> str:

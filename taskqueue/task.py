@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,7 @@ FAILED_ID = f"{PREFIX}failed-id"
 FAILED_URL = f"{PREFIX}failed-url"
 FAILURE = f"{PREFIX}failure"
 SLOT = f"{PREFIX}slot"
+SINCE = f"{PREFIX}since"
 
 LARGEST_BODY = 16 * 2**20
 """RabbitMQ 4 refuses messages over 16 MiB by default (https://www.rabbitmq.com/docs/configure)."""
@@ -32,6 +35,12 @@ KNOWN = frozenset(
     {"url", "payload", "countdown", "eta", "max_retries", "expires", "roll_back", "queue", "metadata"}
 )
 _ABSENT = object()
+_LONGEST_ID = 255
+"""AMQP's bound on a short string, in bytes."""
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?"
+)
+_TRACESTATE = re.compile(r"[ -~]{1,512}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,11 @@ class Task:
     """It comes from the ladder at a time that a rate limit reserved for it."""
     unknown: tuple[str, ...]
     """Names of fields that taskqueue does not know."""
+    since: int | None = None
+    """When its last run ended: milliseconds since the epoch."""
+    traceparent: str | None = None
+    """Of the trace that it belongs to (https://www.w3.org/TR/trace-context/)."""
+    tracestate: str | None = None
 
 
 def decode(message: Message, *, now: float) -> Task:
@@ -104,6 +118,9 @@ def decode(message: Message, *, now: float) -> Task:
         failed=_failed(headers),
         has_slot=fields.whole(headers, SLOT) is not None,
         unknown=() if KNOWN.issuperset(document) else tuple(sorted(set(document) - KNOWN)),
+        since=fields.whole(headers, SINCE),
+        traceparent=_matching(headers, "traceparent", _TRACEPARENT),
+        tracestate=_matching(headers, "tracestate", _TRACESTATE),
     )
 
 
@@ -113,6 +130,12 @@ def encode(document: Mapping[str, Any]) -> bytes:
         return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTask("message", f"can't be written as JSON: {error}") from error
+
+
+def related_id(task_id: str, name: str) -> str:
+    """Name a task that follows from another: always the same, so that a receiver can tell a duplicate."""
+    related = f"{task_id}.{name}"
+    return related if len(related.encode()) <= _LONGEST_ID else uuid.uuid5(uuid.NAMESPACE_URL, related).hex
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -173,6 +196,12 @@ def _header_text(headers: Mapping[str, Any], name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise InvalidTask(f"header {name}", f"must be a text, got {fields.shown(value)}")
     return value
+
+
+def _matching(headers: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str | None:
+    """Read a header that is nobody's duty to write well: what does not match is as good as absent."""
+    value = headers.get(name)
+    return value if isinstance(value, str) and pattern.fullmatch(value) else None
 
 
 def _failed(headers: Mapping[str, Any]) -> Failed | None:

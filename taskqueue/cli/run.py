@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
+import sys
+import threading
 from types import FrameType
 from typing import Annotated
 
+import pika
 import typer
 
 from taskqueue import logs
@@ -15,18 +17,27 @@ from taskqueue.broker import parameters
 from taskqueue.cli import app, frame
 from taskqueue.consumer import GRACE, Consumer
 from taskqueue.errors import ConfigError
-from taskqueue.metrics import started
+from taskqueue.metrics import shared_page, started
 from taskqueue.settings import Settings, load
+from taskqueue.supervisor import PROCESS, WATCHED, Supervisor, share
+from taskqueue.topology.declare import declare as declare_plan
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 @app.command()
 def run(
     *,
     declare: Annotated[bool, typer.Option("--declare", help="Declare what is missing first.")] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=1000, metavar="N", help="Processes; 0: one for each core. Default: the ini's."
+        ),
+    ] = None,
     grace: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long running requests get to finish on SIGTERM.")
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="How long running requests get to finish on SIGTERM."),
     ] = GRACE,
     log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
     queues: frame.Queues = None,
@@ -35,28 +46,52 @@ def run(
     """Run due tasks until SIGTERM or SIGINT; a second signal ends it at once."""
     if log_level not in logs.LEVELS:
         raise ConfigError(f"--log-level: must be one of {', '.join(logs.LEVELS)}, got {log_level!r}")
-    settings = load(config)
+    whole = load(config)
+    settings = frame.only(whole, queues)
     logs.start(settings.log_format, log_level)
+    if PROCESS in os.environ:
+        _child(settings, whole, grace)
+        return
     if declare:
-        _declare(settings)
-    consume(settings, only=queues, grace=grace)
+        declare_plan(settings)
+    count = settings.processes if processes is None else processes
+    count = count or len(os.sched_getaffinity(0))
+    if count > 1:
+        raise SystemExit(_supervise(settings, count))
+    consumer = Consumer(settings, _hosts(settings), started(settings.metrics), known=whole.queues)
+    _run(consumer, grace)
 
 
-def consume(settings: Settings, *, only: list[str] | None, grace: float) -> None:
-    """Run one consumer in this process, ended by signals."""
-    wanted = {queue.name: queue for queue in frame.limited(settings, only)}
+def _supervise(settings: Settings, count: int) -> int:
+    # Blocked before any thread is there, so that each of them leaves the signals to the supervisor.
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    command = [sys.executable, "-m", "taskqueue", *sys.argv[1:]]
+    with shared_page(settings.metrics) as (environment, ended):
+        return Supervisor(command, count, {**os.environ, **environment}, ended).run()
+
+
+def _child(settings: Settings, whole: Settings, grace: float) -> None:
+    """Run one of several consumers, until a signal or the end of the parent."""
     consumer = Consumer(
-        dataclasses.replace(settings, queues=wanted),
-        parameters(settings, name="taskqueue run"),
-        started(settings.metrics),
-        known=frozenset(settings.queues),
+        settings, _hosts(settings), started(None), known=whole.queues, rate_share=share(os.environ[PROCESS])
     )
-    for number in _SIGNALS:
-        signal.signal(number, _ending(consumer))
-    consumer.run(grace=grace)
+    threading.Thread(target=_watch_parent, args=(consumer,), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+    _run(consumer, grace)
 
 
-def _ending(consumer: Consumer) -> signal._HANDLER:
+def _watch_parent(consumer: Consumer) -> None:
+    """Stop when the pipe ends that the parent holds: it has ended, however it did."""
+    while os.read(0, 1):
+        pass
+    consumer.stop()
+
+
+def _hosts(settings: Settings) -> list[pika.URLParameters]:
+    return parameters(settings, name="taskqueue run")
+
+
+def _run(consumer: Consumer, grace: float) -> None:
     asked = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -67,10 +102,6 @@ def _ending(consumer: Consumer) -> signal._HANDLER:
         asked = True
         consumer.stop()
 
-    return handle
-
-
-def _declare(settings: Settings) -> None:
-    from taskqueue.topology.declare import declare
-
-    declare(settings)
+    for number in _STOPS:
+        signal.signal(number, handle)
+    consumer.run(grace=grace)

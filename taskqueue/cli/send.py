@@ -17,23 +17,37 @@ from taskqueue.errors import ConfigError, InvalidTask
 @app.command()
 def send(
     queue: Annotated[str, typer.Argument(help="The queue in which it runs.")],
-    url: Annotated[str, typer.Argument(help="A path (joined to the queue's base_url) or a full http(s) URL.")],
+    url: Annotated[
+        str, typer.Argument(help="A path (joined to the queue's base_url) or a full http(s) URL.")
+    ],
     *,
     payload: Annotated[
         str | None,
-        typer.Option(help="JSON for the body of the POST; @FILE reads it from a file, - from standard input."),
+        typer.Option(
+            help="JSON for the body of the POST; @FILE reads it from a file, - from standard input."
+        ),
     ] = None,
-    countdown: Annotated[float | None, typer.Option(metavar="SECONDS", help="Wait so long before it runs.")] = None,
+    countdown: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Wait so long before it runs.")
+    ] = None,
     eta: Annotated[float | None, typer.Option(metavar="POSIX", help="Run it at this time.")] = None,
     max_retries: Annotated[int | None, typer.Option(metavar="N", help="Run it at most N times.")] = None,
-    expires: Annotated[float | None, typer.Option(metavar="POSIX", help="Do not run it after this time.")] = None,
-    roll_back: Annotated[str | None, typer.Option(metavar="URL", help="Called once it has failed for good.")] = None,
-    metadata: Annotated[str | None, typer.Option(metavar="JSON", help="An object for request handlers.")] = None,
+    expires: Annotated[
+        float | None, typer.Option(metavar="POSIX", help="Do not run it after this time.")
+    ] = None,
+    roll_back: Annotated[
+        str | None, typer.Option(metavar="URL", help="Called once it has failed for good.")
+    ] = None,
+    metadata: Annotated[
+        str | None, typer.Option(metavar="JSON", help="An object for request handlers.")
+    ] = None,
     id_: Annotated[
         str | None, typer.Option("--id", help="Its id; without one it gets a new one, which is printed.")
     ] = None,
     priority: Annotated[int | None, typer.Option(min=0, max=255, help="AMQP priority.")] = None,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait for the confirm.")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long to wait for the confirm.")
+    ] = 30.0,
     config: frame.Config = None,
     as_json: frame.Json = False,
 ) -> None:

@@ -87,7 +87,9 @@ class ConfirmChannel:
         keys = publish.routing_keys
         try:
             properties = to_properties(publish)
-            self._raw.basic_publish(publish.exchange, keys[0], publish.message.body, properties, mandatory=True)
+            self._raw.basic_publish(
+                publish.exchange, keys[0], publish.message.body, properties, mandatory=True
+            )
         except (pika.exceptions.AMQPConnectionError, pika.exceptions.ChannelWrongStateError):
             done(Outcome.LOST)
             return

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import pika
 from pika.adapters.select_connection import IOLoop
+from pika.connection import Parameters
 
 from taskqueue.broker import reason, where
 from taskqueue.link.wire import TolerantConnection
@@ -37,7 +37,7 @@ class User(Protocol):
 class Link:
     """A thread with an event loop, and in it one connection to one of several hosts."""
 
-    def __init__(self, hosts: Sequence[pika.ConnectionParameters], user: User, *, name: str) -> None:
+    def __init__(self, hosts: Sequence[Parameters], user: User, *, name: str) -> None:
         self.blocked = False
         """The broker has raised a memory or disk alarm and takes no publishes."""
         self._hosts = hosts
@@ -129,7 +129,7 @@ class Link:
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self._user.connected(connection)
 
-    def _on_open_error(self, connection: TolerantConnection, error: Exception | str) -> None:
+    def _on_open_error(self, connection: TolerantConnection, error: BaseException) -> None:
         if connection is not self._connection:
             return
         self._connection = None
@@ -143,7 +143,7 @@ class Link:
         log.warning("can't connect to %s: next try in %.1f s", why, delay)
         self.later(delay, self._connect)
 
-    def _on_close(self, connection: TolerantConnection, error: Exception) -> None:
+    def _on_close(self, connection: TolerantConnection, error: BaseException) -> None:
         if connection is not self._connection:
             return
         self._connection = None
@@ -160,7 +160,7 @@ class Link:
         """Back off per round over all hosts, with jitter, so that consumers don't come all at once."""
         rounds = min(self._failures // len(self._hosts), 16)
         self._failures += 1
-        return min(LONGEST_DELAY, FIRST_DELAY * 2**rounds) * random.uniform(0.5, 1.0)
+        return min(LONGEST_DELAY, FIRST_DELAY * 2.0**rounds) * random.uniform(0.5, 1.0)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
         self.blocked = True

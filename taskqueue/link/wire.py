@@ -6,7 +6,8 @@ import struct
 from typing import Any
 
 import pika
-from pika import frame, spec
+from pika import DeliveryMode, frame, spec
+from pika.exceptions import InvalidFrameError
 
 from taskqueue.message import Message, Publish
 
@@ -25,7 +26,6 @@ _PROPERTIES = (
 )
 _FRAME_HEADER = struct.Struct(">BHL")
 _CONTENT_HEADER = struct.Struct(">HHQ")
-_PERSISTENT = 2
 
 
 class FaultyProperties(pika.BasicProperties):
@@ -45,12 +45,12 @@ class TolerantConnection(pika.SelectConnection):
     """
 
     def _read_frame(self) -> Any:
-        data: bytes = self._frame_buffer
+        data: bytes = self._frame_buffer  # type: ignore[attr-defined]  # the stubs leave it out
         try:
             if _headers_size(data) > LARGEST_HEADERS:
                 return _without_properties(data, f"must have at most {LARGEST_HEADERS} bytes")
-            return super()._read_frame()
-        except pika.exceptions.InvalidFrameError:
+            return super()._read_frame()  # type: ignore[misc]  # the same
+        except InvalidFrameError:
             raise
         except Exception as error:
             if _headers_size(data) == 0:
@@ -78,9 +78,7 @@ def to_message(properties: pika.BasicProperties, body: bytes) -> Message:
     """Read a delivered message."""
     if isinstance(properties, FaultyProperties):
         return Message(body, fault=properties.fault)
-    present = {
-        name: value for name in _PROPERTIES if (value := getattr(properties, name)) is not None
-    }
+    present = {name: value for name in _PROPERTIES if (value := getattr(properties, name)) is not None}
     return Message(body, properties.headers or {}, present)
 
 
@@ -90,5 +88,5 @@ def to_properties(publish: Publish) -> pika.BasicProperties:
     if len(publish.routing_keys) > 1:
         headers["CC"] = list(publish.routing_keys[1:])
     return pika.BasicProperties(
-        **publish.message.properties, headers=headers, delivery_mode=_PERSISTENT
+        **publish.message.properties, headers=headers, delivery_mode=DeliveryMode.Persistent
     )

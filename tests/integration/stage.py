@@ -178,7 +178,9 @@ class Stage:
     def depth(self, queue: str | None = None) -> int:
         """Count what is ready in a queue, the work queue by default."""
         with self.connection() as connection:
-            return int(connection.channel().queue_declare(queue or self.name, passive=True).method.message_count)
+            return int(
+                connection.channel().queue_declare(queue or self.name, passive=True).method.message_count
+            )
 
     def waiting(self) -> int:
         """Count what is on the ladder."""
@@ -193,10 +195,10 @@ class Stage:
         with self.connection() as connection:
             channel = connection.channel()
             for method, properties, body in channel.consume(f"{self.name}.dead", inactivity_timeout=PATIENCE):
-                if method is None:
+                if method is None or properties is None or body is None:
                     break
-                channel.basic_ack(method.delivery_tag)
-                taken.append((properties.headers or {}, body, properties))
+                channel.basic_ack(method.delivery_tag or 0)
+                taken.append((dict(properties.headers or {}), body, properties))
                 if len(taken) >= count:
                     break
             channel.cancel()

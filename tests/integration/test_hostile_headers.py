@@ -40,7 +40,9 @@ def nested(depth: int) -> bytes:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        pytest.param(entry(b"T", struct.pack(">Q", 2**63)), "headers: can't be decoded", id="year 292 billion"),
+        pytest.param(
+            entry(b"T", struct.pack(">Q", 2**63)), "headers: can't be decoded", id="year 292 billion"
+        ),
         pytest.param(nested(3000), "headers: can't be decoded", id="nested"),
         pytest.param(
             entry(b"S", struct.pack(">I", 100_000) + b"x" * 100_000), "headers: must have at most", id="huge"

@@ -35,9 +35,7 @@ def test_any_order_acks_each_settled_delivery_once_and_no_other(steps: list[tupl
     acks = Acks()
     at_broker: set[int] = set()
     settled: set[int] = set()
-    latest = 0
-    for pick, flush in steps:
-        latest += 1
+    for latest, (pick, flush) in enumerate(steps, 1):
         acks.delivered(latest)
         at_broker.add(latest)
         choice = sorted(at_broker - settled)[pick % len(at_broker - settled)]

@@ -40,11 +40,11 @@ def test_jitter_spreads_to_both_sides() -> None:
 
 
 @given(
-    st.floats(0.1, 1e6), st.floats(1, 1e3), st.integers(0, 10_000), st.floats(0, 1),
-    st.integers(1, 2**31), st.floats(-1, 1),
+    low=st.floats(0.1, 1e6), factor=st.floats(1, 1e3), doublings=st.integers(0, 10_000),
+    jitter=st.floats(0, 1), failures=st.integers(1, 2**31), spread=st.floats(-1, 1),
 )  # fmt: skip
 def test_any_backoff_stays_in_its_bounds_and_takes_two_legs(
-    low: float, factor: float, doublings: int, jitter: float, failures: int, spread: float
+    *, low: float, factor: float, doublings: int, jitter: float, failures: int, spread: float
 ) -> None:
     """Two significant digits of at least a second are two legs, whatever the settings."""
     settings = policy(low, low * factor, doublings, jitter)

@@ -1,0 +1,116 @@
+"""Several consumers under one parent: restarts, signals, one metrics page."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from sandbox.receiver import Receiver
+from tests.integration.stage import Process, Stage, eventually
+
+
+def children(process: Process) -> list[int]:
+    """Read the pids of the consumers from the log, the latest start of each."""
+    started = re.findall(r"consumer (\d+) started, pid (\d+)", process.log)
+    return [int(pid) for pid in dict(started).values()]
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def start(stage: Stage, count: int, *options: str) -> Process:
+    """Run so many consumers, and wait until all consume."""
+    process = stage.run("--processes", str(count), *options)
+    process.wait_for(f"consuming from {stage.name}", times=count)
+    return process
+
+
+def test_the_work_is_shared_and_sigterm_stops_all(stage: Stage, receiver: Receiver) -> None:
+    """Exit code 0, and nobody is left."""
+    process = start(stage, 2)
+    with stage.client() as client:
+        client.send_many({"url": "/x", "queue": stage.name} for _ in range(50))
+    receiver.wait_for(50)
+    pids = children(process)
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+    assert len(pids) == 2
+    assert not any(alive(pid) for pid in pids)
+    assert stage.depth() == 0
+
+
+def test_a_consumer_that_is_killed_is_started_again(stage: Stage, receiver: Receiver) -> None:
+    """The other goes on meanwhile."""
+    process = start(stage, 2)
+    os.kill(children(process)[0], signal.SIGKILL)
+    process.wait_for("died (signal 9)")
+    process.wait_for(f"consuming from {stage.name}", times=3)
+    stage.publish({"url": "/x"})
+    receiver.wait_for(1)
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+
+
+def test_the_children_end_with_a_parent_that_is_killed(stage: Stage) -> None:
+    """None goes on without anyone to stop it."""
+    process = start(stage, 2)
+    pids = children(process)
+    process.kill()
+    eventually(lambda: not any(alive(pid) for pid in pids), "the children ended")
+
+
+def test_what_no_restart_would_mend_ends_all(stage: Stage) -> None:
+    """A queue that was never declared is exit code 1."""
+    stage.close()
+    process = Process("run", "--config", str(stage.path), "--processes", "2")
+    assert process.wait() == 1
+    assert "is not declared" in process.log
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_there_is_one_metrics_page(staged: Callable[..., Stage], receiver: Receiver, count: int) -> None:
+    """It adds the processes up."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    stage = staged()
+    stage.path.write_text(f"metrics = 127.0.0.1:{port}\n{stage.path.read_text()}")
+    receiver.answer("/bad", 500)
+    start(stage, count)
+    for url in ("/a", "/b", "/bad"):
+        stage.publish({"url": url, "max_retries": 1})
+    stage.dead()
+    receiver.wait_for(3)
+
+    def page() -> str:
+        return urllib3.request("GET", f"http://127.0.0.1:{port}/metrics").data.decode()
+
+    labels = f'queue="{stage.name}"'
+    eventually(lambda: f'taskqueue_attempts_total{{outcome="done",{labels}}} 2.0' in page(), "two done")
+    eventually(lambda: f'taskqueue_dead_total{{{labels},reason="failed"}} 1.0' in page(), "one dead")
+    eventually(lambda: f"taskqueue_running{{{labels}}} 0.0" in page(), "none running")
+    assert f"taskqueue_lateness_seconds_count{{{labels}}} 3.0" in page()
+
+
+def test_a_rate_is_shared_among_the_processes(staged: Callable[..., Stage], receiver: Receiver) -> None:
+    """Two processes at 4 a second in all."""
+    stage = staged(rate="4/s")
+    start(stage, 2)
+    with stage.client() as client:
+        client.send_many({"url": "/x", "queue": stage.name} for _ in range(12))
+    times = sorted(request.at for request in receiver.wait_for(12))
+    for first in range(len(times)):
+        for last in range(first + 1, len(times)):
+            assert last - first <= 4 * (times[last] - times[first]) + 2.6
