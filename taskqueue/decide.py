@@ -10,8 +10,9 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from taskqueue.backoff import backoff, retry_after
-from taskqueue.execute import Result
+from taskqueue.execute import Result, succeeded
 from taskqueue.fields import is_full
+from taskqueue.handlers.chain import Following
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 
@@ -26,7 +27,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It has succeeded: ack."""
+    """It has succeeded: publish what follows from that, and ack."""
+
+    following: tuple[Following, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,16 @@ def on_receipt(
 
 def on_result(task: Task, result: Result, policy: QueueSettings, *, now: float, spread: float) -> Decision:
     """Decide what follows an attempt; `spread`, from -1 to 1, says where in the jitter it falls."""
-    if result.accepted or (result.error is None and result.status in policy.success_status):
-        return Done()
+    if result.busy is not None:
+        return Again(math.ceil((now + result.busy) * 1000), task.runs, task.error)
+    if succeeded(result, policy):
+        return Done(result.following)
     runs = task.runs + 1
     error = result.error or f"status {result.status}"
+    if result.stop is not None:
+        error = f"{error}, stopped by the receiver: {result.stop}"
     limit = policy.retry_limit if task.max_retries is None else task.max_retries
-    hopeless = result.permanent or result.status in policy.permanent_status
+    hopeless = result.permanent or result.stop is not None or result.status in policy.permanent_status
     if hopeless or (limit is not None and runs >= limit):
         return Dead(FAILED, error, runs)
     wait = backoff(policy, runs, spread)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 
 from taskqueue.errors import ConfigError
 from taskqueue.fields import is_full
-from taskqueue.handlers import Answer, Handler, Request, Verdict
-from taskqueue.handlers.loading import load
-from taskqueue.handlers.rules import HandlerError, check, header_text
+from taskqueue.handlers import Answer, Request
+from taskqueue.handlers.chain import Chain, Following
+from taskqueue.handlers.rules import header_text
 from taskqueue.outbound import fault, target
+from taskqueue.outbound.crowd import Crowd
 from taskqueue.outbound.dial import Resolve, system_resolve
 from taskqueue.outbound.fault import RequestFailed
 from taskqueue.outbound.transport import Reply, Transport
@@ -21,6 +22,9 @@ from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 
 LONGEST_RETRY_AFTER = 100
+STOP = "Taskqueue-Stop"
+"""The header of an answer that asks for no other attempt; its value says why."""
+LONGEST_STOP = 200
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +44,19 @@ class Result:
     """A handler said that no other attempt makes sense."""
     accepted: bool = False
     """A handler said that it has succeeded, whatever the status."""
+    stop: str | None = None
+    """Why the receiver asks for no other attempt, None where it does not."""
+    host: str | None = None
+    """The host that answered."""
+    following: tuple[Following, ...] = ()
+    """The tasks that follow from its success."""
+    busy: float | None = None
+    """No request was made, as its host has enough of them: the seconds until it is worth a look."""
+
+
+def succeeded(result: Result, policy: QueueSettings) -> bool:
+    """Tell whether an attempt was a success."""
+    return result.accepted or (result.error is None and result.status in policy.success_status)
 
 
 class Executor:
@@ -59,9 +76,8 @@ class Executor:
         self._settings = settings
         self._base = _base(settings)
         self._headers = {"Content-Type": "application/json", "User-Agent": f"taskqueue/{_version()}"}
-        handlers = load(settings)
-        self._preparing = [each for each in handlers if _overrides(each[1], "prepare")]
-        self._judging = [each for each in handlers if _overrides(each[1], "judge")]
+        self._chain = Chain(settings)
+        self._crowd = None if settings.per_host is None else Crowd(settings.per_host)
         self._transport = Transport(settings, context, resolve)
 
     def run(self, task: Task, *, queue: str) -> Result:
@@ -83,30 +99,40 @@ class Executor:
         self._transport.close()
 
     def _attempt(self, task: Task, queue: str, started: float) -> Result:
-        request = self._prepare(task, queue)
+        request = Request("POST", self._full(task.url), self._headers_for(task, queue), task.content)
+        request = self._chain.prepare(request, task)
+        if self._crowd is None:
+            return self._exchange(request, task, started)
+        host = self._transport.host(request.url)
+        away = self._crowd.enter(host)
+        if away is not None:
+            return Result(None, None, None, monotonic() - started, busy=away)
+        started = monotonic()
+        try:
+            return self._exchange(request, task, started)
+        finally:
+            self._crowd.leave(host, monotonic() - started)
+
+    def _exchange(self, request: Request, task: Task, started: float) -> Result:
         reply = self._transport.send(request, started + self._settings.timeout)
-        verdict = self._judge(reply, task) if self._judging else None
-        retry_after = reply.headers.get("Retry-After")
-        return Result(
+        answer, verdict = None, None
+        if self._chain.reads_answers:
+            answer = Answer(reply.status, _by_name(reply), reply.body, reply.whole)
+            verdict = self._chain.judge(answer, task)
+        retry_after, stop = reply.headers.get("Retry-After"), reply.headers.get(STOP)
+        result = Result(
             reply.status,
             None if verdict is None or verdict.error is None else fault.line(verdict.error),
             retry_after and retry_after[:LONGEST_RETRY_AFTER],
             monotonic() - started,
             permanent=verdict is not None and verdict.permanent,
             accepted=verdict is not None and verdict.error is None,
+            stop=None if stop is None else fault.line(stop[:LONGEST_STOP].strip() or "no reason given"),
+            host=reply.host,
         )
-
-    def _prepare(self, task: Task, queue: str) -> Request:
-        request = Request("POST", self._full(task.url), self._headers_for(task, queue), task.content)
-        for name, handler in self._preparing:
-            try:
-                prepared = handler.prepare(request, task)
-                if prepared is not request:
-                    check(prepared, request)
-            except Exception as error:
-                raise RequestFailed(_handler_failed(name, error)) from error
-            request = prepared
-        return request
+        if answer is None or not succeeded(result, self._settings):
+            return result
+        return replace(result, following=self._chain.follow(answer, task))
 
     def _full(self, url: str) -> str:
         if is_full(url):
@@ -132,35 +158,11 @@ class Executor:
             headers["Taskqueue-Failed-Id"] = header_text(task.failed.id)
             headers["Taskqueue-Failed-Url"] = header_text(task.failed.url)
             headers["Taskqueue-Failure"] = header_text(task.failed.failure)
+        if task.traceparent is not None:
+            headers["traceparent"] = task.traceparent
+            if task.tracestate is not None:
+                headers["tracestate"] = task.tracestate
         return headers
-
-    def _judge(self, reply: Reply, task: Task) -> Verdict | None:
-        answer = Answer(reply.status, _by_name(reply), reply.body, reply.whole)
-        for name, handler in self._judging:
-            try:
-                verdict = handler.judge(answer, task)
-            except Exception as error:  # noqa: BLE001 it is somebody else's code
-                return Verdict(_handler_failed(name, error))
-            if verdict is not None:
-                return _verdict(name, verdict)
-        return None
-
-
-def _verdict(name: str, verdict: object) -> Verdict:
-    if isinstance(verdict, Verdict):
-        return verdict
-    return Verdict(f"handler {name}: judge must give a Verdict or None")
-
-
-def _handler_failed(name: str, error: Exception) -> str:
-    if isinstance(error, HandlerError):
-        return f"handler {name}: {error}"
-    log.warning("handler %s failed", name, exc_info=error)
-    return f"handler {name}: {type(error).__name__}: {error}"
-
-
-def _overrides(handler: Handler, method: str) -> bool:
-    return getattr(type(handler), method) is not getattr(Handler, method)
 
 
 def _by_name(reply: Reply) -> dict[str, str]:

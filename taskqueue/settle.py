@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-import uuid
 from typing import Any
 
 from taskqueue import message as amqp
 from taskqueue import task as state
 from taskqueue.decide import Again, Dead, Decision, Done, Move
+from taskqueue.handlers.chain import Following
 from taskqueue.message import Message, Publish
 from taskqueue.task import Task
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder
 
 _LONGEST_ERROR = 500
-_LONGEST_ID = 255
-"""AMQP's bound on a short string, in bytes."""
 _CARRIED = ("payload", "max_retries", "metadata")
 
 
@@ -30,8 +28,8 @@ def successors(
 ) -> tuple[Publish, ...]:
     """List what to publish before the ack; `task` is None where the message could not be decoded."""
     match decision:
-        case Done():
-            return ()
+        case Done(following):
+            return tuple(_follow(message, each, queue, now) for each in following)
         case Move(target):
             return (Publish("", (target,), _copy(message, _seen(task))),)
         case Again() if task is not None:
@@ -54,18 +52,17 @@ def route(queue: str, ladder: Ladder, due: int, now: float) -> tuple[str, tuple[
 
 def roll_back_id(task_id: str) -> str:
     """Name the roll_back of a task: always the same, so that a receiver can tell a duplicate."""
-    name = f"{task_id}.roll_back"
-    return name if len(name.encode()) <= _LONGEST_ID else uuid.uuid5(uuid.NAMESPACE_URL, name).hex
+    return state.related_id(task_id, "roll_back")
 
 
-def _again(
-    message: Message, task: Task, decision: Again, queue: str, ladder: Ladder, now: float
-) -> Publish:
+def _again(message: Message, task: Task, decision: Again, queue: str, ladder: Ladder, now: float) -> Publish:
     headers = {state.DUE: decision.due, state.RUNS: decision.runs, **_seen(task)}
     if decision.error is not None:
         headers[state.ERROR] = decision.error[:_LONGEST_ERROR]
     if decision.has_slot:
         headers[state.SLOT] = 1
+    if decision.runs != task.runs:
+        headers[state.SINCE] = int(now * 1000)
     exchange, keys = route(queue, ladder, decision.due, now)
     return Publish(exchange, keys, _copy(message, headers, without=(state.SLOT,)))
 
@@ -85,16 +82,24 @@ def _roll_back(message: Message, task: Task, decision: Dead, queue: str, now: fl
     document = json.loads(message.body)
     body: dict[str, Any] = {"url": task.roll_back}
     body.update((name, document[name]) for name in _CARRIED if name in document)
-    headers = {name: value for name, value in amqp.stripped(message.headers).items() if not _ours(name)}
-    headers |= {
-        state.DUE: int(now * 1000),
-        state.FIRST_SEEN: int(now * 1000),
+    headers = _fresh(message, now) | {
         state.FAILED_ID: task.id,
         state.FAILED_URL: task.url,
         state.FAILURE: f"{decision.reason}: {decision.error}"[:_LONGEST_ERROR],
     }
     properties = amqp.kept(message.properties) | {"message_id": roll_back_id(task.id)}
     return Publish("", (queue,), Message(state.encode(body), headers, properties))
+
+
+def _follow(message: Message, following: Following, queue: str, now: float) -> Publish:
+    properties = amqp.kept(message.properties) | {"message_id": following.id}
+    return Publish("", (queue,), Message(following.body, _fresh(message, now), properties))
+
+
+def _fresh(message: Message, now: float) -> dict[str, Any]:
+    """Give the headers of a task that follows from another: theirs, and the state of a new one."""
+    headers = {name: value for name, value in amqp.stripped(message.headers).items() if not _ours(name)}
+    return headers | {state.DUE: int(now * 1000), state.FIRST_SEEN: int(now * 1000)}
 
 
 def _seen(task: Task | None) -> dict[str, Any]:

@@ -7,8 +7,9 @@ per queue with the queue's settings, and called from many threads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
@@ -58,8 +59,22 @@ class Verdict:
     """With an error: no other attempt is made."""
 
 
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A task that is sent to the same queue once this one has succeeded, confirmed before its ack."""
+
+    name: str
+    """What it is to the task: its id is ``<id>.<name>``, the same if it is sent twice after a crash."""
+    url: str
+    """A path (joined to base_url) or a full http(s) URL."""
+    payload: Any = field(default_factory=dict)
+    """Any JSON: a text is sent as it is, anything else encoded."""
+    max_retries: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Handler:
-    """Derive from this and override either method, or both. An exception fails the attempt."""
+    """Derive from this and override any of its methods. An exception fails the attempt."""
 
     def __init__(self, settings: QueueSettings) -> None:
         """Get ready for one queue; raise taskqueue.errors.ConfigError where its settings don't do."""
@@ -77,3 +92,11 @@ class Handler:
         """Give a verdict on the answer, or None to leave it to the next handler, last the status."""
         del answer, task
         return None
+
+    def follow(self, answer: Answer, task: Task) -> Sequence[FollowUp]:
+        """Give the tasks that follow from a success; each needs a name of its own.
+
+        An exception here fails the attempt like any other: the task runs again.
+        """
+        del answer, task
+        return ()

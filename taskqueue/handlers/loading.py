@@ -9,12 +9,16 @@ from typing import Any
 
 from taskqueue.errors import ConfigError, TaskqueueError
 from taskqueue.handlers import Handler
+from taskqueue.handlers.callback import Callback
+from taskqueue.handlers.credentials import basic, bearer
 from taskqueue.handlers.headers import Headers
 from taskqueue.handlers.signing import Signing
 from taskqueue.settings import QueueSettings
 
 GROUP = "taskqueue.handlers"
-BUILT_IN: dict[str, Callable[[QueueSettings], Handler]] = {"headers": Headers, "signing": Signing}
+BUILT_IN: dict[str, Callable[[QueueSettings], Handler]] = {
+    "headers": Headers, "bearer": bearer, "basic": basic, "callback": Callback, "signing": Signing,
+}  # fmt: skip
 
 
 def load(settings: QueueSettings) -> tuple[tuple[str, Handler], ...]:

@@ -25,7 +25,7 @@ class Route:
     def __init__(self, settings: QueueSettings, dialer: Dialer, context: ssl.SSLContext | None) -> None:
         self._timeout = settings.timeout
         self._dialer = dialer
-        self._given = context
+        self._given = context or _own_context(settings)
         self._proxy = _proxy(settings)
         self._credentials: dict[str, str] = {}
         if self._proxy is not None and self._proxy.auth:
@@ -73,6 +73,23 @@ class Route:
                 host, port, dialer=self._dialer, timeout=self._timeout, context=self._context, **options
             )
         return PlainConnection(host, port, dialer=self._dialer, timeout=self._timeout, **options)
+
+
+def _own_context(settings: QueueSettings) -> ssl.SSLContext | None:
+    """Read the files of the queue, at once: what can't be read should be known before the first request."""
+    key, own, secret = "request_ca_file", settings.request_cert_file, settings.request_key_file
+    if settings.request_ca_file is None and own is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.request_ca_file)
+        key = "request_cert_file"
+        if own is not None:
+            # Without the callback OpenSSL would ask for a passphrase on the terminal.
+            context.load_cert_chain(own, secret, password=lambda: "")
+    except OSError as error:
+        msg = f"queue {settings.name}: {key}: can't use {getattr(settings, key)}: {error}"
+        raise ConfigError(msg) from error
+    return context
 
 
 def _proxy(settings: QueueSettings) -> Url | None:

@@ -64,6 +64,8 @@ class Reply:
     body: bytes
     whole: bool
     """False where the body was longer than LARGEST_BODY, which is as far as it was read."""
+    host: str
+    """Who gave it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,10 @@ class Transport:
             if redirects > MOST_REDIRECTS:
                 raise RequestFailed(f"more than {MOST_REDIRECTS} redirects", reply.status)
             hop = self._redirected(hop, location, reply.status)
+
+    def host(self, url: str) -> str:
+        """Name the host that a request to this URL goes to first; raises RequestFailed as `send` does."""
+        return self._place(url)[0].host
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -175,7 +181,7 @@ class Transport:
             status = response.status
             body, whole = _read(connection, response)
             reusable = whole and not response.will_close and not connection.unsent and status >= HTTPStatus.OK
-            return Reply(status, response.headers, body, whole)
+            return Reply(status, response.headers, body, whole, hop.origin.host)
         except Exception as error:
             if kept and not connection.allowance.received and isinstance(error, _CLOSED):
                 raise _Stale from error

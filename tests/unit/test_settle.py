@@ -53,6 +53,7 @@ def test_a_retry_walks_the_ladder_with_its_state_in_headers() -> None:
         "taskqueue-runs": 2,
         "taskqueue-error": "status 503",
         "taskqueue-first-seen": NOW_MS,
+        "taskqueue-since": NOW_MS,
     }
     assert publish.message.properties == {
         "message_id": "id-1", "priority": 5, "content_type": "application/json",

@@ -1,0 +1,130 @@
+"""A queue's handlers at work, in their order: before the request, on its answer, after a success."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from taskqueue import task as state
+from taskqueue.errors import InvalidTask
+from taskqueue.fields import is_full
+from taskqueue.handlers import Answer, FollowUp, Handler, Request, Verdict
+from taskqueue.handlers.loading import load
+from taskqueue.handlers.rules import HandlerError, check
+from taskqueue.message import Message
+from taskqueue.outbound.fault import RequestFailed
+from taskqueue.settings import QueueSettings
+from taskqueue.task import Task
+
+MOST_FOLLOW_UPS = 100
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A task that follows from a success, ready to be published."""
+
+    id: str
+    body: bytes
+
+
+class Chain:
+    """The handlers of one queue; raises ConfigError where one can't be had."""
+
+    def __init__(self, settings: QueueSettings) -> None:
+        handlers = load(settings)
+        self._has_base = settings.base_url is not None
+        self._preparing = [each for each in handlers if _overrides(each[1], "prepare")]
+        self._judging = [each for each in handlers if _overrides(each[1], "judge")]
+        self._following = [each for each in handlers if _overrides(each[1], "follow")]
+
+    @property
+    def reads_answers(self) -> bool:
+        """Tell whether any handler looks at answers."""
+        return bool(self._judging or self._following)
+
+    def prepare(self, request: Request, task: Task) -> Request:
+        """Have the request changed; raises RequestFailed with the name of a handler that can't."""
+        for name, handler in self._preparing:
+            try:
+                prepared = handler.prepare(request, task)
+                if prepared is not request:
+                    check(prepared, request)
+            except Exception as error:
+                raise RequestFailed(_failed(name, error)) from error
+            request = prepared
+        return request
+
+    def judge(self, answer: Answer, task: Task) -> Verdict | None:
+        """Give the first verdict on an answer, None where no handler has one."""
+        for name, handler in self._judging:
+            try:
+                verdict = handler.judge(answer, task)
+            except Exception as error:  # noqa: BLE001 it is somebody else's code
+                return Verdict(_failed(name, error))
+            if verdict is not None:
+                return _verdict(name, verdict)
+        return None
+
+    def follow(self, answer: Answer, task: Task) -> tuple[Following, ...]:
+        """List what follows from a success; raises RequestFailed with the name of a handler that can't."""
+        found: dict[str, Following] = {}
+        for name, handler in self._following:
+            try:
+                for follow_up in handler.follow(answer, task):
+                    _add(found, self._ready(follow_up, task))
+            except Exception as error:
+                raise RequestFailed(_failed(name, error), answer.status) from error
+        return tuple(found.values())
+
+    def _ready(self, follow_up: object, task: Task) -> Following:
+        if not isinstance(follow_up, FollowUp) or not follow_up.name or type(follow_up.name) is not str:
+            raise HandlerError("follow must give FollowUps, each with a name")
+        try:
+            body = state.encode(_document(follow_up))
+            made = state.decode(Message(body, {}, {"message_id": follow_up.name}), now=0)
+        except InvalidTask as error:
+            msg = f"follow-up {follow_up.name[:60]!a}: {error}"
+            raise HandlerError(msg) from error
+        if not self._has_base and not is_full(made.url):
+            msg = f"follow-up {follow_up.name[:60]!a}: url is a path, and the queue has no base_url"
+            raise HandlerError(msg)
+        return Following(state.related_id(task.id, follow_up.name), body)
+
+
+def _document(follow_up: FollowUp) -> Mapping[str, Any]:
+    document: dict[str, Any] = {"url": follow_up.url, "payload": follow_up.payload}
+    if follow_up.max_retries is not None:
+        document["max_retries"] = follow_up.max_retries
+    if follow_up.metadata:
+        document["metadata"] = follow_up.metadata
+    return document
+
+
+def _add(found: dict[str, Following], following: Following) -> None:
+    if following.id in found:
+        msg = f"two follow-ups have the id {following.id[:60]!a}"
+        raise HandlerError(msg)
+    if len(found) >= MOST_FOLLOW_UPS:
+        msg = f"more than {MOST_FOLLOW_UPS} follow-ups"
+        raise HandlerError(msg)
+    found[following.id] = following
+
+
+def _verdict(name: str, verdict: object) -> Verdict:
+    if isinstance(verdict, Verdict):
+        return verdict
+    return Verdict(f"handler {name}: judge must give a Verdict or None")
+
+
+def _failed(name: str, error: Exception) -> str:
+    if isinstance(error, HandlerError):
+        return f"handler {name}: {error}"
+    log.warning("handler %s failed", name, exc_info=error)
+    return f"handler {name}: {type(error).__name__}: {error}"
+
+
+def _overrides(handler: Handler, method: str) -> bool:
+    return getattr(type(handler), method) is not getattr(Handler, method)
