@@ -275,9 +275,18 @@ class Subscription:
         if isinstance(decision, Done):
             self._ack(delivery)
             return
-        publishes = successors(
-            delivery.message, task, decision, queue=self.queue.name, ladder=self._ladder, now=time.time()
-        )
+        try:
+            publishes = successors(
+                delivery.message, task, decision, queue=self.queue.name, ladder=self._ladder, now=time.time()
+            )
+        except Exception as error:
+            if task is None:
+                raise
+            log.exception("could not settle a task of %s", self.queue.name)
+            self._settle(
+                delivery, None, Dead(INVALID, f"could not be settled: {type(error).__name__}", task.runs)
+            )
+            return
         if isinstance(decision, Dead):
             name = task.id if task else delivery.message.properties.get("message_id")
             log.error("%s %s: dead, %s: %s", self.queue.name, name, decision.reason, decision.error)

@@ -142,7 +142,7 @@ def _object(body: bytes) -> dict[str, Any]:
     if len(body) > LARGEST_BODY:
         raise InvalidTask("body", f"must have at most {LARGEST_BODY} bytes, got {len(body)}")
     try:
-        document = json.loads(body.decode(), parse_constant=_not_json)
+        document = json.loads(body.decode(), parse_constant=_not_json, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise InvalidTask("body", f"is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
     except RecursionError as error:
@@ -152,6 +152,15 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InvalidTask("body", f"must be a JSON object, got {fields.shown(document)}")
     return document
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        # It could not be written again, neither to the receiver nor into a roll_back.
+        msg = f"{text[:20]} is too large a number"
+        raise ValueError(msg)
+    return value
 
 
 def _not_json(name: str) -> None:
