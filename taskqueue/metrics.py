@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from taskqueue.errors import ConfigError
 
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"
+# The library's own end at 10 s: a request may take 25 minutes, and a backlog make tasks an hour late.
+_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1500, 3600)
 
 
 class Metrics(Protocol):
@@ -68,10 +70,14 @@ class PrometheusMetrics:
             multiprocess_mode="livesum",
         )
         self._lateness = histogram(
-            "taskqueue_lateness_seconds", "From the due time to a worker.", queue, registry=registry
+            "taskqueue_lateness_seconds",
+            "From the due time to a worker.",
+            queue,
+            registry=registry,
+            buckets=_BUCKETS,
         )
         self._seconds = histogram(
-            "taskqueue_request_seconds", "Length of a request.", queue, registry=registry
+            "taskqueue_request_seconds", "Length of a request.", queue, registry=registry, buckets=_BUCKETS
         )
         self._reconnects = counter("taskqueue_reconnects", "Connections lost.", registry=registry)
 

@@ -79,6 +79,27 @@ def test_the_page_follows_what_happens(address: str) -> None:
     assert scrape(address)["taskqueue_running", "q"] == 0
 
 
+def test_long_requests_and_late_tasks_are_told_apart(address: str) -> None:
+    """Up to the longest timeout there is, and an hour's backlog."""
+    metrics = started(address)
+    metrics.started("q", 900)
+    metrics.finished("q", "retried", 1400)
+    page = scrape(address)
+    assert page["taskqueue_lateness_seconds_bucket", "600.0", "q"] == 0
+    assert page["taskqueue_lateness_seconds_bucket", "1500.0", "q"] == 1
+    assert page["taskqueue_request_seconds_bucket", "600.0", "q"] == 0
+    assert page["taskqueue_request_seconds_bucket", "1500.0", "q"] == 1
+
+
+def test_the_page_can_stand_on_ipv6() -> None:
+    """With the host in brackets, as in a URL."""
+    with socket.socket(socket.AF_INET6) as free:
+        free.bind(("::1", 0))
+        address = f"[::1]:{free.getsockname()[1]}"
+    started(address).reconnecting()
+    assert scrape(address)["taskqueue_reconnects_total",] == 1
+
+
 def test_a_queue_of_any_name_has_its_numbers(address: str) -> None:
     """Quotes, line ends and backslashes in a name don't break the page of the others."""
     metrics = started(address)
