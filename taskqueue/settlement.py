@@ -6,7 +6,7 @@ import logging
 import uuid
 from typing import Protocol
 
-from taskqueue.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Move
+from taskqueue.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
 from taskqueue.link import Link, Outcome
 from taskqueue.message import Message, Publish
 from taskqueue.task import Task
@@ -42,7 +42,7 @@ class Settlement:
         link: Link,
         delivery: Delivery,
         task: Task | None,
-        decision: Again | Dead | Move,
+        decision: Done | Again | Dead | Move,
         publishes: tuple[Publish, ...],
     ) -> None:
         self._settler = settler
