@@ -118,9 +118,11 @@ class Browse:
         self._drain()
         looked, size = self._received, 1
         while self._last_came_back and self._received - looked < self._most_extra:
+            if not ready_messages(self._channel, self._queue):
+                break
             self._turn_page(size)
             self._drain()
-            if self._received < self._expected:
+            if self._received == self._expected - size:
                 break
             size = min(2 * size, _LARGEST_PAGE)
         self._connection.process_data_events(time_limit=0)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -28,7 +29,8 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def show(filled: Table) -> None:
     """Print a table: fitted to a terminal, and in lines as long as they are for a pipe."""
-    frame.out.print(filled, width=None if frame.out.is_terminal else _ENDLESS, crop=False)
+    console = frame.out if frame.out.is_terminal else Console(width=_ENDLESS)
+    console.print(filled)
 
 
 def cell(value: object, style: str = "") -> Text:
