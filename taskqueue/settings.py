@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-from taskqueue import ini, values
+from taskqueue import ini
 from taskqueue.errors import ConfigError
-from taskqueue.redact import redacted
+from taskqueue.keys import GLOBAL_KEYS, QUEUE_KEYS, read
 from taskqueue.topology.ladder import BASE, LONGEST_TTL_MS, Ladder
+from taskqueue.values import Rate
+
+__all__ = ["QueueSettings", "Rate", "Settings", "load", "parse"]
 
 OK_ONLY = frozenset({200})
 # Link-local, which is where clouds serve their metadata, in both families.
 LINK_LOCAL = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """At most `count` runs per `seconds`."""
-
-    count: int
-    seconds: int
-
-    @property
-    def per_second(self) -> float:
-        """The same as runs a second."""
-        return self.count / self.seconds
+_LONGEST_NAME = 200
+_TAKEN = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|wait\..*)")
+_LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,63 +81,6 @@ class Settings:
         return Ladder(self.resolution, self.levels)
 
 
-Read = Callable[[str], Any]
-
-
-def _rate(text: str) -> Rate:
-    return Rate(*values.rate(text))
-
-
-GLOBAL_KEYS: Mapping[str, Read] = {
-    "server": values.servers,
-    "ca_file": values.optional(Path),
-    "cert_file": values.optional(Path),
-    "key_file": values.optional(Path),
-    "queue_type": values.choice("quorum", "classic"),
-    "resolution": values.resolution,
-    "levels": values.whole(1, 12),
-    "processes": values.whole(0, 1000),
-    "metrics": values.optional(values.address),
-    "log_format": values.choice("text", "json"),
-    "management_url": values.optional(values.url("http", "https")),
-}
-QUEUE_KEYS: Mapping[str, Read] = {
-    "base_url": values.optional(values.base_url),
-    "concurrency": values.whole(1, 1000),
-    "per_host": values.optional(values.whole(1, 1000)),
-    "rate": values.optional(_rate),
-    "retry_limit": values.optional(values.whole(0, 2**31 - 1)),
-    "min_backoff_seconds": values.number(0.001, 315_360_000),
-    "max_backoff_seconds": values.number(0.001, 315_360_000),
-    "max_doublings": values.whole(0, 2**31 - 1),
-    "jitter": values.number(0, 1, unit=""),
-    "timeout": values.number(0.001, 1500),
-    "connect_timeout": values.number(0.001, 1500),
-    "success_status": values.some(values.statuses),
-    "permanent_status": values.statuses,
-    "follow_redirects": values.yes_no,
-    "allow_hosts": values.listed(values.host_pattern),
-    "deny_networks": values.listed(values.network),
-    "proxy": values.optional(values.url("http")),
-    "request_ca_file": values.optional(Path),
-    "request_cert_file": values.optional(Path),
-    "request_key_file": values.optional(Path),
-    "handlers": values.listed(values.handler),
-    "signing_secret": values.listed(values.secret),
-    "bearer_token": values.optional(values.token),
-    "basic_auth": values.optional(values.login),
-    "tracing": values.choice("off", "opentelemetry"),
-    "delivery_limit": values.whole(1, 1_000_000),
-}
-SECRET = frozenset({"server", "proxy", "signing_secret", "bearer_token", "basic_auth", "management_url"})
-"""Keys whose value is in no message."""
-_FIELD = {"server": "servers"}
-_LONGEST_NAME = 200
-_LONGEST_SHOWN = 60
-_TAKEN = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|wait\..*)")
-_INLINE = re.compile(r"\s[#;]")
-
-
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the ini at `path`, else where TASKQUEUE_CONFIG_FILE points, else at the usual places.
 
@@ -160,56 +94,21 @@ def parse(text: str, *, source: str, environ: Mapping[str, str]) -> Settings:
     """Read settings from the text of an ini; `source` names it in errors. Raises ConfigError."""
     sections = ini.read(text, source=source, environ=environ)
     top = sections.pop(ini.GLOBAL)
-    settings = Settings(**_values(top, GLOBAL_KEYS, source, ignore=QUEUE_KEYS))
+    settings = Settings(**read(top, GLOBAL_KEYS, source, ignore=QUEUE_KEYS))
     _check_ladder(settings, top, source)
     _check_tls(settings, top, source)
     if not sections:
         raise ConfigError(f"{source}: names no queue: write a section such as [default]")
-    common = _values(top, QUEUE_KEYS, source, ignore=GLOBAL_KEYS)
+    common = read(top, QUEUE_KEYS, source, ignore=GLOBAL_KEYS)
     queues = {}
     for section in sections.values():
         _check_name(section, sections, source)
-        queue = QueueSettings(section.name, **(common | _values(section, QUEUE_KEYS, source)))
+        queue = QueueSettings(section.name, **(common | read(section, QUEUE_KEYS, source)))
         _check_backoff(queue, section, top, source)
         _check_signing(queue, section, top, source)
         _check_request_tls(queue, section, top, source)
         queues[section.name] = queue
     return replace(settings, queues=queues)
-
-
-def _values(
-    section: ini.Section, keys: Mapping[str, Read], source: str, ignore: Mapping[str, Read] | None = None
-) -> dict[str, Any]:
-    read = {}
-    for key, value in section.values.items():
-        if key in keys:
-            read[_FIELD.get(key, key)] = _value(key, value, keys[key], f"{source}:{value.line}")
-        elif key not in (ignore or {}):
-            raise ConfigError(f"{source}:{value.line}: {key}: {_unknown(key, keys, ignore)}")
-    return read
-
-
-def _value(key: str, value: ini.Value, read: Read, where: str) -> Any:
-    try:
-        return read(value.text)
-    except ValueError as error:
-        hint = " (a comment must stand on a line of its own)" if _INLINE.search(value.written) else ""
-        raise ConfigError(f"{where}: {key}: {error}{_got(key, value)}{hint}") from None
-
-
-def _got(key: str, value: ini.Value) -> str:
-    """Quote a value as it is written: what a variable holds may be a secret."""
-    if key in SECRET:
-        return ""
-    shown = redacted(value.written) if key == "base_url" or "://" in value.written else value.written
-    return f", got {shown[:_LONGEST_SHOWN]!r}"
-
-
-def _unknown(key: str, keys: Mapping[str, Read], ignore: Mapping[str, Read] | None) -> str:
-    if ignore is None and key in GLOBAL_KEYS:
-        return "is for all queues: write it before the first section"
-    near = difflib.get_close_matches(key, [*keys, *(ignore or {})], n=1)
-    return f"is no key; did you mean {near[0]}?" if near else f"is no key; there are: {', '.join(keys)}"
 
 
 def _line(key: str, *sections: ini.Section) -> int:

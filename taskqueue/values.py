@@ -5,13 +5,12 @@ The error's text says what is allowed.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 _RATE = re.compile(r"([0-9]{1,7})\s*/\s*([smh])")
 _PERIOD = {"s": 1, "m": 60, "h": 3600}
@@ -20,13 +19,23 @@ _MOST_RUNS = 1_000_000
 _NUMBER = re.compile(r"[0-9.]+(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _STATUS = re.compile(r"([0-9])xx|([0-9]{3})(?:\s*-\s*([0-9]{3}))?", re.IGNORECASE)
 _STATUSES = range(100, 600)
-_HOST_PATTERN = re.compile(r"(?P<any>\*\.)?(?P<name>[\w-]+(?:\.[\w-]+)*)\.?")
-_HOSTS = "must be hosts such as example.com, *.example.com or an IP address, with commas between"
 _YES = frozenset({"yes", "true", "on", "1"})
 _NO = frozenset({"no", "false", "off", "0"})
-_LAST_PORT = 65_535
 _HANDLER = re.compile(r"[\w.:-]+")
 Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `count` runs per `seconds`."""
+
+    count: int
+    seconds: int
+
+    @property
+    def per_second(self) -> float:
+        """The same as runs a second."""
+        return self.count / self.seconds
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -107,12 +116,12 @@ def resolution(text: str) -> Decimal:
     return value
 
 
-def rate(text: str) -> tuple[int, int]:
-    """Read a rate such as ``50/s`` as a count and its seconds."""
+def rate(text: str) -> Rate:
+    """Read a rate such as ``50/s``."""
     found = _RATE.fullmatch(text)
     if found is None or not 1 <= int(found[1]) <= _MOST_RUNS:
         raise ValueError(f"must be like 50/s, 10/m or 1/h (up to {_MOST_RUNS}), or empty for none")
-    return int(found[1]), _PERIOD[found[2]]
+    return Rate(int(found[1]), _PERIOD[found[2]])
 
 
 def statuses(text: str) -> frozenset[int]:
@@ -130,93 +139,6 @@ def statuses(text: str) -> frozenset[int]:
             raise ValueError("must be statuses from 100 to 599")
         every.update(range(low, high + 1))
     return frozenset(every)
-
-
-def url(*schemes: str) -> Callable[[str], str]:
-    """Read a URL of one of these schemes."""
-
-    def read(text: str) -> str:
-        allowed = f"must be a URL {' or '.join(f'{scheme}://host' for scheme in schemes)}"
-        try:
-            parts = urlsplit(text)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            # Its text may quote the URL, and with it a password.
-            raise ValueError(allowed) from None
-        if parts.scheme not in schemes or not host or port == 0 or re.search(r"\s", text):
-            raise ValueError(allowed)
-        return text
-
-    return read
-
-
-def servers(text: str) -> tuple[str, ...]:
-    """Read AMQP URLs with commas between; what they hold is decoded by pika."""
-    allowed = (
-        "must be amqp://user:password@host:port/vhost or amqps://…, several with commas between "
-        "(in a password or vhost write %2C for a comma, %2F for /, %40 for @, %23 for #, %3F for ?)"
-    )
-    try:
-        urls = listed(url("amqp", "amqps"))(text)
-    except ValueError:
-        raise ValueError(allowed) from None
-    for parts in map(urlsplit, urls):
-        # pika would take the first part for the vhost; an @ here is the end of a password with a /.
-        if "/" in parts.path[1:] or "@" in parts.path or parts.fragment:
-            raise ValueError(allowed)
-    if not urls:
-        raise ValueError(allowed)
-    return urls
-
-
-def base_url(text: str) -> str:
-    """Read what the paths of tasks are joined to."""
-    parts = urlsplit(url("http", "https")(text))
-    if "@" in parts.netloc:
-        raise ValueError("must hold no user and password (a request handler can add a header)")
-    if "?" in text or "#" in text:
-        raise ValueError("must hold neither ? nor #, as paths are joined to it")
-    return text
-
-
-def address(text: str) -> str:
-    """Read ``host:port`` or ``:port``."""
-    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[\w.-]*):([0-9]{1,5})", text)
-    if found is None or int(found[2]) > _LAST_PORT:
-        raise ValueError("must be host:port or :port")
-    return text
-
-
-def host_pattern(text: str) -> str:
-    """Read a host name, ``*.`` before one, ``*`` or an IP address, as it is compared with a URL's host."""
-    if text == "*":
-        return text
-    if ":" in text:
-        return _ipv6(text.removeprefix("[").removesuffix("]"))
-    found = _HOST_PATTERN.fullmatch(text)
-    if found is None:
-        raise ValueError(_HOSTS)
-    name = found["name"]
-    try:
-        name = name if name.isascii() else name.encode("idna").decode()
-    except UnicodeError:
-        raise ValueError(_HOSTS) from None
-    return f"{found['any'] or ''}{name}".lower()
-
-
-def _ipv6(text: str) -> str:
-    try:
-        return str(ipaddress.IPv6Address(text))
-    except ValueError:
-        raise ValueError(_HOSTS) from None
-
-
-def network(text: str) -> str:
-    """Read a network such as ``10.0.0.0/8``."""
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        raise ValueError("must be networks such as 10.0.0.0/8 or fe80::/10, with commas between") from error
 
 
 def handler(text: str) -> str:

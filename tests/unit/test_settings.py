@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue.errors import ConfigError
-from taskqueue.settings import GLOBAL_KEYS, QUEUE_KEYS, QueueSettings, Rate, Settings, load, parse
+from taskqueue.keys import GLOBAL_KEYS, QUEUE_KEYS
+from taskqueue.settings import QueueSettings, Rate, Settings, load, parse
 
 SHIPPED = Path(__file__).parents[2] / "taskqueue.ini"
 OLD = """

@@ -1,0 +1,105 @@
+"""The values of taskqueue.ini that say where something is: URLs, hosts, networks.
+
+As in values.py, each reader raises ValueError with what is allowed; none of them quotes a URL, as
+it may hold a password.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from taskqueue.values import listed
+
+_HOST_PATTERN = re.compile(r"(?P<any>\*\.)?(?P<name>[\w-]+(?:\.[\w-]+)*)\.?")
+_HOSTS = "must be hosts such as example.com, *.example.com or an IP address, with commas between"
+_LAST_PORT = 65_535
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """Read a URL of one of these schemes."""
+
+    def read(text: str) -> str:
+        allowed = f"must be a URL {' or '.join(f'{scheme}://host' for scheme in schemes)}"
+        try:
+            parts = urlsplit(text)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            # Its text may quote the URL, and with it a password.
+            raise ValueError(allowed) from None
+        if parts.scheme not in schemes or not host or port == 0 or re.search(r"\s", text):
+            raise ValueError(allowed)
+        return text
+
+    return read
+
+
+def servers(text: str) -> tuple[str, ...]:
+    """Read AMQP URLs with commas between; what they hold is decoded by pika."""
+    allowed = (
+        "must be amqp://user:password@host:port/vhost or amqps://…, several with commas between "
+        "(in a password or vhost write %2C for a comma, %2F for /, %40 for @, %23 for #, %3F for ?)"
+    )
+    try:
+        urls = listed(url("amqp", "amqps"))(text)
+    except ValueError:
+        raise ValueError(allowed) from None
+    for parts in map(urlsplit, urls):
+        # pika would take the first part for the vhost; an @ here is the end of a password with a /.
+        if "/" in parts.path[1:] or "@" in parts.path or parts.fragment:
+            raise ValueError(allowed)
+    if not urls:
+        raise ValueError(allowed)
+    return urls
+
+
+def base_url(text: str) -> str:
+    """Read what the paths of tasks are joined to."""
+    parts = urlsplit(url("http", "https")(text))
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user and password (write handlers = basic and basic_auth)")
+    if "?" in text or "#" in text:
+        raise ValueError("must hold neither ? nor #, as paths are joined to it")
+    return text
+
+
+def address(text: str) -> str:
+    """Read ``host:port`` or ``:port``."""
+    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[\w.-]*):([0-9]{1,5})", text)
+    if found is None or int(found[2]) > _LAST_PORT:
+        raise ValueError("must be host:port or :port")
+    return text
+
+
+def host_pattern(text: str) -> str:
+    """Read a host name, ``*.`` before one, ``*`` or an IP address, as it is compared with a URL's host."""
+    if text == "*":
+        return text
+    if ":" in text:
+        return _ipv6(text.removeprefix("[").removesuffix("]"))
+    found = _HOST_PATTERN.fullmatch(text)
+    if found is None:
+        raise ValueError(_HOSTS)
+    name = found["name"]
+    try:
+        name = name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(_HOSTS) from None
+    return f"{found['any'] or ''}{name}".lower()
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        raise ValueError(_HOSTS) from None
+
+
+def network(text: str) -> str:
+    """Read a network such as ``10.0.0.0/8``."""
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError("must be networks such as 10.0.0.0/8 or fe80::/10, with commas between") from error
