@@ -23,6 +23,8 @@ LINK_LOCAL = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
 _LONGEST_NAME = 200
 _TAKEN = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|wait\..*)")
 _LONGEST_SHOWN = 60
+# Built-in handlers and the key that each can't be without.
+_NEEDS = {"signing": "signing_secret", "bearer": "bearer_token", "basic": "basic_auth"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def parse(text: str, *, source: str, environ: Mapping[str, str]) -> Settings:
         _check_name(section, sections, source)
         queue = QueueSettings(section.name, **(common | read(section, QUEUE_KEYS, source)))
         _check_backoff(queue, section, top, source)
-        _check_signing(queue, section, top, source)
+        _check_handlers(queue, section, top, source)
         _check_request_tls(queue, section, top, source)
         queues[section.name] = queue
     return replace(settings, queues=queues)
@@ -143,11 +145,11 @@ def _check_backoff(queue: QueueSettings, section: ini.Section, top: ini.Section,
     )
 
 
-def _check_signing(queue: QueueSettings, section: ini.Section, top: ini.Section, source: str) -> None:
-    if "signing" not in queue.handlers or queue.signing_secret:
-        return
-    line = _line("handlers", section, top)
-    raise ConfigError(f"{source}:{line}: handlers: signing needs a signing_secret in [{queue.name}]")
+def _check_handlers(queue: QueueSettings, section: ini.Section, top: ini.Section, source: str) -> None:
+    for handler, key in _NEEDS.items():
+        if handler in queue.handlers and not getattr(queue, key):
+            where = f"{source}:{_line('handlers', section, top)}"
+            raise ConfigError(f"{where}: handlers: {handler} needs {key} in [{queue.name}]")
 
 
 def _check_ladder(settings: Settings, top: ini.Section, source: str) -> None:
