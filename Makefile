@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help install broker demo test unit lint types format bench soak clean
+.PHONY: help install broker demo test unit lint types format bench soak test-rabbitmq4 clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with the command taskqueue and everything for development
 
@@ -52,6 +52,9 @@ bench: install broker ## Measure throughput and lateness
 
 soak: install broker ## Run the tests that take many minutes
 	$(BIN)/python -m pytest -m soak $(ARGS)
+
+test-rabbitmq4: install ## Run the tests that need a broker on RabbitMQ 4 (as root: makes a chroot of Debian trixie)
+	TASKQUEUE_TEST_NODE="$$(scripts/get-rabbitmq4)" $(BIN)/python -m pytest -m "not soak" tests/integration tests/faults $(ARGS)
 
 clean: ## Remove everything that was made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -22,6 +22,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+NODE_VARIABLE = "TASKQUEUE_TEST_NODE"
+"""Names the rabbitmq-server script to use instead of the one that is installed."""
 START_SECONDS = 120
 STOP_SECONDS = 60
 # Below the ephemeral range: no outgoing connection takes the port while the node is down.
@@ -43,6 +45,8 @@ class BrokerError(Exception):
 
 def find_script() -> Path | None:
     """Find the script that starts a node as any user, None where RabbitMQ is not installed."""
+    if chosen := os.environ.get(NODE_VARIABLE):
+        return Path(chosen)
     found = shutil.which("rabbitmq-server")
     for candidate in (*SCRIPTS, *([found] if found else [])):
         path = Path(candidate)
