@@ -25,6 +25,9 @@ class Metrics(Protocol):
     def finished(self, queue: str, outcome: str, seconds: float) -> None:
         """A request is over: ``done``, ``retried`` or ``dead_…``."""
 
+    def dropped(self, queue: str, count: int) -> None:
+        """So many tasks at a worker were given back before they began."""
+
     def died(self, queue: str, reason: str) -> None:
         """A task was put in the dead queue."""
 
@@ -39,6 +42,9 @@ class NullMetrics:
         """Do nothing."""
 
     def finished(self, queue: str, outcome: str, seconds: float) -> None:
+        """Do nothing."""
+
+    def dropped(self, queue: str, count: int) -> None:
         """Do nothing."""
 
     def died(self, queue: str, reason: str) -> None:
@@ -91,6 +97,10 @@ class PrometheusMetrics:
         self._running.labels(queue).dec()
         self._attempts.labels(queue, outcome).inc()
         self._seconds.labels(queue).observe(seconds)
+
+    def dropped(self, queue: str, count: int) -> None:
+        """Take them off those that run."""
+        self._running.labels(queue).dec(count)
 
     def died(self, queue: str, reason: str) -> None:
         """Count a dead task."""

@@ -1,0 +1,157 @@
+"""The channel on which one queue is consumed: opened, verified, lost and opened again; and its acks.
+
+Everything here runs on the I/O thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from taskqueue.acks import Acks
+from taskqueue.link import ConfirmChannel, Link, TolerantConnection
+from taskqueue.link.wire import to_message
+from taskqueue.topology.plan import Exchange, essentials
+from taskqueue.workers import Delivery
+
+log = logging.getLogger(__name__)
+
+_NOT_FOUND = 404
+_REOPEN = 1.0
+_LONGEST_REOPEN = 10.0
+
+
+class Intake:
+    """Takes deliveries from one queue and acks them.
+
+    A delivery belongs to the channel on which it came. When that is lost, `lost` is called, and
+    the delivery can't be acked any more: the broker hands it out again. `missing` is called with
+    the reason where something of the queue is not declared, and nothing of it was ever consumed.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        prefetch: int,
+        link: Link,
+        *,
+        received: Callable[[Delivery], None],
+        lost: Callable[[], None],
+        missing: Callable[[str], None],
+    ) -> None:
+        self._queue = queue
+        self._prefetch = prefetch
+        self._link = link
+        self._received = received
+        self._lost = lost
+        self._missing = missing
+        self._connection: TolerantConnection | None = None
+        self._channel: ConfirmChannel | None = None
+        self._consumer_tag: str | None = None
+        self._acks = Acks()
+        self._flushing = False
+        self._stopping = False
+        self._ever_consumed = False
+        self._reopenings = 0
+
+    def connected(self, connection: TolerantConnection) -> None:
+        """Open a channel on a fresh connection."""
+        self._connection = connection
+        self._reopenings = 0
+        self._open()
+
+    def disconnected(self, reason: str) -> None:
+        """Forget the channel with all that is out on it: the broker hands it out again."""
+        self._connection = None
+        if self._channel is not None:
+            self._channel.abandon(reason)
+
+    def stop(self) -> None:
+        """Take no more; what is out can still be acked."""
+        self._stopping = True
+        if self._channel is not None and self._channel.is_open and self._consumer_tag is not None:
+            self._channel.raw.basic_cancel(self._consumer_tag)
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Tell whether a delivery can still be acked."""
+        return delivery.channel is self._channel
+
+    def ack(self, delivery: Delivery) -> None:
+        """Ack a delivery, together with others that are ready by then."""
+        if not self.holds(delivery):
+            return
+        self._acks.settle(delivery.tag)
+        if not self._flushing:
+            self._flushing = True
+            self._link.call(self.flush)
+
+    def flush(self) -> None:
+        """Send the acks that are ready."""
+        self._flushing = False
+        if self._channel is None or not self._channel.is_open:
+            return
+        for ack in self._acks.flush():
+            self._channel.raw.basic_ack(ack.tag, multiple=ack.multiple)
+
+    def _open(self) -> None:
+        if self._connection is None or self._stopping or self._channel is not None:
+            return
+        if self._connection.is_open:
+            self._channel = ConfirmChannel(
+                self._link, self._connection, opened=self._verify, closed=self._closed
+            )
+
+    def _verify(self, channel: ConfirmChannel) -> None:
+        """Ask for everything that settling needs, as a publish to what is missing closes the channel."""
+        for needed in essentials(self._queue):
+            if isinstance(needed, Exchange):
+                channel.raw.exchange_declare(needed.name, passive=True, callback=_ignore)
+            else:
+                channel.raw.queue_declare(needed.name, passive=True, callback=_ignore)
+        channel.raw.basic_qos(prefetch_count=self._prefetch, callback=lambda _: self._consume(channel))
+
+    def _consume(self, channel: ConfirmChannel) -> None:
+        if channel is not self._channel or self._stopping:
+            return
+        self._acks = Acks()
+
+        def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            self._acks.delivered(method.delivery_tag)
+            if not self._stopping:
+                self._received(Delivery(channel, method.delivery_tag, to_message(properties, body)))
+
+        channel.raw.add_on_cancel_callback(lambda _: channel.close("cancelled by the broker"))
+        self._consumer_tag = channel.raw.basic_consume(
+            self._queue, on_message_callback=on_message, callback=lambda _: self._consuming()
+        )
+
+    def _consuming(self) -> None:
+        log.info("consuming from %s (prefetch %d)", self._queue, self._prefetch)
+        self._ever_consumed = True
+        self._reopenings = 0
+
+    def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
+        if channel is not self._channel:
+            return
+        self._channel = None
+        self._consumer_tag = None
+        self._lost()
+        if self._stopping or self._connection is None or not self._connection.is_open:
+            return
+        if code == _NOT_FOUND:
+            log.error("%s is not declared (%s): run 'taskqueue declare'", self._queue, reason)
+            if not self._ever_consumed:
+                self._missing(reason)
+        else:
+            log.warning(
+                "the channel of %s was closed (%s %s): opening it again", self._queue, code or "", reason
+            )
+        delay = min(_LONGEST_REOPEN, _REOPEN * 2 ** min(self._reopenings, 8)) * random.uniform(0.5, 1)
+        self._reopenings += 1
+        self._link.later(delay, self._open)
+
+
+def _ignore(_frame: Any) -> None:
+    """Take an answer that says nothing: what is missing closes the channel instead."""
