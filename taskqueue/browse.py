@@ -192,6 +192,8 @@ class Browse:
 
         A quorum queue takes it back behind the close. What expires or is taken meanwhile never shows.
         """
+        if not self._held:
+            return
         channel = self._connection.channel()
         last, since = -1, time.monotonic()
         while (ready := ready_messages(channel, self._queue)) < self._held:
