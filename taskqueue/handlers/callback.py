@@ -33,7 +33,7 @@ class Callback(Handler):
     def prepare(self, request: Request, task: Task) -> Request:
         """Refuse what could not be called later, before anything is done that it should tell of."""
         wanted = task.metadata.get(NAME)
-        if wanted is not None and not self._has_base and not is_full(_read(wanted).url):
+        if wanted is not None and not is_full(_read(wanted).url) and not self._has_base:
             raise HandlerError("metadata.on_success: is a path, and the queue has no base_url")
         return request
 
