@@ -30,10 +30,11 @@ def successors(
     match decision:
         case Done(following):
             return tuple(_follow(message, each, queue, now) for each in following)
-        case Move(target):
-            return (Publish("", (target,), _copy(message, _seen(task))),)
+        case Move(target) if task is not None:
+            # With its due time, so that a countdown does not begin again there.
+            return (Publish("", (target,), _copy(message, {state.DUE: task.due, **_seen(task)})),)
         case Again() if task is not None:
-            return (_again(message, task, decision, queue, ladder, now),)
+            return (_again(message, task, decision, queue=queue, ladder=ladder, now=now),)
         case Dead():
             publishes = [_dead(message, task, decision, queue, now)]
             if task is not None and task.roll_back is not None:
@@ -55,7 +56,9 @@ def roll_back_id(task_id: str) -> str:
     return state.related_id(task_id, "roll_back")
 
 
-def _again(message: Message, task: Task, decision: Again, queue: str, ladder: Ladder, now: float) -> Publish:
+def _again(
+    message: Message, task: Task, decision: Again, *, queue: str, ladder: Ladder, now: float
+) -> Publish:
     headers = {state.DUE: decision.due, state.RUNS: decision.runs, **_seen(task)}
     if decision.error is not None:
         headers[state.ERROR] = decision.error[:_LONGEST_ERROR]

@@ -90,6 +90,13 @@ def test_a_move_keeps_everything_for_the_other_queue() -> None:
     assert "x-death" not in publish.message.headers
 
 
+def test_a_move_does_not_begin_the_countdown_again() -> None:
+    """It was counted from the first receipt."""
+    (publish,) = settle(message({"url": "/x", "queue": "other", "countdown": 5}), Move("other"))
+    assert publish.message.headers["taskqueue-due"] == NOW_MS + 5000
+    assert decode(publish.message, now=NOW + 3).due == NOW_MS + 5000
+
+
 def test_a_dead_task_goes_to_the_dead_queue_with_its_reason() -> None:
     """Without a roll_back that is all."""
     (publish,) = settle(message({"url": "/x"}), Dead("failed", "status 500", 3))
