@@ -6,12 +6,17 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
 from sandbox.attempt import executing, headers
 from sandbox.peer import OK, Peer, Visit, answering
+from taskqueue.errors import ConfigError
+from taskqueue.execute import Executor
+from taskqueue.settings import QueueSettings
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +176,60 @@ def test_many_threads_share_tls_connections(client: ssl.SSLContext, server: ssl.
             each.join()
     assert results == [200] * 80
     assert len(peer.visits) <= 4
+
+
+@pytest.fixture
+def files(authority: trustme.CA, tmp_path: Path) -> dict[str, Path]:
+    """Write the CA, and a certificate of a client with its key, as an operator has them."""
+    issued = authority.issue_cert("client.example")
+    found = {f"request_{name}_file": tmp_path / f"{name}.pem" for name in ("ca", "cert", "key")}
+    authority.cert_pem.write_to_path(found["request_ca_file"])
+    for number, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(found["request_cert_file"], append=number > 0)
+    issued.private_key_pem.write_to_path(found["request_key_file"])
+    return found
+
+
+def test_a_queue_trusts_the_ca_of_its_ini(server: ssl.SSLContext, files: dict[str, Path]) -> None:
+    """request_ca_file stands in place of the system's CAs, and the name is checked as ever."""
+    only_ca = {"request_ca_file": files["request_ca_file"]}
+    with Peer(answering(), tls=server) as peer, executing(resolve=_loopback, **only_ca) as run:
+        assert [run(peer.url).status for _ in range(2)] == [200, 200]
+        assert "not trusted" in str(run(f"https://other.example:{peer.port}/").error)
+    assert len(peer.visits) == 2
+
+
+def test_a_client_certificate_is_shown_to_who_asks(
+    authority: trustme.CA, server: ssl.SSLContext, files: dict[str, Path]
+) -> None:
+    """A receiver that wants one gets the queue's; without it there is no answer."""
+    server.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(server)
+    seen = []
+
+    def play(visit: Visit) -> None:
+        assert isinstance(visit.sock, ssl.SSLSocket)
+        seen.append(visit.sock.getpeercert())
+        while visit.read():
+            visit.send(OK)
+
+    with Peer(play, tls=server) as peer:
+        with executing(**files) as run:
+            assert run(peer.url).status == 200
+        with executing(request_ca_file=files["request_ca_file"]) as run:
+            assert run(peer.url).status is None
+    assert seen[0] is not None
+    assert ("DNS", "client.example") in seen[0]["subjectAltName"]
+    assert len(peer.requests) == 1
+
+
+@pytest.mark.parametrize("key", ["request_ca_file", "request_cert_file"])
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_a_file_that_cannot_be_used_is_told_at_once(tmp_path: Path, key: str, content: bytes | None) -> None:
+    """Before the first request, with the key and the file."""
+    path = tmp_path / "x.pem"
+    if content is not None:
+        path.write_bytes(content)
+    settings: dict[str, Any] = {key: path}
+    with pytest.raises(ConfigError, match=f"queue q: {key}: can't use .*x.pem"):
+        Executor(QueueSettings("q", **settings))
