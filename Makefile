@@ -53,7 +53,7 @@ bench: install broker ## Measure throughput and lateness
 soak: install broker ## Run the tests that take many minutes
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
-test-rabbitmq4: install ## Run the tests that need a broker on RabbitMQ 4 (as root: makes a chroot of Debian trixie)
+test-rabbitmq4: install ## Run the tests that need a broker on RabbitMQ 4 (as root)
 	TASKQUEUE_TEST_NODE="$$(scripts/get-rabbitmq4)" $(BIN)/python -m pytest -m "not soak" tests/integration tests/faults $(ARGS)
 
 clean: ## Remove everything that was made

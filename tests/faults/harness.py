@@ -31,7 +31,7 @@ REPORT = "TASKQUEUE_FAULTS_REPORT"
 
 
 def settled_broker(broker: Broker) -> None:
-    """Restart a node gracefully once: RabbitMQ 3.10 may forget quorum queues declared a moment before a kill."""
+    """Restart a node gracefully once: 3.10 may forget quorum queues declared a moment before a kill."""
     broker.halt()
     broker.restart()
 
