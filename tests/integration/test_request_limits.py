@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from sandbox.attempt import executing
 from sandbox.peer import OK, Peer, Script, Visit, answering
+from taskqueue.handlers import Answer, Handler, Verdict
+from taskqueue.task import Task
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n"
@@ -167,6 +170,32 @@ def test_an_answer_that_breaks_off_is_a_failure(answer: bytes, status: int | Non
     assert (result.status, result.error) == (status, f"answer broken off: 127.0.0.1:{peer.port}")
 
 
+class Seen(Handler):
+    """Keeps the bodies of answers."""
+
+    bodies: ClassVar[list[bytes]] = []
+
+    def judge(self, answer: Answer, task: Task) -> Verdict | None:
+        """Look, and have no opinion."""
+        del task
+        self.bodies.append(answer.body)
+        return None
+
+
+def test_a_gzip_bomb_is_not_lit() -> None:
+    """An answer is never decompressed: fifty megabytes of zeros stay the fifty kilobytes that they came as."""
+    bomb = gzip.compress(bytes(50_000_000), 9)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    with Peer(answering(head + bomb)) as peer, executing(handlers=(f"{__name__}:Seen",)) as run:
+        tracemalloc.start()
+        result = run(peer.url)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert (result.status, result.error) == (200, None)
+    assert Seen.bodies == [bomb[:65536]]
+    assert most < 2_000_000
+
+
 def test_a_slow_attempt_leaves_the_next_its_whole_time() -> None:
     """The deadline of one request is not the next one's on the same connection."""
 
@@ -217,6 +246,29 @@ def test_a_dead_address_beside_a_live_one_costs_little(full: int) -> None:
             result = run("http://two.example/")
     assert result.status == 200
     assert result.seconds < 1.5
+
+
+def test_a_dead_ipv6_beside_a_live_ipv4_costs_little() -> None:
+    """Both families are tried, whichever the resolver names first."""
+    with (
+        socket.create_server(("::1", 0), family=socket.AF_INET6, backlog=0) as dead,
+        Peer(answering()) as peer,
+    ):
+        crowd = [socket.socket(socket.AF_INET6) for _ in range(4)]
+        for each in crowd:
+            each.settimeout(0)
+            each.connect_ex(dead.getsockname())
+        found: list[tuple[socket.AddressFamily, Any]] = [
+            (socket.AF_INET6, dead.getsockname()),
+            (socket.AF_INET6, dead.getsockname()),
+            (socket.AF_INET, ("127.0.0.1", peer.port)),
+        ]
+        with executing(resolve=lambda _host, _port: found) as run:
+            result = run("http://two.example/")
+        for each in crowd:
+            each.close()
+    assert result.status == 200
+    assert result.seconds < 1
 
 
 def test_a_refused_address_beside_a_live_one_costs_nothing() -> None:
