@@ -15,6 +15,7 @@ from rich.text import Text
 from taskqueue.broker import connect, properties, require_version
 from taskqueue.cli import app, frame
 from taskqueue.errors import BrokerRefused, ConfigError, TaskqueueError
+from taskqueue.execute import Executor
 from taskqueue.management import Management
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology.declare import crew, silent
@@ -23,6 +24,7 @@ from taskqueue.topology.plan import Exchange, Queue, plan_queue
 from taskqueue.topology.verify import examine
 
 _SHOWN = 3
+_HANDLER_OF = {"signing_secret": "signing", "bearer_token": "bearer", "basic_auth": "basic"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ def _checks(config: frame.Config, queues: frame.Queues) -> Iterator[Check]:
         yield _failure("configuration", error)
         return
     yield Check("configuration", ok=True, detail=f"queues: {', '.join(settings.queues)}")
+    for queue in settings.queues.values():
+        yield _check_requests(queue)
     try:
         connection = connect(settings, name="taskqueue check")
     except TaskqueueError as error:
@@ -84,6 +88,20 @@ def _check_broker(connection: pika.BlockingConnection, settings: Settings) -> It
         yield _check_declared(settings, queue)
     if settings.management_url is not None:
         yield _check_management(settings)
+
+
+def _check_requests(queue: QueueSettings) -> Check:
+    """Make what makes the requests: handlers are loaded and files are read, as `taskqueue run` would."""
+    try:
+        Executor(queue).close()
+    except ConfigError as error:
+        return _failure("requests", error, queue.name)
+    handlers = ", ".join(queue.handlers) or "none"
+    idle = [
+        (key, name) for key, name in _HANDLER_OF.items() if getattr(queue, key) and name not in queue.handlers
+    ]
+    advice = "; ".join(f"{key} is set and does nothing: add {name} to handlers" for key, name in idle)
+    return Check("requests", ok=True, detail=f"handlers: {handlers}", queue=queue.name, advice=advice or None)
 
 
 def _check_permissions(connection: pika.BlockingConnection, queue: str) -> Check:
@@ -143,10 +161,14 @@ def _table(checks: tuple[Check, ...]) -> Table:
         found = Text(each.detail)
         if each.advice:
             found.append(f"\n{each.advice}", "yellow")
-        table.add_row(
-            each.check, each.queue, Text("ok", "green") if each.ok else Text("failed", "red"), found
-        )
+        table.add_row(each.check, each.queue, _state(each), found)
     return table
+
+
+def _state(check: Check) -> Text:
+    if not check.ok:
+        return Text("failed", "red")
+    return Text("warning", "yellow") if check.advice else Text("ok", "green")
 
 
 def _document(checks: tuple[Check, ...]) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def test_all_is_fine(admin: Admin, tmp_path: Path) -> None:
     assert document["ok"] is True
     assert [each["check"] for each in document["checks"]] == [
         "configuration",
+        "requests",
         "broker",
         "version",
         "permissions",
@@ -122,7 +123,7 @@ def test_checking_takes_no_task(admin: Admin, tmp_path: Path) -> None:
 def test_no_broker_is_exit_code_three(tmp_path: Path) -> None:
     """The configuration is fine, and says so."""
     document = read(config(tmp_path, ini("amqp://guest:secret@127.0.0.1:1/")), "check", code=3)
-    assert [each["ok"] for each in document["checks"]] == [True, False]
+    assert [each["ok"] for each in document["checks"]] == [True, True, False]
     assert "secret" not in str(document)
 
 
@@ -158,3 +159,37 @@ def test_a_broker_that_is_too_old_is_refused(stated: str | bytes | None, parsed:
     else:
         with pytest.raises(BrokerRefused, match=r"needs RabbitMQ 3\.10 or later"):
             refuse_version(about)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "handler"),
+    [("signing_secret", "whsec_c2VjcmV0", "signing"), ("bearer_token", "c2VjcmV0", "bearer"),
+     ("basic_auth", "me:c2VjcmV0", "basic")],
+)  # fmt: skip
+def test_a_secret_that_no_handler_uses_is_a_warning(
+    admin: Admin, tmp_path: Path, key: str, value: str, handler: str
+) -> None:
+    """All is fine, and requests would go out unsigned or without credentials: both are said."""
+    text = ini(admin.url) + f"{key} = {value}\nbase_url = https://app.example.com\n"
+    document = read(config(tmp_path, text), "check")
+    (found,) = [each for each in document["checks"] if each["check"] == "requests"]
+    assert (found["ok"], document["ok"]) == (True, True)
+    assert found["advice"] == f"{key} is set and does nothing: add {handler} to handlers"
+    assert "warning" in ran(tmp_path / "taskqueue.ini", "check")
+    assert "c2VjcmV0" not in str(document)
+    used = read(config(tmp_path, text + f"handlers = headers, {handler}\n"), "check")
+    assert [each["advice"] for each in used["checks"] if each["advice"]] == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("handlers = nosuch", "queue a: handlers: nosuch: there is none of that name"),
+        ("handlers = bearer", "needs a bearer_token"),
+        ("request_ca_file = /no/such.pem", "queue a: request_ca_file: can't use /no/such.pem"),
+    ],
+)
+def test_requests_that_could_not_be_made_are_found(tmp_path: Path, lines: str, words: str) -> None:
+    """What would end `taskqueue run` at its start ends the check, without a broker too."""
+    path = config(tmp_path, ini("amqp://127.0.0.1:1/") + lines + "\n")
+    assert words in failed(read(path, "check", code=3))["requests"]
