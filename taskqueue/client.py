@@ -21,6 +21,7 @@ from taskqueue.sender import Sender
 from taskqueue.settings import Settings, load
 from taskqueue.settle import route
 from taskqueue.topology.ladder import Ladder
+from taskqueue.tracing import Tracing
 
 ABSENT: Any = object()
 """The payload that is not given: the receiver gets an empty object."""
@@ -32,7 +33,8 @@ class Client:
     """Sends tasks to a broker; thread-safe, fork-safe, and connects when it first has to.
 
     `server` is one AMQP URL or several with commas between; `resolution` and `levels` are those
-    the queues were declared with. Settings that name queues (`from_config`) limit it to them.
+    the queues were declared with; `tracing` makes spans (extra `opentelemetry`).
+    Settings that name queues (`from_config`) limit it to them.
     Every send returns when the broker has confirmed the task, or raises: BrokerUnreachable,
     BrokerRefused, NotDeclared or PublishFailed after at most `timeout` seconds, InvalidTask
     before anything is sent.
@@ -45,11 +47,14 @@ class Client:
         resolution: float = 0.1,
         levels: int = 8,
         timeout: float = TIMEOUT,
+        tracing: bool = False,
         settings: Settings | None = None,
     ) -> None:
         if settings is None:
             settings = _settings(server, resolution, levels)
         self._settings = settings
+        traced = tracing or any(queue.tracing != "off" for queue in settings.queues.values())
+        self._tracing = Tracing() if traced else None
         self._timeout = timeout
         self._sender: Sender | None = None
         self._pid = 0
@@ -95,7 +100,11 @@ class Client:
         """
         ids: list[str] = []
         deadline = self._timeout
-        self._ready().send(self._publishes(tasks, ids), deadline)
+        if self._tracing is None:
+            self._ready().send(self._publishes(tasks, ids), deadline)
+        else:
+            with self._tracing.send():
+                self._ready().send(self._publishes(tasks, ids), deadline)
         return ids
 
     def close(self) -> None:
@@ -132,7 +141,10 @@ class Client:
                 raise ConfigError(
                     f"queue {queue!r} is in no section of the configuration, which has: {known}"
                 )
-            publish = publish_of(fields, queue, self._settings.ladder, time.time())
+            traced = dict(fields)
+            if self._tracing is not None:
+                traced["headers"] = self._tracing.carried(fields.get("headers") or {})
+            publish = publish_of(traced, queue, self._settings.ladder, time.time())
             ids.append(publish.message.properties["message_id"])
             yield publish
 

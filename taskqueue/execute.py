@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 
+from taskqueue import tracing
 from taskqueue.errors import ConfigError
 from taskqueue.fields import is_full
 from taskqueue.handlers import Answer, Request
@@ -77,6 +78,7 @@ class Executor:
         self._base = _base(settings)
         self._headers = {"Content-Type": "application/json", "User-Agent": f"taskqueue/{_version()}"}
         self._chain = Chain(settings)
+        self._tracing = tracing.started(settings.tracing)
         self._crowd = None if settings.per_host is None else Crowd(settings.per_host)
         self._transport = Transport(settings, context, resolve)
 
@@ -102,16 +104,29 @@ class Executor:
         request = Request("POST", self._full(task.url), self._headers_for(task, queue), task.content)
         request = self._chain.prepare(request, task)
         if self._crowd is None:
-            return self._exchange(request, task, started)
+            return self._traced(request, task, queue, started)
         host = self._transport.host(request.url)
         away = self._crowd.enter(host)
         if away is not None:
             return Result(None, None, None, monotonic() - started, busy=away)
         started = monotonic()
         try:
-            return self._exchange(request, task, started)
+            return self._traced(request, task, queue, started)
         finally:
             self._crowd.leave(host, monotonic() - started)
+
+    def _traced(self, request: Request, task: Task, queue: str, started: float) -> Result:
+        if self._tracing is None:
+            return self._exchange(request, task, started)
+        with self._tracing.run(task, queue) as run:
+            try:
+                result = self._exchange(request.with_headers(run.headers), task, started)
+            except RequestFailed as failure:
+                run.ended(failure.status, failure.error)
+                raise
+            failed = None if succeeded(result, self._settings) else result.error or f"status {result.status}"
+            run.ended(result.status, failed)
+            return result
 
     def _exchange(self, request: Request, task: Task, started: float) -> Result:
         reply = self._transport.send(request, started + self._settings.timeout)

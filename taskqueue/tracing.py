@@ -1,0 +1,122 @@
+"""Spans for send, wait and run (extra `opentelemetry`); nothing is imported where it is off.
+
+Spans go to the tracer provider of the process: that of the program that sends, or the one that
+``opentelemetry-instrument taskqueue run`` sets up. A message carries ``traceparent`` and
+``tracestate`` as AMQP headers, whoever wrote them, and the request carries those of its own span.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from taskqueue.errors import ConfigError
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+    from taskqueue.task import Task
+
+_SYSTEM = {"messaging.system": "rabbitmq"}
+
+
+class Tracing:
+    """Makes spans; raises ConfigError without the extra."""
+
+    def __init__(self) -> None:
+        try:
+            from opentelemetry import trace  # noqa: PLC0415 an extra
+            from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415
+                TraceContextTextMapPropagator,
+            )
+        except ImportError as error:
+            raise ConfigError("tracing: needs the extra: pip install 'taskqueue[opentelemetry]'") from error
+        self._trace = trace
+        self._tracer = trace.get_tracer("taskqueue")
+        self._context = TraceContextTextMapPropagator()
+
+    @contextmanager
+    def send(self) -> Iterator[None]:
+        """Wrap a call that sends tasks; it is the parent of whatever becomes of them."""
+        attributes = {**_SYSTEM, "messaging.operation.type": "send"}
+        kind = self._trace.SpanKind.PRODUCER
+        with self._tracer.start_as_current_span("send", kind=kind, attributes=attributes):
+            yield
+
+    def carried(self, headers: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the headers of a message with the current trace, unless they name one themselves."""
+        carrier = dict(headers)
+        if "traceparent" not in carrier:
+            self._context.inject(carrier)
+        return carrier
+
+    @contextmanager
+    def run(self, task: Task, queue: str) -> Iterator[Run]:
+        """Wrap an attempt: a span for the wait that ends, one for the run, both children of the sender's."""
+        parent = self._context.extract(
+            {
+                name: value
+                for name, value in (("traceparent", task.traceparent), ("tracestate", task.tracestate))
+                if value is not None
+            }
+        )
+        attributes: dict[str, Any] = {
+            **_SYSTEM,
+            "messaging.destination.name": queue,
+            "messaging.message.id": task.id,
+            "taskqueue.attempt": task.runs + 1,
+        }
+        self._wait(task, queue, parent, attributes)
+        with self._tracer.start_as_current_span(
+            f"run {queue}",
+            context=parent,
+            kind=self._trace.SpanKind.CONSUMER,
+            attributes=attributes,
+            # How it went is told in our own words.
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            headers: dict[str, str] = {}
+            self._context.inject(headers)
+            yield Run(self, span, headers)
+
+    def failed(self, span: Any, error: str) -> None:
+        """Mark a span as failed."""
+        span.set_status(self._trace.StatusCode.ERROR, error)
+
+    def _wait(self, task: Task, queue: str, parent: Context, attributes: Mapping[str, Any]) -> None:
+        began = task.first_seen if task.since is None else task.since
+        now = time.time_ns()
+        span = self._tracer.start_span(
+            f"wait {queue}",
+            context=parent,
+            kind=self._trace.SpanKind.INTERNAL,
+            attributes={**attributes, "taskqueue.due": task.due},
+            # Clocks differ: a wait never ends before it began.
+            start_time=min(began * 1_000_000, now),
+        )
+        span.end(now)
+
+
+class Run:
+    """The span of an attempt that runs."""
+
+    def __init__(self, tracing: Tracing, span: Any, headers: Mapping[str, str]) -> None:
+        self.headers = headers
+        """What the request has to carry."""
+        self._tracing = tracing
+        self._span = span
+
+    def ended(self, status: int | None, error: str | None) -> None:
+        """Say how it went; `error` is None for a success."""
+        if status is not None:
+            self._span.set_attribute("http.response.status_code", status)
+        if error is not None:
+            self._tracing.failed(self._span, error)
+
+
+def started(setting: str) -> Tracing | None:
+    """Make what `tracing` in the ini asks for, None for ``off``."""
+    return None if setting == "off" else Tracing()
