@@ -50,7 +50,9 @@ class Partner(Handler):
         receipt = _json(answer, task).get("receipt")
         if not isinstance(receipt, str):
             return ()
-        return (FollowUp("receipt", receipt, {"for": task.id}, metadata={"partner": task.metadata["partner"]}),)
+        return (
+            FollowUp("receipt", receipt, {"for": task.id}, metadata={"partner": task.metadata["partner"]}),
+        )
 
 
 def _json(answer: Answer, task: Task) -> dict[str, object]:
