@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +11,14 @@ import pytest
 import trustme
 
 from sandbox.broker import Broker, free_ports
+from sandbox.receiver import Receiver
 from taskqueue.broker import connect, parameters, version
+from taskqueue.client import Client
+from taskqueue.consumer import Consumer
 from taskqueue.errors import BrokerUnreachable, ConfigError
-from taskqueue.settings import Settings
+from taskqueue.metrics import NullMetrics
+from taskqueue.settings import QueueSettings, Settings
+from taskqueue.topology.declare import declare
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,33 @@ def test_a_verified_broker_is_connected_to(secured: Secured) -> None:
     """With the authority of the configuration and the certificate it wants."""
     with connect(secured.settings(), name="test") as connection:
         assert version(connection) >= (3, 10)
+
+
+def test_tasks_are_declared_sent_and_run_over_tls(secured: Secured, receiver: Receiver) -> None:
+    """Client and consumer, with their own kind of connection, verify and show the certificate too."""
+    queue = QueueSettings("q", base_url=receiver.url, min_backoff_seconds=0.1, jitter=0)
+    settings = replace(secured.settings(), levels=2, queues={"q": queue})
+    declare(settings)
+    receiver.answer("/x", [500, 200])
+    with Client(settings=settings) as client:
+        client.send("/x", "q", countdown=0.2)
+    consumer = Consumer(settings, parameters(settings), NullMetrics())
+    thread = threading.Thread(target=consumer.run)
+    thread.start()
+    try:
+        attempts = receiver.wait_for(2)
+    finally:
+        consumer.stop()
+        thread.join()
+    assert [each.headers["Taskqueue-Attempt"] for each in attempts] == ["1", "2"]
+
+
+def test_a_client_refuses_a_broker_of_another_name(secured: Secured) -> None:
+    """It gives up within its timeout, and says why."""
+    client = Client(settings=secured.settings(host="localhost"), timeout=10)
+    with pytest.raises(BrokerUnreachable, match=r"(?i)certificate verify failed"):
+        client.send("/x", "q")
+    client.close()
 
 
 def test_a_broker_of_an_unknown_authority_is_refused(secured: Secured) -> None:
