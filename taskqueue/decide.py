@@ -79,6 +79,10 @@ def on_receipt(
         return Again(task.due, task.runs, task.error, task.has_slot)
     if task.expires is not None and now > task.expires:
         return Dead(EXPIRED, task.error or f"expired {now - task.expires:.1f} s ago", task.runs)
+    return _unfit(task, policy, deliveries) or Run()
+
+
+def _unfit(task: Task, policy: QueueSettings, deliveries: int) -> Dead | None:
     for name, url in (("url", task.url), ("roll_back", task.roll_back)):
         if url is not None and policy.base_url is None and not is_full(url):
             error = f"{name}: {url[:60]!a} is a path, and queue {policy.name!a} has no base_url"
@@ -86,7 +90,7 @@ def on_receipt(
     if deliveries >= policy.delivery_limit:
         error = f"handed out {deliveries + 1} times without an answer: it may end its consumer each time"
         return Dead(DELIVERY_LIMIT, error, task.runs)
-    return Run()
+    return None
 
 
 def on_result(task: Task, result: Result, policy: QueueSettings, *, now: float, spread: float) -> Decision:

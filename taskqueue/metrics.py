@@ -23,7 +23,7 @@ class Metrics(Protocol):
         """A task was handed to a worker, so many seconds after it was due."""
 
     def finished(self, queue: str, outcome: str, seconds: float) -> None:
-        """A request is over: ``done``, ``retried`` or ``dead_…``."""
+        """A request is over: ``done``, ``retried`` or ``dead_…``; or ``postponed``, and none was made."""
 
     def dropped(self, queue: str, count: int) -> None:
         """So many tasks at a worker were given back before they began."""
