@@ -19,6 +19,7 @@ from pika.exceptions import AMQPError
 
 from sandbox.broker import Broker
 from sandbox.receiver import Receiver
+from taskqueue import Client
 from taskqueue.errors import TaskqueueError
 from tests.faults.ledger import ROLL_BACK, TASK, Ledger, Summary
 from tests.faults.load import ClientProducer, Mix, Producer, RawProducer, jobs
@@ -106,7 +107,7 @@ class Trial:
     def _consumer(self) -> Process:
         return Process("run", "--config", str(self.stage.path))
 
-    def _producers(self, client: object) -> list[Producer]:
+    def _producers(self, client: Client) -> list[Producer]:
         share = self._tasks // 3
         lots = [
             list(jobs(count, self._mix, self.chance, prefix))
@@ -141,7 +142,7 @@ class Trial:
                 headers = properties.headers or {}
                 reason = headers.get("taskqueue-reason") or "delivery_limit"
                 self.ledger.died(properties.message_id or "", str(reason))
-                channel.basic_ack(method.delivery_tag)
+                channel.basic_ack(method.delivery_tag or 0)
 
     def _left(self) -> int:
         return self.stage.depth() + self.stage.waiting()

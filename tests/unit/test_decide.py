@@ -34,7 +34,9 @@ def receipt(deliveries: int = 0, policy: QueueSettings = POLICY, **changes: Any)
     return on_receipt(task(**changes), policy, {"here", "there"}, deliveries=deliveries, now=NOW)
 
 
-def after(status: int | None, error: str | None = None, policy: QueueSettings = POLICY, **changes: Any) -> Any:
+def after(
+    status: int | None, error: str | None = None, policy: QueueSettings = POLICY, **changes: Any
+) -> Any:
     """Decide on a task that has just run."""
     return on_result(task(**changes), Result(status, error, None, 0.1), policy, now=NOW, spread=0)
 
