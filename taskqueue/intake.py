@@ -13,6 +13,7 @@ from typing import Any
 from taskqueue.acks import Acks
 from taskqueue.link import ConfirmChannel, Link, TolerantConnection
 from taskqueue.link.wire import to_message
+from taskqueue.message import CONTROL, YIELD
 from taskqueue.topology.plan import Exchange, essentials
 from taskqueue.workers import Delivery
 
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 _NOT_FOUND = 404
 _REOPEN = 1.0
 _LONGEST_REOPEN = 10.0
+_AWAY = 10.0
+"""Seconds that a consumer stays away from a queue which is about to be replaced."""
+_LOOK = 0.1
 
 
 class Intake:
@@ -29,6 +33,9 @@ class Intake:
     A delivery belongs to the channel on which it came. When that is lost, `lost` is called, and
     the delivery can't be acked any more: the broker hands it out again. `missing` is called with
     the reason where something of the queue is not declared, and nothing of it was ever consumed.
+
+    `declare --migrate` asks for the queue by a control message. Then nothing more is taken, and once
+    `idle` says that all is settled the channel is closed, which gives the rest back, for a while.
     """
 
     def __init__(
@@ -40,6 +47,7 @@ class Intake:
         received: Callable[[Delivery], None],
         lost: Callable[[], None],
         missing: Callable[[str], None],
+        idle: Callable[[], bool],
     ) -> None:
         self._queue = queue
         self._prefetch = prefetch
@@ -47,12 +55,14 @@ class Intake:
         self._received = received
         self._lost = lost
         self._missing = missing
+        self._idle = idle
         self._connection: TolerantConnection | None = None
         self._channel: ConfirmChannel | None = None
         self._consumer_tag: str | None = None
         self._acks = Acks()
         self._flushing = False
         self._stopping = False
+        self._leaving = False
         self._ever_consumed = False
         self._reopenings = 0
 
@@ -119,8 +129,12 @@ class Intake:
 
         def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
             self._acks.delivered(method.delivery_tag)
-            if not self._stopping:
-                self._received(Delivery(channel, method.delivery_tag, to_message(properties, body)))
+            delivery = Delivery(channel, method.delivery_tag, to_message(properties, body))
+            if delivery.message.headers.get(CONTROL) == YIELD:
+                self.ack(delivery)
+                self._leave(channel)
+            elif not self._stopping and not self._leaving:
+                self._received(delivery)
 
         channel.raw.add_on_cancel_callback(lambda _: channel.close("cancelled by the broker"))
         self._consumer_tag = channel.raw.basic_consume(
@@ -132,13 +146,36 @@ class Intake:
         self._ever_consumed = True
         self._reopenings = 0
 
+    def _leave(self, channel: ConfirmChannel) -> None:
+        """Let go of the queue; stays its consumer until then, so that nobody deletes what is unacked."""
+        if self._leaving:
+            return
+        log.info("leaving %s for %.0f s: it is about to be replaced", self._queue, _AWAY)
+        self._leaving = True
+        self._lost()
+
+        def look() -> None:
+            if channel is not self._channel or self._stopping:
+                return
+            if self._idle():
+                self.flush()
+                channel.close("asked to leave")
+            else:
+                self._link.later(_LOOK, look)
+
+        self._link.later(_LOOK, look)
+
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
         if channel is not self._channel:
             return
         self._channel = None
         self._consumer_tag = None
         self._lost()
+        left, self._leaving = self._leaving, False
         if self._stopping or self._connection is None or not self._connection.is_open:
+            return
+        if left:
+            self._link.later(_AWAY, self._open)
             return
         if code == _NOT_FOUND:
             log.error("%s is not declared (%s): run 'taskqueue declare'", self._queue, reason)

@@ -73,6 +73,7 @@ class Subscription:
             received=self._received,
             lost=self._drop,
             missing=lambda reason: owner.missing(queue.name, reason),
+            idle=lambda: self.idle,
         )
         self._results: deque[tuple[Attempt, Result]] = deque()
         self._draining = False

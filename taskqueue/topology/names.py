@@ -9,6 +9,7 @@ from decimal import Decimal
 
 ENTRY = "in"
 DUE = "due"
+STALE = "old"
 
 
 def seconds(value: Decimal) -> str:
@@ -34,6 +35,16 @@ def wait_queue(queue: str, ttl: str) -> str:
 def dead(queue: str) -> str:
     """Name both the dead exchange and the dead queue."""
     return f"{queue}.dead"
+
+
+def moving(queue: str) -> str:
+    """Name the queue where `declare --migrate` parks the messages of a queue that it replaces."""
+    return f"{queue}.moving"
+
+
+def stale(queue: str) -> str:
+    """Name the queue of messages that follow the itinerary of a ladder that is no more."""
+    return f"{queue}.wait.{STALE}"
 
 
 def hop(leaves: str, goes: str) -> str:
