@@ -16,6 +16,8 @@ app = typer.Typer(
     help="Call a URL later, reliably: delayed webhooks in which RabbitMQ does all the waiting.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Usage errors as plain lines: a box wraps them, and a log or a grep loses the words.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
