@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,14 @@ from taskqueue.workers import Delivery
 log = logging.getLogger(__name__)
 
 _NOT_FOUND = 404
+_ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
+"""Any other 404 is a queue whose node or leader is away for now: it comes back by itself."""
+_ABSENT = "NOT_FOUND - no "
+"""What is only down at the moment (a classic queue on another node) is not found either, in other words."""
 _REOPEN = 1.0
 _LONGEST_REOPEN = 10.0
+_HEALTHY = 30.0
+"""Seconds of consuming after which a channel that is lost is opened again soon."""
 _AWAY = 10.0
 """Seconds that a consumer stays away from a queue which is about to be replaced."""
 _LOOK = 0.1
@@ -65,6 +72,7 @@ class Intake:
         self._leaving = False
         self._ever_consumed = False
         self._reopenings = 0
+        self._consuming_since: float | None = None
 
     def connected(self, connection: TolerantConnection) -> None:
         """Open a channel on a fresh connection."""
@@ -96,6 +104,12 @@ class Intake:
         if not self._flushing:
             self._flushing = True
             self._link.call(self.flush)
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Let another consumer have a delivery at once that this one will not run."""
+        if self._channel is not None and self.holds(delivery) and self._channel.is_open:
+            self._acks.forget(delivery.tag)
+            self._channel.raw.basic_nack(delivery.tag, requeue=True)
 
     def flush(self) -> None:
         """Send the acks that are ready."""
@@ -144,7 +158,7 @@ class Intake:
     def _consuming(self) -> None:
         log.info("consuming from %s (prefetch %d)", self._queue, self._prefetch)
         self._ever_consumed = True
-        self._reopenings = 0
+        self._consuming_since = time.monotonic()
 
     def _leave(self, channel: ConfirmChannel) -> None:
         """Let go of the queue; stays its consumer until then, so that nobody deletes what is unacked."""
@@ -177,7 +191,11 @@ class Intake:
         if left:
             self._link.later(_AWAY, self._open)
             return
-        if code == _NOT_FOUND:
+        # A broker that refuses our publishes would have every task run again each time it is opened.
+        if self._consuming_since is not None and time.monotonic() - self._consuming_since > _HEALTHY:
+            self._reopenings = 0
+        self._consuming_since = None
+        if code == _NOT_FOUND and _ABSENT in reason:
             log.error("%s is not declared (%s): run 'taskqueue declare'", self._queue, reason)
             if not self._ever_consumed:
                 self._missing(reason)
