@@ -33,6 +33,10 @@ class Acks:
             self._open[tag] = True
             self._settled += 1
 
+    def forget(self, tag: int) -> None:
+        """Note that a delivery was given back: nobody acks it any more."""
+        self._settled -= self._open.pop(tag)
+
     def flush(self) -> list[Ack]:
         """Take out what may be acked: the settled head in one frame, the rest one by one.
 

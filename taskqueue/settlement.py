@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from dataclasses import replace
 from typing import Protocol
 
 from taskqueue.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
@@ -76,7 +77,7 @@ class Settlement:
                 )
             case Outcome.UNFIT:
                 bare = Message(self._delivery.message.body, {}, {"message_id": uuid.uuid4().hex})
-                delivery = Delivery(self._delivery.channel, self._delivery.tag, bare)
+                delivery = replace(self._delivery, message=bare)
                 self._instead(delivery, Dead(INVALID, "headers: can't be encoded", 0))
             case _:
                 self._again(outcome)

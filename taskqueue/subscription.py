@@ -11,6 +11,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Container
+from dataclasses import replace
 from typing import Protocol
 
 from taskqueue.decide import INVALID, Again, Dead, Done, Move, Run, on_receipt, on_result
@@ -18,7 +19,6 @@ from taskqueue.errors import InvalidTask
 from taskqueue.execute import Executor, Result
 from taskqueue.intake import Intake
 from taskqueue.link import Link, TolerantConnection
-from taskqueue.message import Message
 from taskqueue.metrics import Metrics
 from taskqueue.pace import Pace
 from taskqueue.settings import QueueSettings
@@ -121,7 +121,7 @@ class Subscription:
         now = time.time()
         try:
             task = decode(delivery.message, now=now)
-            deliveries = _deliveries(delivery.message)
+            deliveries = _deliveries(delivery)
             decision = on_receipt(task, self.queue, self._known, deliveries=deliveries, now=now)
         except InvalidTask as error:
             self._settle(delivery, None, Dead(INVALID, str(error), 0))
@@ -155,17 +155,22 @@ class Subscription:
             self._link.later(hold, lambda: self._submit(attempt))
 
     def _submit(self, attempt: Attempt) -> None:
-        if self._stopping or not self._intake.holds(attempt.delivery):
+        if self._stopping:
+            self._intake.give_back(attempt.delivery)
+            return
+        if not self._intake.holds(attempt.delivery):
             return
         self._running += 1
         self._metrics.started(self.queue.name, max(0.0, time.time() - attempt.task.due / 1000))
         self._workers.submit(attempt)
 
     def _drop(self) -> None:
-        """Forget what has not begun: it goes back to the broker."""
+        """Give back what has not begun."""
         dropped = self._workers.drop()
-        self._running -= dropped
-        self._metrics.dropped(self.queue.name, dropped)
+        self._running -= len(dropped)
+        self._metrics.dropped(self.queue.name, len(dropped))
+        for attempt in dropped:
+            self._intake.give_back(attempt.delivery)
 
     def _finished(self, attempt: Attempt, result: Result) -> None:
         """Bring a result to the I/O thread; called by the workers."""
@@ -268,13 +273,13 @@ def _with_id(delivery: Delivery) -> Delivery:
     if message.properties.get("message_id"):
         return delivery
     properties = {**message.properties, "message_id": uuid.uuid4().hex}
-    return Delivery(
-        delivery.channel, delivery.tag, Message(message.body, message.headers, properties, message.fault)
-    )
+    return replace(delivery, message=replace(message, properties=properties))
 
 
-def _deliveries(message: Message) -> int:
-    count = message.headers.get("x-delivery-count", 0)
+def _deliveries(delivery: Delivery) -> int:
+    """Count how often the broker has handed this message out before."""
+    # Of a message that comes for the first time, the header tells of another queue that it was in.
+    count = delivery.message.headers.get("x-delivery-count", 0) if delivery.redelivered else 0
     return count if isinstance(count, int) else 0
 
 

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from taskqueue.execute import Executor, Result
@@ -21,6 +22,8 @@ class Delivery:
     channel: ConfirmChannel
     tag: int
     message: Message
+    redelivered: bool = False
+    """The broker has handed it out before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,15 +58,13 @@ class Workers:
         """Put an attempt in the line."""
         self._line.put(attempt)
 
-    def drop(self) -> int:
-        """Empty the line and count what was in it; what runs already goes on."""
-        dropped = 0
-        while True:
-            try:
-                self._line.get_nowait()
-            except queue.Empty:
-                return dropped
-            dropped += 1
+    def drop(self) -> list[Attempt]:
+        """Empty the line and give what was in it; what runs already goes on."""
+        dropped = []
+        with suppress(queue.Empty):
+            while (attempt := self._line.get_nowait()) is not None:
+                dropped.append(attempt)
+        return dropped
 
     def end(self, timeout: float) -> None:
         """Let every thread end, and wait `timeout` seconds for those that are in a request."""

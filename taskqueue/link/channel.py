@@ -13,7 +13,7 @@ import pika
 from pika import spec
 from pika.channel import Channel
 
-from taskqueue.link.wire import to_properties
+from taskqueue.link.wire import FaultyProperties, to_properties
 from taskqueue.message import Publish
 
 if TYPE_CHECKING:
@@ -59,15 +59,20 @@ class ConfirmChannel:
         opened: Callable[[ConfirmChannel], None],
         closed: Callable[[ConfirmChannel, int, str], None],
     ) -> None:
-        self.is_open = False
         self._link = link
         self._opened = opened
         self._closed = closed
         self._sequence = 0
         self._pending: dict[int, _Pending] = {}
+        self._confirms = False
         self._ended = False
         self._raw: Channel = connection.channel(on_open_callback=self._on_open)
         self._raw.add_on_close_callback(self._on_close)
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it takes frames: not before confirm mode, nor while it is being closed."""
+        return self._confirms and not self._ended and self._raw.is_open
 
     @property
     def raw(self) -> Channel:
@@ -115,7 +120,7 @@ class ConfirmChannel:
         raw.confirm_delivery(self._on_confirm, self._on_confirm_mode)
 
     def _on_confirm_mode(self, _frame: Any) -> None:
-        self.is_open = True
+        self._confirms = True
         self._link.later(_SWEEP, self._sweep)
         self._opened(self)
 
@@ -137,16 +142,18 @@ class ConfirmChannel:
 
     def _on_return(self, _channel: Any, method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
         # A return carries no delivery tag. What has the same exchange and key is as unroutable.
+        unreadable = isinstance(properties, FaultyProperties)
         for pending in self._pending.values():
             publish = pending.publish
             if (
                 not pending.returned
                 and publish.exchange == method.exchange
                 and publish.routing_keys[0] == method.routing_key
-                and publish.message.properties.get("message_id") == properties.message_id
+                and (unreadable or publish.message.properties.get("message_id") == properties.message_id)
             ):
                 pending.returned = True
-                return
+                if not unreadable:
+                    return
 
     def _sweep(self) -> None:
         if self._ended:
@@ -171,7 +178,6 @@ class ConfirmChannel:
         if self._ended:
             return
         self._ended = True
-        self.is_open = False
         pending, self._pending = self._pending, {}
         for one in pending.values():
             one.done(Outcome.LOST)

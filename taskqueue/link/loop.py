@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pika.adapters.select_connection import IOLoop
@@ -34,6 +38,14 @@ class User(Protocol):
         """Learn that an attempt to connect has failed; the next one comes by itself."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Timer:
+    """A call that is to be made at a time (monotonic)."""
+
+    due: float
+    function: Callable[[], None]
+
+
 class Link:
     """A thread with an event loop, and in it one connection to one of several hosts."""
 
@@ -49,6 +61,7 @@ class Link:
         self._ended = False
         self._connection: TolerantConnection | None = None
         self._calls: deque[Callable[[], None]] = deque()
+        self._timers: set[_Timer] = set()
         self._woken = False
         self._loop = IOLoop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -65,9 +78,11 @@ class Link:
             self._woken = True
             self._loop.add_callback_threadsafe(self._run_calls)
 
-    def later(self, seconds: float, function: Callable[[], None]) -> Any:
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
         """Run a function on the I/O thread after some seconds; from the I/O thread only."""
-        return self._loop.call_later(seconds, function)
+        timer = _Timer(time.monotonic() + seconds, function)
+        self._timers.add(timer)
+        self._schedule(timer)
 
     def close(self, timeout: float) -> bool:
         """Close the connection and end the thread; False if it did not end in `timeout` seconds."""
@@ -86,9 +101,12 @@ class Link:
                 self._loop.start()
             except Exception:
                 # A fault of ours must not end a consumer: a fresh connection gets everything back.
-                log.exception("unexpected error on the I/O thread: connecting again")
-                self._start_over()
-                continue
+                log.exception("unexpected error on the I/O thread: giving up its connection")
+                if not self._closing:
+                    self._start_over()
+                    continue
+                if self._connection is not None:
+                    _cut(self._connection)
             self._ended = True
             self._loop.close()
             return
@@ -101,7 +119,18 @@ class Link:
         if connection is not None:
             _cut(connection)
             self.call(lambda: self._user.disconnected("unexpected error on the I/O thread"))
-        self.call(self._connect)
+        # What waits for a time waits on, or nobody would ever take it up again.
+        for timer in tuple(self._timers):
+            self._schedule(timer)
+        # Not at once: what has failed may fail every time.
+        self.later(self._delay(), self._connect)
+
+    def _schedule(self, timer: _Timer) -> None:
+        def fire() -> None:
+            self._timers.discard(timer)
+            timer.function()
+
+        self._loop.call_later(max(0.0, timer.due - time.monotonic()), fire)
 
     def _run_calls(self) -> None:
         self._woken = False
@@ -109,7 +138,7 @@ class Link:
             self._calls.popleft()()
 
     def _connect(self) -> None:
-        if self._closing:
+        if self._closing or self._connection is not None:
             return
         parameters = self._hosts[self._attempts % len(self._hosts)]
         self._attempts += 1
@@ -189,10 +218,13 @@ class Link:
 
 
 def _cut(connection: TolerantConnection) -> None:
-    """Drop the socket without a word, so that the broker takes back what is not acked."""
-    transport = getattr(connection, "_transport", None)
-    try:
-        if transport is not None:
-            transport.abort()
-    except Exception:
-        log.debug("could not abort the old connection", exc_info=True)
+    """Drop the socket without a word, so that the broker takes back what is not acked.
+
+    pika's own abort closes it by a call on the event loop, which does not run any more.
+    """
+    sock = getattr(getattr(connection, "_transport", None), "_sock", None)
+    if sock is None:
+        return
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()

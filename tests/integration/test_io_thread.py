@@ -1,0 +1,125 @@
+"""The one I/O thread: what goes wrong on it, and what happens while a channel is being closed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+from sandbox.receiver import Answer, Receiver
+from tests.integration.stage import PATIENCE, Stage, eventually
+
+SOON = 15.0
+"""Seconds; a broker that has to miss heartbeats first takes more than 60."""
+
+
+def fail() -> None:
+    """Raise what nobody expects."""
+    msg = "a fault of ours"
+    raise RuntimeError(msg)
+
+
+def test_a_fault_gives_every_task_back_at_once(stage: Stage, receiver: Receiver) -> None:
+    """The old connection is really closed, so the broker does not wait for its heartbeats."""
+    release = threading.Event()
+    receiver.answer("/x", [Answer(hold=release), 200])
+    consumer = stage.consume()
+    stage.publish({"url": "/x"})
+    receiver.wait_for(1)
+    consumer._link.call(fail)
+    receiver.wait_for(2, timeout=SOON)
+    release.set()
+    stage.settle()
+
+
+def test_what_waits_for_a_time_outlives_a_fault(stage: Stage) -> None:
+    """A settlement that is to be tried again would else be counted as under way for ever."""
+    link = stage.consume()._link
+    came = threading.Event()
+    link.call(lambda: link.later(0.3, came.set))
+    link.call(fail)
+    assert came.wait(SOON)
+
+
+def test_a_settlement_that_is_tried_again_outlives_a_fault(stage: Stage, receiver: Receiver) -> None:
+    """Else a consumer that stops would wait for it as long as its grace is."""
+    # Given a retry that the broker can't route, as its wait queue is gone
+    receiver.answer("/x", 500)
+    consumer = stage.consume()
+    with stage.connection() as connection:
+        channel = connection.channel()
+        for rung in ("0.1s", "0.2s", "0.3s"):
+            channel.queue_delete(f"{stage.name}.wait.{rung}")
+    stage.publish({"url": "/x"})
+    receiver.wait_for(1)
+    subscription = consumer._subscriptions[0]
+    eventually(lambda: subscription._settling > 0, "a settlement under way")
+    # When the I/O thread breaks down, and the queue is gone when it is back
+    with stage.connection() as connection:
+        connection.channel().queue_delete(stage.name)
+    consumer._link.call(fail)
+    # Then the settlement ends
+    eventually(lambda: subscription.idle, "nothing under way")
+
+
+def test_results_that_come_while_the_connection_is_closed_do_no_harm(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """They can't be acked any more; the stop is as quick and clean as any."""
+    # Given a consumer at full speed
+    stage.configure(concurrency=20)
+    with stage.client() as client:
+        client.send_many({"url": "/x", "queue": stage.name} for _ in range(1000))
+    process = stage.run("--grace", "0")
+    receiver.wait_for(200)
+    # When it has to stop without finishing anything
+    process.signal(signal.SIGTERM)
+    began = time.monotonic()
+    # Then it does, and not by the time limit for a broker that does not answer
+    assert process.wait() == 0
+    assert time.monotonic() - began < 4
+    assert "Traceback" not in process.log
+
+
+def test_what_has_not_begun_is_given_back_when_the_stop_begins(stage: Stage, receiver: Receiver) -> None:
+    """Another consumer can run it while this one finishes a long request."""
+    release = threading.Event()
+    receiver.answer("/slow", Answer(hold=release))
+    stage.configure(concurrency=1)
+    process = stage.run()
+    stage.publish({"url": "/slow"})
+    receiver.wait_for(1, path="/slow")
+    for _ in range(5):
+        stage.publish({"url": "/next"})
+    eventually(lambda: stage.depth() == 0, "all of them with the consumer")
+    process.signal(signal.SIGTERM)
+    eventually(lambda: stage.depth() == 5, "what has not begun back in the queue")
+    release.set()
+    assert process.wait(PATIENCE) == 0
+    assert len(receiver.requests) == 1
+    assert stage.depth() == 5
+
+
+def test_what_waits_for_its_token_is_given_back_too(stage: Stage, receiver: Receiver) -> None:
+    """A rate limit holds tasks for up to a second; a stop does not wait for them."""
+    release = threading.Event()
+    receiver.answer("/x", Answer(hold=release))
+    stage.configure(concurrency=1, rate="2/s")
+    process = stage.run()
+    for _ in range(3):
+        stage.publish({"url": "/x"})
+    receiver.wait_for(1)
+    eventually(lambda: stage.depth() == 0, "all of them with the consumer")
+    process.signal(signal.SIGTERM)
+    eventually(lambda: stage.depth() + stage.waiting() == 2, "both back with the broker")
+    release.set()
+    assert process.wait(PATIENCE) == 0
+    assert len(receiver.requests) == 1
+
+
+def test_a_delivery_count_of_another_queue_does_not_count(stage: Stage, receiver: Receiver) -> None:
+    """As a message has that was moved here, by a shovel or by hand."""
+    stage.consume()
+    stage.publish({"url": "/x"}, headers={"x-delivery-count": 99})
+    receiver.wait_for(1)
+    stage.settle()
