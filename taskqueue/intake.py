@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 _NOT_FOUND = 404
 _ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
 """Any other 404 is a queue whose node or leader is away for now: it comes back by itself."""
-_ABSENT = "NOT_FOUND - no "
-"""What is only down at the moment (a classic queue on another node) is not found either, in other words."""
 _REOPEN = 1.0
 _LONGEST_REOPEN = 10.0
 _HEALTHY = 30.0
@@ -143,11 +141,14 @@ class Intake:
 
         def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
             self._acks.delivered(method.delivery_tag)
-            delivery = Delivery(channel, method.delivery_tag, to_message(properties, body))
+            message = to_message(properties, body)
+            delivery = Delivery(channel, method.delivery_tag, message, redelivered=method.redelivered)
             if delivery.message.headers.get(CONTROL) == YIELD:
                 self.ack(delivery)
                 self._leave(channel)
-            elif not self._stopping and not self._leaving:
+            elif self._stopping:
+                self.give_back(delivery)
+            elif not self._leaving:
                 self._received(delivery)
 
         channel.raw.add_on_cancel_callback(lambda _: channel.close("cancelled by the broker"))
@@ -195,7 +196,7 @@ class Intake:
         if self._consuming_since is not None and time.monotonic() - self._consuming_since > _HEALTHY:
             self._reopenings = 0
         self._consuming_since = None
-        if code == _NOT_FOUND and _ABSENT in reason:
+        if code == _NOT_FOUND and reason.startswith(_ABSENT):
             log.error("%s is not declared (%s): run 'taskqueue declare'", self._queue, reason)
             if not self._ever_consumed:
                 self._missing(reason)
