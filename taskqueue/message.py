@@ -9,7 +9,7 @@ from typing import Any
 PREFIX = "taskqueue-"
 CONTROL = f"{PREFIX}control"
 YIELD = "yield"
-"""A message with this `CONTROL` is no task: it asks the consumer that gets it to leave the queue for a while."""
+"""With this `CONTROL` a message is no task: it asks its consumer to leave the queue for a while."""
 _BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-")
 _BROKERS_COUNTS = frozenset({"x-delivery-count", "x-acquired-count", "CC", "BCC"})
 # user_id would be checked against our own login; an expiration would end the stay on a rung early.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -10,20 +11,27 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from taskqueue.cli import app, frame, plans
-from taskqueue.errors import BrokerUnreachable, TopologyConflict
+from taskqueue.errors import BrokerUnreachable, ConfigError, TopologyConflict
 from taskqueue.settings import Settings, load
 from taskqueue.topology import crew
 from taskqueue.topology import prune as pruning
 from taskqueue.topology.declare import apply, silent, verify
 from taskqueue.topology.declare import crew as crew_of
+from taskqueue.topology.migrate import Migrated, examine, migrate
 from taskqueue.topology.plan import CLASSIC
 from taskqueue.topology.prune import Leftover
+from taskqueue.topology.survey import Work
 from taskqueue.topology.verify import Findings
 
 _PRUNE_HELP = (
     "Also remove, where it is empty and unused, what the virtual host has under our naming scheme and the "
     "configuration no longer names. Needs management_url."
 )
+_MIGRATE_HELP = (
+    "Also replace what exists with other settings: what waits there moves, each task with its own due time. "
+    "Interrupted, run it again."
+)
+_YES_HELP = "Do not ask before work queues are replaced."
 
 
 @app.command()
@@ -31,6 +39,8 @@ def declare(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and change nothing.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help=_PRUNE_HELP)] = False,
+    migrating: Annotated[bool, typer.Option("--migrate", help=_MIGRATE_HELP)] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help=_YES_HELP)] = False,
     queues: frame.Queues = None,
     as_json: frame.Json = False,
     config: frame.Config = None,
@@ -41,16 +51,25 @@ def declare(
     _warn(settings)
     with _progress(shown=not as_json) as progress:
         findings = _look(settings, progress, needed=not dry_run)
+        works = examine(settings, findings, progress=progress) if migrating and findings is not None else ()
+    migrated = None if dry_run else _migrate(settings, works, as_json=as_json, yes=yes)
+    if migrated:
+        findings = Findings(findings.plan, findings.existing, ()) if findings is not None else None
+    with _progress(shown=not as_json) as progress:
         leftovers = pruning.leftovers(whole, queues) if prune else ()
         done = findings is not None and not findings.conflicts and not dry_run
         if findings is not None and done:
-            apply(settings, findings, progress=progress)
+            if not migrated:
+                apply(settings, findings, progress=progress)
             leftovers = _prune(settings, leftovers, progress)
     if as_json:
-        frame.emit(plans.document(settings, findings, leftovers, done=done))
+        document = plans.document(settings, findings, leftovers, done=done)
+        frame.emit(document | plans.moves(works, migrated) if migrating else document)
     else:
         _print(settings, findings, leftovers, dry_run=dry_run, done=done)
-    if findings is not None:
+        for line in plans.move_lines(works, migrated):
+            typer.echo(line)
+    if findings is not None and not (migrating and dry_run):
         _report(findings)
 
 
@@ -60,6 +79,25 @@ def _warn(settings: Settings) -> None:
             "warning: queue_type = classic: a broker that crashes loses waiting tasks; quorum queues do not",
             "yellow",
         )
+
+
+def _migrate(
+    settings: Settings, works: tuple[Work, ...], *, as_json: bool, yes: bool
+) -> tuple[Migrated, ...] | None:
+    """Migrate what there is to migrate, after a question where a work queue is replaced."""
+    if not works:
+        return None
+    replaced = ", ".join(work.queue.name for work in works if work.work is not None)
+    if replaced and not yes:
+        warning = (
+            f"{replaced}: the work queue is replaced. Consumers let go by themselves; programs that publish "
+            "straight to it, other than with the Client and a countdown, must pause meanwhile"
+        )
+        if as_json or not sys.stdin.isatty():
+            raise ConfigError(f"{warning}: add --yes")
+        typer.confirm(f"{warning}. Go on?", abort=True, err=True)
+    with _progress(shown=not as_json) as progress:
+        return migrate(settings, works, progress=progress)
 
 
 def _look(settings: Settings, progress: crew.Progress, *, needed: bool) -> Findings | None:
@@ -96,7 +134,7 @@ def _progress(*, shown: bool) -> Iterator[crew.Progress]:
             def show(step: str, done: int, total: int) -> None:
                 if step not in steps:
                     steps[step] = bars.add_task(step, total=total)
-                bars.update(steps[step], completed=done)
+                bars.update(steps[step], completed=done, total=total)
 
             yield show
 

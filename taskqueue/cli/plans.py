@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from taskqueue.settings import Settings
+from taskqueue.topology.migrate import Migrated
 from taskqueue.topology.plan import Exchange, Queue, plan, plan_queue
 from taskqueue.topology.prune import Leftover
+from taskqueue.topology.survey import Work
 from taskqueue.topology.verify import Conflict, Findings
 
 
@@ -42,6 +44,36 @@ def summary(settings: Settings, findings: Findings) -> Iterator[str]:
         news = f"{created} of {len(items)} created" if created else f"all {len(items)} existed"
         counts = f"{len(own.queues)} queues, {len(own.exchanges)} exchanges, {len(own.bindings)} bindings"
         yield f"{queue.name}: declared ({counts}; {news})"
+
+
+def move_lines(works: Iterable[Work], migrated: Iterable[Migrated] | None) -> Iterator[str]:
+    """Write what has moved, or with `migrated` None a line for each queue that would be emptied."""
+    if migrated is not None:
+        for each in migrated:
+            yield f"{each.work.queue.name}: migrated ({len(each.work.emptied)} queues, {each.moved} moves)"
+        return
+    for work in works:
+        for emptied in work.emptied:
+            yield f"{'move':<8} queue    {emptied.name}  {emptied.messages} messages: {emptied.why}"
+        for exchange in work.obsolete:
+            yield f"{'remove':<8} exchange {exchange}"
+
+
+def moves(works: Iterable[Work], migrated: Iterable[Migrated] | None) -> dict[str, Any]:
+    """Give for JSON what `--migrate` empties; `moved` is None for each task queue where it did not run."""
+    moved = {each.work.queue.name: each.moved for each in migrated or ()}
+    return {
+        "migration": [
+            {
+                "queue": work.queue.name,
+                "moved": moved.get(work.queue.name),
+                "replaces_work_queue": work.work is not None,
+                "emptied": [dataclasses.asdict(each) for each in work.emptied],
+                "removed_exchanges": list(work.obsolete),
+            }
+            for work in works
+        ]
+    }
 
 
 def document(

@@ -9,9 +9,10 @@ from pika.exceptions import ChannelClosedByBroker
 from taskqueue.broker import connect, require_version
 from taskqueue.errors import TopologyConflict
 from taskqueue.settings import Settings
+from taskqueue.topology import names
 from taskqueue.topology.crew import CONNECTIONS, Crew, Hand, Progress
-from taskqueue.topology.plan import Binding, Exchange, Queue, plan
-from taskqueue.topology.verify import PRECONDITION_FAILED, Findings, examine, refused
+from taskqueue.topology.plan import Binding, Exchange, Queue, plan, plan_queue
+from taskqueue.topology.verify import PRECONDITION_FAILED, Findings, examine, exists, refused
 
 _NAME = "taskqueue declare"
 
@@ -52,9 +53,17 @@ def apply(settings: Settings, findings: Findings, *, progress: Progress = silent
     missing = [exchange for exchange in findings.plan.exchanges if exchange not in findings.existing]
     absent = [queue for queue in findings.plan.queues if queue not in findings.existing]
     hands = crew(settings, progress)
-    hands.each("creating exchanges", _create, missing)
-    hands.each("creating queues", _create, absent)
-    hands.each("binding", _bind, findings.plan.bindings)
+    former = set(filter(None, hands.each("looking for migrations", _former_keys, tuple(settings.queues))))
+    hands.each("creating exchanges", create, missing)
+    hands.each("creating queues", create, absent)
+    bindings = findings.plan.bindings
+    if not former:
+        hands.each("binding", bind, bindings)
+        return
+    owners = {way.exchange: queue for queue in former for way in _own(settings, queue)}
+    hands.each("binding", partial(_rebind, owners=owners), bindings)
+    ways = [Binding(names.wait_exchange(queue), queue, names.hop(names.STALE, names.DUE)) for queue in former]
+    hands.each("binding", bind, ways)
 
 
 def crew(settings: Settings, progress: Progress, connections: int = CONNECTIONS) -> Crew:
@@ -62,7 +71,8 @@ def crew(settings: Settings, progress: Progress, connections: int = CONNECTIONS)
     return Crew(partial(connect, settings, name=_NAME), progress, connections)
 
 
-def _create(hand: Hand, item: Exchange | Queue) -> None:
+def create(hand: Hand, item: Exchange | Queue) -> None:
+    """Create an exchange or a queue; raises TopologyConflict where it exists with other settings."""
     try:
         if isinstance(item, Exchange):
             hand.channel.exchange_declare(item.name, item.type, durable=True)
@@ -75,8 +85,28 @@ def _create(hand: Hand, item: Exchange | Queue) -> None:
         raise TopologyConflict(msg) from error
 
 
-def _bind(hand: Hand, binding: Binding) -> None:
+def bind(hand: Hand, binding: Binding) -> None:
+    """Bind a queue; again changes nothing."""
     try:
         hand.channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
     except ChannelClosedByBroker as error:
         raise refused(error) from error
+
+
+def _former_keys(hand: Hand, queue: str) -> str | None:
+    """Give the queue where keys of a former ladder still lead somewhere, None where they do not."""
+    if exists(hand, Queue(names.moving(queue))) or exists(hand, Queue(names.moving(names.dead(queue)))):
+        msg = f"{queue}: a migration was interrupted: run 'taskqueue declare --migrate' to finish it"
+        raise TopologyConflict(msg)
+    return queue if exists(hand, Queue(names.stale(queue))) else None
+
+
+def _own(settings: Settings, queue: str) -> tuple[Binding, ...]:
+    return plan_queue(settings.queues[queue], settings.ladder, settings.queue_type).bindings
+
+
+def _rebind(hand: Hand, binding: Binding, *, owners: dict[str, str]) -> None:
+    """Bind, and end the way that a migration gave this key when no ladder had it: one copy is enough."""
+    bind(hand, binding)
+    if owner := owners.get(binding.exchange):
+        hand.channel.queue_unbind(names.stale(owner), binding.exchange, binding.routing_key)

@@ -100,7 +100,7 @@ def _probed(settings: Settings, queue: str, plan: Plan, conflicts: Iterable[Conf
 def _one_each(
     queue: str, plan: Plan, rungs: tuple[Rung, ...], conflicts: Iterable[Conflict]
 ) -> tuple[Rung, ...]:
-    """Settle what is on two ladders by name: the broker told where a conflict leads, others are as planned."""
+    """Settle what is on two ladders by name: conflicts tell where they lead, others are as planned."""
     prefix = names.level_exchange(queue, "")
     units = {each.name: unit_of(queue, each) for each in plan.queues if each.name.startswith(prefix)}
     for conflict in conflicts:

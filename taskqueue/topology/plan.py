@@ -104,7 +104,7 @@ def essentials(queue: str) -> tuple[Exchange | Queue, ...]:
 
 def _work_queue(queue: QueueSettings, queue_type: str) -> Queue:
     return Queue(
-        queue.name, _dead_lettering(queue_type, to=names.dead(queue.name), deliveries=queue.delivery_limit)
+        queue.name, dead_lettering(queue_type, to=names.dead(queue.name), deliveries=queue.delivery_limit)
     )
 
 
@@ -118,12 +118,12 @@ def _dead_queue(queue: QueueSettings, queue_type: str) -> Queue:
 def _wait_queues(queue: QueueSettings, ladder: Ladder, queue_type: str) -> Iterable[Queue]:
     for leg in ladder.rungs():
         onward = names.level_exchange(queue.name, ladder.unit(leg.level))
-        arguments = _dead_lettering(queue_type, to=onward, deliveries=NO_DELIVERY_LIMIT)
+        arguments = dead_lettering(queue_type, to=onward)
         arguments["x-message-ttl"] = ladder.ttl_ms(leg)
         yield Queue(names.wait_queue(queue.name, ladder.ttl(leg)), arguments)
 
 
-def _dead_lettering(queue_type: str, *, to: str, deliveries: int) -> dict[str, str | int]:
+def dead_lettering(queue_type: str, *, to: str, deliveries: int = NO_DELIVERY_LIMIT) -> dict[str, str | int]:
     """Make the arguments of a queue that must not lose what it dead-letters."""
     arguments: dict[str, str | int] = {"x-queue-type": queue_type, "x-dead-letter-exchange": to}
     if queue_type == QUORUM:
