@@ -66,7 +66,7 @@ class Consumer:
         self._link.start()
         self._stop.wait()
         self._link.call(lambda: self._stop_subscriptions(grace))
-        if not self._idle.wait(grace):
+        if not self._idle.wait(min(grace, threading.TIMEOUT_MAX)):
             log.warning("not everything ended in %.0f s: the broker hands the rest out again", grace)
         self._link.close(_GOODBYE)
         for subscription in self._subscriptions:

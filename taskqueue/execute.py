@@ -89,8 +89,8 @@ class Executor:
             result = self._attempt(task, queue, started)
         except RequestFailed as failure:
             result = Result(failure.status, failure.error, None, monotonic() - started)
-        except Exception as failure:
-            # A mistake of ours must cost an attempt and not the thread.
+        except BaseException as failure:
+            # A mistake of ours, or a handler's sys.exit, must cost an attempt and not the thread.
             log.exception("%s %s: attempt broke off", queue, task.id)
             error = fault.line(f"unexpected {type(failure).__name__}: {failure}")
             result = Result(None, error, None, monotonic() - started)

@@ -5,13 +5,13 @@ Numbers may be ints or floats, as JSON does not tell them apart; booleans, NaN a
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from taskqueue.errors import InvalidTask
+from taskqueue.redact import redacted
 
 LAST_SECOND = 253_402_300_799.0
 """The end of the year 9999: a later time is a mistake, most often milliseconds for seconds."""
@@ -35,7 +35,8 @@ def number(fields: Mapping[str, Any], name: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidTask(name, f"must be a number of seconds, got {shown(value)}")
-    if math.isnan(value) or not 0 <= value <= LAST_SECOND:
+    # False for NaN, and for an integer that is too large for a float.
+    if not 0 <= value <= LAST_SECOND:
         raise InvalidTask(name, f"must be from 0 to {LAST_SECOND:.0f} seconds, got {shown(value)}")
     return float(value)
 
@@ -62,7 +63,9 @@ def url(fields: Mapping[str, Any], name: str) -> str | None:
     if len(value) > LONGEST_URL:
         raise InvalidTask(name, f"must have at most {LONGEST_URL} characters, got {len(value)}")
     if _UNSAFE.search(value):
-        raise InvalidTask(name, f"must hold no space, line end or control character, got {shown(value)}")
+        raise InvalidTask(
+            name, f"must hold no space, line end or control character, got {shown(_bare(value))}"
+        )
     if scheme := _SCHEME.match(value):
         _full_url(name, value, scheme[1].lower())
     return value
@@ -86,8 +89,8 @@ def _full_url(name: str, value: str, scheme: str) -> None:
 
 
 def _bare(value: str) -> str:
-    """Drop what may be a password: what stands before an @."""
-    return re.sub(r"//[^/]*@", "//", value)
+    """Drop what may be a password: what stands before the last @."""
+    return redacted(value) if "@" in value else value
 
 
 def text(fields: Mapping[str, Any], name: str) -> str | None:

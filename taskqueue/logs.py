@@ -22,13 +22,22 @@ def start(log_format: str, level: str) -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
+def harmless(text: str) -> str:
+    """Escape whatever a terminal might obey, or a reader take for a line of its own."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
+    )
+
+
 def _when(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_when(record)} {record.levelname.lower()} {record.getMessage()}"
+        line = f"{_when(record)} {record.levelname.lower()} {harmless(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -70,7 +70,7 @@ class _Batch:
                         f"{self._outstanding} not; send those again with the same id"
                     )
                     break
-                self._changed.wait(left)
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
             if self.error is not None:
                 raise self.error
 

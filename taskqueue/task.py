@@ -197,6 +197,12 @@ def _due(document: Mapping[str, Any], timestamp: object, now_ms: float) -> int:
 def _id(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidTask("message_id", f"must be a text, got {fields.shown(value)}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidTask("message_id", f"must be Unicode, got {fields.shown(value)}") from error
+    if size > _LONGEST_ID:
+        raise InvalidTask("message_id", f"must have at most {_LONGEST_ID} bytes, got {size}")
     return value
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from taskqueue import browse
 from taskqueue.cli import frame
+from taskqueue.logs import harmless
 
 _ENDLESS = 100_000
 
@@ -38,13 +39,6 @@ def cell(value: object, style: str = "") -> Text:
     if value is None:
         return Text("-", "dim")
     return Text(harmless(str(value)), style)
-
-
-def harmless(text: str) -> str:
-    """Escape whatever a terminal might obey."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
-    )
 
 
 def moment(seconds: float | None) -> str | None:

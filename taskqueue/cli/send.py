@@ -46,7 +46,7 @@ def send(
     ] = None,
     priority: Annotated[int | None, typer.Option(min=0, max=255, help="AMQP priority.")] = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long to wait for the confirm.")
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for the confirm.")
     ] = 30.0,
     config: frame.Config = None,
     as_json: frame.Json = False,
@@ -88,6 +88,11 @@ def _payload(option: str | None) -> Any:
 
 def _json(option: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{option}: is not JSON: {error}") from error
+
+
+def _refuse(name: str) -> None:
+    msg = f"{name} is no JSON number"
+    raise ValueError(msg)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 from sandbox.receiver import Answer, Receiver
 from tests.integration.stage import PATIENCE, Stage, eventually
@@ -123,3 +124,23 @@ def test_a_delivery_count_of_another_queue_does_not_count(stage: Stage, receiver
     stage.publish({"url": "/x"}, headers={"x-delivery-count": 99})
     receiver.wait_for(1)
     stage.settle()
+
+
+def test_a_task_that_ends_its_consumer_each_time_is_dead_and_rolled_back(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """The one that is handed it for the last time settles it instead of running it."""
+    stage = staged(delivery_limit=1)
+    release = threading.Event()
+    receiver.answer("/x", Answer(hold=release))
+    process = stage.run()
+    stage.publish({"url": "/x", "roll_back": "/undo"})
+    receiver.wait_for(1, path="/x")
+    process.kill()
+    release.set()
+    stage.run()
+    (request,) = receiver.wait_for(1, path="/undo")
+    assert request.headers["Taskqueue-Failure"].startswith("delivery_limit: handed out 2 times")
+    ((headers, _, _),) = stage.dead()
+    assert headers["taskqueue-reason"] == "delivery_limit"
+    assert len(receiver.to("/x")) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -26,6 +27,15 @@ class Broken(Handler):
     def judge(self, answer: Answer, task: Task) -> Verdict | None:
         """Fail after the answer."""
         raise ValueError(f"judge\n{task.id} {answer.status}")
+
+
+class Leaving(Handler):
+    """Ends its thread, as a script does that was made into a handler."""
+
+    def prepare(self, request: Request, task: Task) -> Request:
+        """Exit, or raise what asyncio raises, which is no Exception either."""
+        del request
+        raise SystemExit(3) if task.metadata else asyncio.CancelledError
 
 
 class Forging(Handler):
@@ -80,6 +90,17 @@ def test_a_failing_handler_fails_the_attempt_alone(caplog: pytest.LogCaptureFixt
     assert (after.status, after.error) == (200, f"handler {HERE}Broken: ValueError: judge\\nid-1 200")
     assert after.retry_after == "7"
     assert len(peer.requests) == 1
+
+
+@pytest.mark.parametrize("metadata", [{"exit": 1}, {}])
+def test_a_handler_cannot_end_its_thread(metadata: dict[str, int]) -> None:
+    """What is no Exception costs the attempt all the same."""
+    with Peer(answering(answer(200, b""))) as peer, executing(handlers=(HERE + "Leaving",)) as attempt:
+        result = attempt(peer.url, metadata=metadata)
+    assert result.status is None
+    assert result.error is not None
+    assert result.error.startswith("unexpected ")
+    assert peer.requests == []
 
 
 def test_a_handler_cannot_forge_our_headers() -> None:

@@ -100,6 +100,9 @@ def test_the_header_tells_the_due_time_once_there_is_one() -> None:
         (b'{"url": "/x", "payload": 1e999}', "body: is not JSON: 1e999 is too large a number"),
         (b'{"url": "/x", "payload": "\\ud800"}', "payload: can't be sent"),
         (b'{"url": "/x", "eta": ' + b"9" * 5000 + b"}", "body: is not JSON"),
+        (b'{"url": "/x", "eta": ' + b"9" * 400 + b"}", "eta: must be from 0"),
+        (b'{"url": "/x", "countdown": -' + b"9" * 400 + b"}", "countdown: must be from 0"),
+        (b'{"url": "/x", "max_retries": ' + b"9" * 400 + b"}", "max_retries: must be a whole number"),
         (b'{"url": "/x", "metadata": {"a": -1e999}}', "body: is not JSON: -1e999 is too large a number"),
         ([], "body: must be a JSON object, got list"),
         ("text", "body: must be a JSON object, got 'text'"),
@@ -141,6 +144,9 @@ def test_what_can_not_be_a_task_is_refused_with_field_and_value(fields: Any, wor
 def test_a_password_in_a_url_is_not_shown() -> None:
     """A refusal goes to the log and to the dead queue."""
     assert "hunter2" not in refusal({"url": "http://me:hunter2@host:99999/"})
+    assert "hunter2" not in refusal({"url": "http://me:hunter2@host/with space"})
+    assert "hunter2" not in refusal({"url": "http://me:hunter2/@host/with space"})
+    assert "hunter2" not in refusal({"url": "/x", "roll_back": "https://me:hunter2@ho\nst/"})
 
 
 @pytest.mark.parametrize("name", [state.DUE, state.RUNS, state.FIRST_SEEN])
@@ -151,8 +157,10 @@ def test_a_header_of_ours_with_another_type_is_refused(name: str, value: Any) ->
 
 
 def test_an_id_that_is_no_text_is_refused() -> None:
-    """Pika gives bytes where a property is not UTF-8."""
+    """Pika gives bytes where a property is not UTF-8; a program may give what AMQP can't carry."""
     assert "message_id: must be a text" in refusal({"url": "/x"}, message_id=b"\xff")
+    assert "message_id: must be Unicode" in refusal({"url": "/x"}, message_id="\udcff")
+    assert "message_id: must have at most 255 bytes, got 256" in refusal({"url": "/x"}, message_id="é" * 128)
 
 
 def test_a_body_over_the_bound_is_refused_before_it_is_parsed() -> None:
