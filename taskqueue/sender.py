@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pika.connection import Parameters
 
@@ -18,16 +18,24 @@ WINDOW = 1000
 _NOT_FOUND, _REFUSED = 404, 403
 _GOODBYE = 5.0
 _REOPEN = 1.0
+_LOOK = 1.0
+_MOST_REFUSALS = 3
+"""Times that a channel may be closed over a publish, or over one beside it, until it is given up."""
 
 
 class _Sending:
     """One publish of one batch, until its outcome."""
 
-    __slots__ = ("batch", "publish")
+    __slots__ = ("batch", "publish", "refusals")
 
     def __init__(self, batch: _Batch, publish: Publish) -> None:
         self.batch = batch
         self.publish = publish
+        self.refusals = 0
+
+    def is_named(self, reason: str) -> bool:
+        """Tell whether the broker speaks of this one's exchange."""
+        return f"'{self.publish.exchange or 'amq.default'}'" in reason
 
 
 class _Batch:
@@ -84,6 +92,7 @@ class Sender:
         self._channel: ConfirmChannel | None = None
         self._connection: TolerantConnection | None = None
         self._waiting: deque[_Sending] = deque()
+        self._looking = False
         self._unreachable = 0
         self._ever_connected = False
         self._link.start()
@@ -129,21 +138,38 @@ class Sender:
         """Fail what waits once every host was tried in vain, unless the broker was there before."""
         self._unreachable += 1
         if self._unreachable >= self._hosts and not self._ever_connected:
-            self._fail_waiting(BrokerUnreachable(f"no broker: {reason}"))
+            error = BrokerUnreachable(f"no broker: {reason}")
+            self._fail(lambda _: error)
 
     def _open(self) -> None:
         if self._connection is not None and self._connection.is_open and self._channel is None:
             self._channel = ConfirmChannel(
-                self._link, self._connection, opened=self._opened, closed=self._closed
+                self._link, self._connection, opened=lambda _: self._publish_waiting(), closed=self._closed
             )
 
     def _publish(self, sending: _Sending) -> None:
         if sending.batch.error is not None:
             return
-        if self._channel is None or not self._channel.is_open:
-            self._waiting.append(sending)
+        # A broker that takes no publishes does not read either: they would pile up on the way to it.
+        if self._channel is None or not self._channel.is_open or self._link.blocked:
+            self._hold(sending)
             return
         self._channel.publish(sending.publish, lambda outcome: self._ended(sending, outcome))
+
+    def _hold(self, sending: _Sending) -> None:
+        self._waiting.append(sending)
+        if not self._looking:
+            self._looking = True
+            self._link.later(_LOOK, self._look)
+
+    def _look(self) -> None:
+        """Publish what can go out by now, and forget what its caller was told has failed."""
+        self._looking = False
+        self._publish_waiting()
+
+    def _publish_waiting(self) -> None:
+        for _ in range(len(self._waiting)):
+            self._publish(self._waiting.popleft())
 
     def _ended(self, sending: _Sending, outcome: Outcome) -> None:
         publish = sending.publish
@@ -151,45 +177,52 @@ class Sender:
             case Outcome.CONFIRMED:
                 sending.batch.confirmed()
             case Outcome.LOST:
-                self._waiting.append(sending)
+                self._hold(sending)
             case Outcome.RETURNED:
                 queue = publish.exchange.removesuffix(".wait") or publish.routing_keys[0]
                 sending.batch.failed(_not_declared(queue, outcome.value))
             case _:
                 sending.batch.failed(PublishFailed(f"the task was not taken, {outcome.value}"))
 
-    def _opened(self, _channel: ConfirmChannel) -> None:
-        for _ in range(len(self._waiting)):
-            self._publish(self._waiting.popleft())
-
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
         if channel is not self._channel:
             return
         self._channel = None
-        if code == _NOT_FOUND:
-            self._fail_missing(reason)
-        elif code == _REFUSED:
-            self._fail_waiting(BrokerRefused(f"{reason}: the user needs write permission, ^queue(\\..*)?$"))
-        elif code:
-            # What the broker refused would be refused again: not in a hot loop.
-            self._link.later(_REOPEN, self._open)
+        if not code:
+            self._open()
             return
-        self._open()
+        judge = {_NOT_FOUND: _missing, _REFUSED: _refused}.get(code, _closed_over)
+        failed = self._fail(lambda sending: judge(sending, reason))
+        # What the broker refused and is sent again may be refused again: not in a hot loop.
+        self._link.later(0.0 if failed else _REOPEN, self._open)
 
-    def _fail_missing(self, reason: str) -> None:
-        kept = deque[_Sending]()
-        for sending in self._waiting:
-            exchange = sending.publish.exchange
-            if exchange and f"'{exchange}'" in reason:
-                sending.batch.failed(_not_declared(exchange.removesuffix(".wait"), reason))
-            else:
-                kept.append(sending)
-        self._waiting = kept
-
-    def _fail_waiting(self, error: TaskqueueError) -> None:
+    def _fail(self, judge: Callable[[_Sending], TaskqueueError | None]) -> int:
+        """Fail what waits and for which `judge` gives an error; gives how many that were."""
         waiting, self._waiting = self._waiting, deque()
         for sending in waiting:
-            sending.batch.failed(error)
+            if error := judge(sending):
+                sending.batch.failed(error)
+            else:
+                self._waiting.append(sending)
+        return len(waiting) - len(self._waiting)
+
+
+def _missing(sending: _Sending, reason: str) -> TaskqueueError | None:
+    if sending.publish.exchange and sending.is_named(reason):
+        return _not_declared(sending.publish.exchange.removesuffix(".wait"), reason)
+    return None
+
+
+def _refused(sending: _Sending, reason: str) -> TaskqueueError | None:
+    if sending.is_named(reason):
+        return BrokerRefused(f"{reason}: the user needs write permission, ^queue(\\..*)?$")
+    return _closed_over(sending, reason)
+
+
+def _closed_over(sending: _Sending, reason: str) -> TaskqueueError | None:
+    """Give up after a few times: the broker does not say which publish it has closed the channel over."""
+    sending.refusals += 1
+    return PublishFailed(f"the broker refused: {reason}") if sending.refusals >= _MOST_REFUSALS else None
 
 
 def _not_declared(queue: str, reason: str) -> NotDeclared:

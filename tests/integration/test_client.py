@@ -167,3 +167,63 @@ def test_a_broker_with_an_alarm_raises_after_the_timeout(
         private_broker.ctl("set_vm_memory_high_watermark", "0.4")
         client._timeout = 30.0
         client.send("/after", stage.name)
+
+
+def test_what_has_failed_is_not_kept_for_a_broker_that_is_down(
+    private_broker: Broker, receiver: Receiver, tmp_path: Path
+) -> None:
+    """A web server that goes on for hours without its broker must not fill up with lost tasks."""
+    stage = Stage(private_broker.url, receiver, tmp_path).declare()
+    with stage.client() as client:
+        client.send("/before", stage.name)
+        private_broker.kill()
+        client._timeout = 0.05
+        for _ in range(20):
+            with pytest.raises(PublishFailed):
+                client.send("/down", stage.name)
+        sender = client._sender
+        assert sender is not None
+        eventually(lambda: not sender._waiting, "nothing kept")
+        private_broker.restart()
+        client._timeout = 30.0
+        client.send("/after", stage.name)
+    assert stage.depth() == 2
+
+
+def test_what_has_failed_over_an_alarm_does_not_go_out_after_it(
+    private_broker: Broker, receiver: Receiver, tmp_path: Path
+) -> None:
+    """Nor does it fill the memory until then: the broker reads nothing."""
+    stage = Stage(private_broker.url, receiver, tmp_path).declare()
+    with stage.client() as client:
+        client.send("/before", stage.name)
+        private_broker.ctl("set_vm_memory_high_watermark", "0.0000001")
+        client._timeout = 2.0
+        # The broker tells of its alarm where one publishes, so the first is on its way.
+        for path in ("/first", "/second", "/third"):
+            with pytest.raises(PublishFailed, match="raised an alarm"):
+                client.send(path, stage.name)
+        private_broker.ctl("set_vm_memory_high_watermark", "0.4")
+        client._timeout = 30.0
+        client.send("/after", stage.name)
+    assert stage.depth() == 3
+
+
+def test_a_message_over_the_size_of_the_broker_fails_with_its_words(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    """It does not take the others with it, nor is it sent for as long as the timeout lasts."""
+    with Broker.start(config=["max_message_size = 1000"]) as node:
+        stage = Stage(node.url, receiver, tmp_path).declare()
+        with stage.client() as client:
+            with pytest.raises(PublishFailed, match="larger than configured max size"):
+                client.send("/x", stage.name, payload="x" * 2000)
+            client.send("/x", stage.name)
+        assert stage.depth() == 1
+
+
+def test_the_longest_timeout_there_is_does_no_harm(stage: Stage) -> None:
+    """Some write infinity for it."""
+    with Client(stage.settings.servers[0], timeout=float("inf")) as client:
+        client.send("/x", stage.name)
+    assert stage.depth() == 1
