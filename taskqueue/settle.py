@@ -12,7 +12,7 @@ from typing import Any
 
 from taskqueue import message as amqp
 from taskqueue import task as state
-from taskqueue.decide import Again, Dead, Decision, Done, Move
+from taskqueue.decide import INVALID, Again, Dead, Decision, Done, Move
 from taskqueue.handlers.chain import Following
 from taskqueue.message import Message, Publish
 from taskqueue.task import Task
@@ -37,7 +37,8 @@ def successors(
             return (_again(message, task, decision, queue=queue, ladder=ladder, now=now),)
         case Dead():
             publishes = [_dead(message, task, decision, queue, now)]
-            if task is not None and task.roll_back is not None:
+            # What is invalid is a mistake to be mended and replayed, with nothing undone by then.
+            if task is not None and task.roll_back is not None and decision.reason != INVALID:
                 publishes.append(_roll_back(message, task, decision, queue, now))
             return tuple(publishes)
     msg = f"{decision} of a message that is no task"

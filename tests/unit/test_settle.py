@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from taskqueue.decide import Again, Dead, Done, Move
 from taskqueue.message import Message, Publish
 from taskqueue.settle import roll_back_id, route, successors
@@ -141,6 +143,20 @@ def test_an_invalid_message_is_dead_with_its_body_untouched() -> None:
     (publish,) = successors(source, None, Dead("invalid", "body: …", 0), queue="q", ladder=LADDER, now=NOW)
     assert publish.message.body == b"\xff not json"
     assert publish.message.headers["taskqueue-reason"] == "invalid"
+
+
+def test_what_turns_out_to_be_invalid_for_its_queue_calls_no_roll_back() -> None:
+    """A path without a base_url: once the configuration is mended it is replayed, and must not be undone."""
+    source = message({"url": "/x", "roll_back": "http://host/undo"})
+    (publish,) = settle(source, Dead("invalid", "url: …", 0))
+    assert publish.exchange == "q.dead"
+
+
+@pytest.mark.parametrize("reason", ["failed", "expired", "delivery_limit", "unknown_queue"])
+def test_every_other_death_calls_the_roll_back(reason: str) -> None:
+    """It was valid, and will not run."""
+    _, roll_back = settle(message({"url": "/x", "roll_back": "/undo"}), Dead(reason, "…", 0))
+    assert roll_back.message.headers["taskqueue-failure"] == f"{reason}: …"
 
 
 def test_the_id_of_a_roll_back_is_stable_and_fits() -> None:
