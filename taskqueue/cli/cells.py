@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -32,6 +32,18 @@ def show(filled: Table) -> None:
     """Print a table: fitted to a terminal, and in lines as long as they are for a pipe."""
     console = frame.out if frame.out.is_terminal else Console(width=_ENDLESS)
     console.print(filled)
+
+
+def show_rows(
+    rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, right: str, total: int, kind: str
+) -> None:
+    """Print rows as a table, and below it how many of the `total` tasks of a kind they are."""
+    filled = table(*columns, right=(right,))
+    for row in rows:
+        filled.add_row(*(cell(row[name]) for name in columns))
+    if rows:
+        show(filled)
+    frame.say(f"{len(rows)} of {total} {kind} tasks" if total else f"no {kind} tasks", "dim")
 
 
 def cell(value: object, style: str = "") -> Text:

@@ -16,6 +16,7 @@ from taskqueue.errors import ConfigError
 from taskqueue.settings import load
 
 _NAME = "taskqueue dead"
+_COLUMNS = ("id", "reason", "url", "attempts", "error", "at")
 commands = typer.Typer(no_args_is_help=True, help="List, show, replay and purge dead tasks.")
 app.add_typer(commands, name="dead")
 
@@ -54,12 +55,7 @@ def list_(
     if as_json:
         frame.emit(rows)
         return
-    table = cells.table("id", "reason", "url", "attempts", "error", "at", right=("attempts",))
-    for row in rows:
-        table.add_row(*(cells.cell(row[name]) for name in ("id", "reason", "url", "attempts", "error", "at")))
-    if rows:
-        cells.show(table)
-    frame.say(f"{len(rows)} of {total} dead tasks" if total else "no dead tasks", "dim")
+    cells.show_rows(rows, _COLUMNS, right="attempts", total=total, kind="dead")
 
 
 @commands.command()

@@ -44,12 +44,7 @@ def list_(
     if as_json:
         frame.emit(rows)
         return
-    table = cells.table(*_COLUMNS, right=("runs",))
-    for row in rows:
-        table.add_row(*(cells.cell(row[name]) for name in _COLUMNS))
-    if rows:
-        cells.show(table)
-    frame.say(f"{len(rows)} of {total} waiting tasks" if total else "no waiting tasks", "dim")
+    cells.show_rows(rows, _COLUMNS, right="runs", total=total, kind="waiting")
 
 
 @commands.command()
