@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,11 @@ from taskqueue.topology.ladder import Ladder
 
 # Whatever a test makes of these is gone after it: to delete what does not exist is no error.
 LADDERS = tuple(Ladder(Decimal(resolution), levels=9) for resolution in ("0.01", "0.1", "1"))
+
+
+# Started in the background of a shell, we ignore SIGINT, and so would every command that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
