@@ -15,6 +15,7 @@ from taskqueue.acks import Acks
 from taskqueue.link import ConfirmChannel, Link, TolerantConnection
 from taskqueue.link.wire import to_message
 from taskqueue.message import CONTROL, YIELD
+from taskqueue.topology import names
 from taskqueue.topology.plan import Exchange, essentials
 from taskqueue.workers import Delivery
 
@@ -27,8 +28,9 @@ _REOPEN = 1.0
 _LONGEST_REOPEN = 10.0
 _HEALTHY = 30.0
 """Seconds of consuming after which a channel that is lost is opened again soon."""
-_AWAY = 10.0
-"""Seconds that a consumer stays away from a queue which is about to be replaced."""
+_RESOURCE_LOCKED = 405
+_AWAY = 1.0
+"""Seconds after which a consumer looks whether the queue that it has left has been replaced."""
 _LOOK = 0.1
 
 
@@ -40,7 +42,8 @@ class Intake:
     the reason where something of the queue is not declared, and nothing of it was ever consumed.
 
     `declare --migrate` asks for the queue by a control message. Then nothing more is taken, and once
-    `idle` says that all is settled the channel is closed, which gives the rest back, for a while.
+    `idle` says that all is settled the channel is closed, which gives the rest back, until a queue
+    is gone that belongs to the connection of the one who asked.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Intake:
         self._flushing = False
         self._stopping = False
         self._leaving = False
+        self._away = False
         self._ever_consumed = False
         self._reopenings = 0
         self._consuming_since: float | None = None
@@ -121,9 +125,13 @@ class Intake:
         if self._connection is None or self._stopping or self._channel is not None:
             return
         if self._connection.is_open:
-            self._channel = ConfirmChannel(
-                self._link, self._connection, opened=self._verify, closed=self._closed
-            )
+            opened = self._look_back if self._away else self._verify
+            self._channel = ConfirmChannel(self._link, self._connection, opened=opened, closed=self._closed)
+
+    def _look_back(self, channel: ConfirmChannel) -> None:
+        """Ask for a queue that is never ours: the broker closes the channel, and how is the answer."""
+        name = names.asking(self._queue)
+        channel.raw.queue_declare(name, passive=True, callback=lambda _: channel.close("nobody asks"))
 
     def _verify(self, channel: ConfirmChannel) -> None:
         """Ask for everything that settling needs, as a publish to what is missing closes the channel."""
@@ -165,7 +173,7 @@ class Intake:
         """Let go of the queue; stays its consumer until then, so that nobody deletes what is unacked."""
         if self._leaving:
             return
-        log.info("leaving %s for %.0f s: it is about to be replaced", self._queue, _AWAY)
+        log.info("leaving %s: it is about to be replaced", self._queue)
         self._leaving = True
         self._lost()
 
@@ -186,11 +194,15 @@ class Intake:
         self._channel = None
         self._consumer_tag = None
         self._lost()
-        left, self._leaving = self._leaving, False
+        looked, self._away = self._away, self._leaving or (self._away and code == _RESOURCE_LOCKED)
+        self._leaving = False
         if self._stopping or self._connection is None or not self._connection.is_open:
             return
-        if left:
+        if self._away:
             self._link.later(_AWAY, self._open)
+            return
+        if looked:
+            self._open()
             return
         # A broker that refuses our publishes would have every task run again each time it is opened.
         if self._consuming_since is not None and time.monotonic() - self._consuming_since > _HEALTHY:

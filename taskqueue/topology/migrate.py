@@ -48,7 +48,7 @@ class Migrated:
 
     work: Work
     moved: int
-    """Messages that were taken out of a queue for another one."""
+    """Messages that were parked and are where they belong again."""
 
 
 def migrate(
@@ -151,6 +151,7 @@ class _Migration:
                 drain=partial(self._drain, transfer, self._queue, successor, moved),
             )
         self._create(next(each for each in self._work.plan.queues if each.name == self._queue))
+        self._hand.channel.queue_delete(names.asking(self._queue))
 
     def _move_dead(self, transfer: Transfer) -> None:
         """Replace the dead queue; what is dead keeps all that tells why."""
@@ -187,7 +188,7 @@ class _Migration:
 
     def _return(self, transfer: Transfer, parking: str, successor: Successor) -> None:
         parked = Emptied(parking, ready(self._hand, parking) or 0, "")
-        with self._counting(f"moving {parking} back", [parked]) as moved:
+        with self._counting(f"moving {parking} back", [parked], counted=True) as moved:
             self._until_alone(parking, lambda: self._drain(transfer, parking, successor, moved))
 
     # --- the parts
@@ -232,19 +233,20 @@ class _Migration:
         self._crew.each(step, act, tuple(items))
 
     @contextmanager
-    def _counting(self, step: str, emptied: Iterable[Emptied]) -> Any:
+    def _counting(self, step: str, emptied: Iterable[Emptied], *, counted: bool = False) -> Any:
         total, done = sum(each.messages for each in emptied), 0
 
         def moved() -> None:
             nonlocal done
             done += 1
-            self._moved += 1
             # Ends are told once, behind everything: more may come than was counted.
             self._progress(step, done, max(total, done + 1))
 
         yield moved
         if done:
             self._progress(step, done, done)
+        if counted:
+            self._moved += done
 
 
 def _lead(hand: Hand, way: Way) -> None:

@@ -42,6 +42,11 @@ def moving(queue: str) -> str:
     return f"{queue}.moving"
 
 
+def asking(queue: str) -> str:
+    """Name the queue whose existence, in another connection, keeps consumers away from `queue`."""
+    return f"{queue}.moving.ask"
+
+
 def stale(queue: str) -> str:
     """Name the queue of messages that follow the itinerary of a ladder that is no more."""
     return f"{queue}.wait.{STALE}"

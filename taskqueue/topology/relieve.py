@@ -10,6 +10,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from taskqueue.errors import TopologyConflict
 from taskqueue.message import CONTROL, YIELD
+from taskqueue.topology import names
 from taskqueue.topology.crew import Hand, Progress
 from taskqueue.topology.survey import Work, look
 from taskqueue.topology.verify import NOT_FOUND, PRECONDITION_FAILED, refused
@@ -30,6 +31,8 @@ def relieve(hand: Hand, work: Work, progress: Progress, *, drain: Callable[[], N
     queue = work.queue.name
     deadline = time.monotonic() + work.queue.timeout + _PATIENCE
     most = 0
+    # Gone with the connection, however that ends.
+    hand.channel.queue_declare(names.asking(queue), exclusive=True)
     while True:
         drain()
         found = look(hand, queue)
