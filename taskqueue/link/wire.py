@@ -9,10 +9,12 @@ import pika
 from pika import DeliveryMode, frame, spec
 from pika.exceptions import InvalidFrameError
 
-from taskqueue.message import Message, Publish
+from taskqueue.message import PREFIX, Message, Publish
 
 LARGEST_HEADERS = 64 * 2**10
-"""Ours are added when a message is published again, and one frame (128 KiB) must hold them all."""
+"""Of another program. Ours are added to them, and one frame (128 KiB) must hold them all."""
+LARGEST_OF_OURS = 24 * 2**10
+"""The most that ours take, the URL of a failed task first: what was fit once stays fit when it comes back."""
 _PROPERTIES = (
     "content_type",
     "content_encoding",
@@ -47,7 +49,8 @@ class TolerantConnection(pika.SelectConnection):
     def _read_frame(self) -> Any:
         data: bytes = self._frame_buffer  # type: ignore[attr-defined]  # the stubs leave it out
         try:
-            if _headers_size(data) > LARGEST_HEADERS:
+            size = _headers_size(data)
+            if size > LARGEST_HEADERS and size > _bound(data[:size]):
                 return _without_properties(data, f"must have at most {LARGEST_HEADERS} bytes")
             return super()._read_frame()  # type: ignore[misc]  # the same
         except InvalidFrameError:
@@ -65,6 +68,10 @@ def _headers_size(data: bytes) -> int:
     kind, _, size = _FRAME_HEADER.unpack_from(data)
     whole = _FRAME_HEADER.size + size + 1
     return size if kind == spec.FRAME_HEADER and len(data) >= whole else 0
+
+
+def _bound(data: bytes) -> int:
+    return LARGEST_HEADERS + (LARGEST_OF_OURS if PREFIX.encode() in data else 0)
 
 
 def _without_properties(data: bytes, fault: str) -> tuple[int, frame.Header]:

@@ -8,6 +8,7 @@ import pika
 import pytest
 
 from sandbox.receiver import Receiver
+from taskqueue.link.wire import LARGEST_HEADERS, LARGEST_OF_OURS
 from tests.integration.stage import Stage
 
 
@@ -73,4 +74,41 @@ def test_a_message_with_hostile_headers_is_dead_and_the_next_one_runs(
     assert [request.path for request in receiver.wait_for(1)] == ["/next"]
     assert "connection lost" not in process.log
     assert "Traceback" not in process.log
+    stage.settle()
+
+
+NEARLY_TOO_LARGE = {"pad": "x" * (LARGEST_HEADERS - 60)}
+
+
+def test_headers_that_just_fit_stay_fit_with_ours_added(stage: Stage, receiver: Receiver) -> None:
+    """A task that was taken once does not turn invalid by being tried again, nor does its roll_back."""
+    stage.consume()
+    receiver.answer("/x", 500)
+    url = "/x?" + "y" * 16_000
+    body = {"url": url, "roll_back": "/undo", "max_retries": 2}
+    stage.publish(body, headers=NEARLY_TOO_LARGE, message_id="m")
+    (undo,) = receiver.wait_for(1, path="/undo")
+    assert len(receiver.to("/x")) == 2
+    assert url.startswith(undo.headers["Taskqueue-Failed-Url"])
+    ((headers, _, properties),) = stage.dead()
+    assert (headers["taskqueue-reason"], properties.message_id) == ("failed", "m")
+    stage.settle()
+
+
+def test_a_return_too_large_to_be_read_is_a_return(stage: Stage, receiver: Receiver) -> None:
+    """The broker confirms what it returns: the two must never be taken for a success."""
+    # Given a task with large headers whose retry no wait queue takes
+    receiver.answer("/x", [500, 200])
+    with stage.connection() as connection:
+        channel = connection.channel()
+        for rung in ("0.1s", "0.2s", "0.3s"):
+            channel.queue_delete(f"{stage.name}.wait.{rung}")
+    process = stage.run()
+    headers = {"pad": "x" * (LARGEST_HEADERS + LARGEST_OF_OURS - 100), "taskqueue-first-seen": 1}
+    stage.publish({"url": "/x"}, headers=headers)
+    # Then it is kept and published again until there is one
+    process.wait_for("could not be published", times=2)
+    stage.declare()
+    ((_, body, _),) = stage.dead()
+    assert body == b'{"url": "/x"}'
     stage.settle()
