@@ -1,5 +1,7 @@
 """Call a URL later, reliably: delayed webhooks in which RabbitMQ does all the waiting."""
 
+import logging
+
 from taskqueue.client import Client
 from taskqueue.errors import (
     BrokerRefused,
@@ -21,3 +23,6 @@ __all__ = [
     "PublishFailed",
     "TaskqueueError",
 ]
+
+# Where and whether a program logs is its own affair; without this, Python prints warnings of ours.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -103,5 +103,4 @@ def test_what_is_not_there_has_an_exit_code_of_its_own(stage: Stage) -> None:
     stage.path.write_text(f"server = amqp://me:hunter2@127.0.0.1:9/\n[{stage.name}]\nbase_url = http://x")
     nobody = send(stage, "/x")
     assert nobody.returncode == 3
-    assert "127.0.0.1:9: Connection refused" in nobody.stderr
-    assert "hunter2" not in nobody.stderr
+    assert nobody.stderr == "taskqueue: no broker: 127.0.0.1:9: Connection refused\n"
