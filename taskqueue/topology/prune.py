@@ -98,10 +98,20 @@ def _rung_owner(queue: Listed) -> str | None:
     """Name the task queue of a wait queue; the name alone is no proof, its arguments are."""
     found = _TIMED.fullmatch(queue["name"])
     arguments = queue.get("arguments") or {}
+    if owner := _stale_owner(queue["name"], arguments):
+        return owner
     if found is None or arguments.get("x-message-ttl") != Decimal(found["ttl"].removesuffix("s")) * 1000:
         return None
     target = str(arguments.get("x-dead-letter-exchange"))
     return found["owner"] if target.startswith(f"{names.wait_exchange(found['owner'])}.") else None
+
+
+def _stale_owner(name: str, arguments: Mapping[str, Any]) -> str | None:
+    """Name the task queue that a migration made the queue for, None where it did not."""
+    owner = name.removesuffix(names.stale(""))
+    if names.stale(owner) != name or arguments.get("x-dead-letter-exchange") != names.wait_exchange(owner):
+        return None
+    return owner
 
 
 def _leftover(

@@ -18,8 +18,8 @@ WINDOW = 64
 """Messages without a confirm at once: what is there twice when the command is killed."""
 Successor = Callable[[Message], Publish | None]
 """What to publish for a message; None: only ack it."""
-_QUIET = 0.25
-_LOOK = 0.05
+_QUIET = 0.05
+_LOOK = 0.02
 _RETRY = 1.0
 _MOST_FAILURES = 60
 _GOODBYE = 5.0

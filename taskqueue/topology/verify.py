@@ -61,10 +61,10 @@ class Conflict:
         if any(each.argument == "x-queue-type" and each.wanted == "quorum" for each in self.differences):
             return (
                 f"{self.item.name!r} is a classic queue, declared by an application perhaps: let that one "
-                "publish only or declare passively, delete the queue once it is empty and declare again, "
-                "or set queue_type = classic"
+                "publish only or declare passively and run 'taskqueue declare --migrate', which takes along "
+                "what waits there, or set queue_type = classic"
             )
-        return "put the old settings back, or delete the queue once it is empty and declare again"
+        return "run 'taskqueue declare --migrate', which takes what waits there along, or restore the settings"
 
 
 @dataclass(frozen=True, slots=True)
