@@ -9,6 +9,7 @@ from collections.abc import Container, Sequence
 from pika.connection import Parameters
 
 from taskqueue.errors import NotDeclared, TaskqueueError
+from taskqueue.isolation import Isolation
 from taskqueue.link import Link, TolerantConnection
 from taskqueue.metrics import Metrics
 from taskqueue.settings import Settings
@@ -40,6 +41,7 @@ class Consumer:
         known = settings.queues if known is None else known
         self._link = Link(hosts, self, name="taskqueue-io")
         self._metrics = metrics
+        isolation = Isolation()
         self._subscriptions = [
             Subscription(
                 queue,
@@ -48,6 +50,7 @@ class Consumer:
                 link=self._link,
                 owner=self,
                 metrics=metrics,
+                isolation=isolation,
                 rate_share=rate_share,
             )
             for queue in settings.queues.values()

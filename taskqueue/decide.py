@@ -24,6 +24,9 @@ ASKS_FOR_TIME = frozenset({429, 503})
 class Run:
     """It is due: make the request."""
 
+    alone: bool = False
+    """It may be what ends consumers: with nothing beside it that would be counted too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -47,6 +50,8 @@ class Again:
     runs: int
     error: str | None
     has_slot: bool = False
+    crashes: int = 0
+    """What the broker has counted so far, where it starts to count anew before there was an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,9 @@ def on_receipt(
 ) -> Run | Move | Again | Dead:
     """Decide what to do with a task that came from the queue of `policy`.
 
-    `known` holds the queues of the configuration, `deliveries` is how often the broker has handed
-    this message out before (``x-delivery-count``), `now` is in seconds since the epoch.
+    `known` holds the queues of the configuration, `deliveries` is how often the task was handed out
+    before without an answer (``x-delivery-count`` and its `crashes`), `now` is in seconds since the
+    epoch.
     """
     if task.queue is not None and task.queue != policy.name:
         if task.queue in known:
@@ -79,7 +85,7 @@ def on_receipt(
         return Again(task.due, task.runs, task.error, task.has_slot)
     if task.expires is not None and now > task.expires:
         return Dead(EXPIRED, task.error or f"expired {now - task.expires:.1f} s ago", task.runs)
-    return _unfit(task, policy, deliveries) or Run()
+    return _unfit(task, policy, deliveries) or Run(alone=deliveries >= max(1, policy.delivery_limit // 2))
 
 
 def _unfit(task: Task, policy: QueueSettings, deliveries: int) -> Dead | None:

@@ -72,6 +72,9 @@ class Intake:
         self._stopping = False
         self._leaving = False
         self._away = False
+        self._paused = False
+        self._cancelling = False
+        self._ready = False
         self._ever_consumed = False
         self._reopenings = 0
         self._consuming_since: float | None = None
@@ -93,6 +96,31 @@ class Intake:
         self._stopping = True
         if self._channel is not None and self._channel.is_open and self._consumer_tag is not None:
             self._channel.raw.basic_cancel(self._consumer_tag)
+
+    @property
+    def paused(self) -> bool:
+        """Tell whether nothing more can come."""
+        return self._paused and not self._cancelling
+
+    def pause(self, paused: Callable[[], None]) -> None:
+        """Take no more until `resume`; `paused` is called where nothing more can come from then on."""
+        self._paused = True
+        tag, self._consumer_tag = self._consumer_tag, None
+        if self._channel is None or not self._channel.is_open or tag is None:
+            return
+        self._cancelling = True
+
+        def cancelled() -> None:
+            self._cancelling = False
+            paused()
+
+        self._channel.cancel(tag, cancelled)
+
+    def resume(self) -> None:
+        """Take deliveries again."""
+        self._paused = False
+        if self._channel is not None and self._channel.is_open and self._ready:
+            self._consume(self._channel)
 
     def holds(self, delivery: Delivery) -> bool:
         """Tell whether a delivery can still be acked."""
@@ -125,6 +153,8 @@ class Intake:
         if self._connection is None or self._stopping or self._channel is not None:
             return
         if self._connection.is_open:
+            self._acks = Acks()
+            self._ready = False
             opened = self._look_back if self._away else self._verify
             self._channel = ConfirmChannel(self._link, self._connection, opened=opened, closed=self._closed)
 
@@ -140,12 +170,15 @@ class Intake:
                 channel.raw.exchange_declare(needed.name, passive=True, callback=_ignore)
             else:
                 channel.raw.queue_declare(needed.name, passive=True, callback=_ignore)
+        channel.raw.add_on_cancel_callback(lambda _: channel.close("cancelled by the broker"))
         channel.raw.basic_qos(prefetch_count=self._prefetch, callback=lambda _: self._consume(channel))
 
     def _consume(self, channel: ConfirmChannel) -> None:
         if channel is not self._channel or self._stopping:
             return
-        self._acks = Acks()
+        self._ready = True
+        if self._paused:
+            return
 
         def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
             self._acks.delivered(method.delivery_tag)
@@ -159,7 +192,6 @@ class Intake:
             elif not self._leaving:
                 self._received(delivery)
 
-        channel.raw.add_on_cancel_callback(lambda _: channel.close("cancelled by the broker"))
         self._consumer_tag = channel.raw.basic_consume(
             self._queue, on_message_callback=on_message, callback=lambda _: self._consuming()
         )
@@ -193,6 +225,7 @@ class Intake:
             return
         self._channel = None
         self._consumer_tag = None
+        self._cancelling = False
         self._lost()
         looked, self._away = self._away, self._leaving or (self._away and code == _RESOURCE_LOCKED)
         self._leaving = False

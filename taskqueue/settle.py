@@ -67,8 +67,10 @@ def _again(
         headers[state.SLOT] = 1
     if decision.runs != task.runs:
         headers[state.SINCE] = int(now * 1000)
+    if decision.crashes:
+        headers[state.CRASHES] = decision.crashes
     exchange, keys = route(queue, ladder, decision.due, now)
-    return Publish(exchange, keys, _copy(message, headers, without=(state.SLOT,)))
+    return Publish(exchange, keys, _copy(message, headers, without=(state.SLOT, state.CRASHES)))
 
 
 def _dead(message: Message, task: Task | None, decision: Dead, queue: str, now: float) -> Publish:

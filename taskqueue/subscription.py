@@ -18,6 +18,7 @@ from taskqueue.decide import INVALID, Again, Dead, Done, Move, Run, on_receipt, 
 from taskqueue.errors import InvalidTask
 from taskqueue.execute import Executor, Result
 from taskqueue.intake import Intake
+from taskqueue.isolation import Isolation
 from taskqueue.link import Link, TolerantConnection
 from taskqueue.metrics import Metrics
 from taskqueue.pace import Pace
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _ANY_SUCCESS = range(200, 300)
 _MOST_TOLD = 1000
+_ACKED = 0.1
 
 
 class Owner(Protocol):
@@ -56,6 +58,7 @@ class Subscription:
         link: Link,
         owner: Owner,
         metrics: Metrics,
+        isolation: Isolation,
         rate_share: float = 1.0,
     ) -> None:
         self.queue = queue
@@ -78,6 +81,9 @@ class Subscription:
         self._results: deque[tuple[Attempt, Result]] = deque()
         self._draining = False
         self._stopping = False
+        self._suspended = False
+        self._isolation = isolation
+        isolation.join(self)
         self._running = 0
         self._settling = 0
         self._told: set[str] = set()
@@ -91,6 +97,23 @@ class Subscription:
     def idle(self) -> bool:
         """Nothing runs and nothing waits for a confirm."""
         return not self._running and not self._settling
+
+    @property
+    def still(self) -> bool:
+        """Nothing can come, and all that came is settled."""
+        return self.idle and self._intake.paused
+
+    def suspend(self) -> None:
+        """Take no more, and put back what has not begun, at the end of the queue."""
+        self._suspended = True
+        self._intake.pause(self._isolation.progressed)
+        for attempt in self._withdraw():
+            self._put_back(attempt)
+
+    def resume(self) -> None:
+        """Take tasks again."""
+        self._suspended = False
+        self._intake.resume()
 
     def start(self) -> None:
         """Start the workers; the channel is opened when the link is up."""
@@ -121,7 +144,7 @@ class Subscription:
         now = time.time()
         try:
             task = decode(delivery.message, now=now)
-            deliveries = _deliveries(delivery)
+            deliveries = _deliveries(delivery) + task.crashes
             decision = on_receipt(task, self.queue, self._known, deliveries=deliveries, now=now)
         except InvalidTask as error:
             self._settle(delivery, None, Dead(INVALID, str(error), 0))
@@ -135,7 +158,9 @@ class Subscription:
             self._tell_once(
                 f"fields that taskqueue does not know are ignored: {', '.join(task.unknown)[:200]}"
             )
-        if isinstance(decision, Run):
+        if isinstance(decision, Run) and decision.alone:
+            self._ask_for_isolation(Attempt(delivery, task), deliveries)
+        elif isinstance(decision, Run):
             self._dispatch(Attempt(delivery, task), now)
         else:
             self._settle(delivery, task, decision)
@@ -154,7 +179,45 @@ class Subscription:
         else:
             self._link.later(hold, lambda: self._submit(attempt))
 
+    def _ask_for_isolation(self, attempt: Attempt, deliveries: int) -> None:
+        if not self._isolation.ask(lambda: self._submit_alone(attempt)):
+            self._put_back(attempt)
+            return
+        log.warning(
+            "%s %s: handed out %d times without an answer, it may have ended consumers: it runs alone",
+            self.queue.name,
+            attempt.task.id,
+            deliveries,
+        )
+        self._isolation.progressed()
+
+    def _submit_alone(self, attempt: Attempt) -> None:
+        self._running += 1
+
+        def begin() -> None:
+            self._running -= 1
+            self._begin(attempt)
+            self._progressed()
+
+        # By then the broker has the acks of all that was put back, whatever happens to this process.
+        self._link.later(_ACKED, begin)
+
+    def _put_back(self, attempt: Attempt) -> None:
+        """Publish a task again that was not begun: what ends the process now is not counted against it."""
+        if not self._intake.holds(attempt.delivery):
+            return
+        task = attempt.task
+        crashes = _deliveries(attempt.delivery) + task.crashes
+        again = Again(task.due, task.runs, task.error, has_slot=task.has_slot, crashes=crashes)
+        self._settle(attempt.delivery, task, again)
+
     def _submit(self, attempt: Attempt) -> None:
+        if self._suspended:
+            self._put_back(attempt)
+        else:
+            self._begin(attempt)
+
+    def _begin(self, attempt: Attempt) -> None:
         if self._stopping:
             self._intake.give_back(attempt.delivery)
             return
@@ -166,11 +229,14 @@ class Subscription:
 
     def _drop(self) -> None:
         """Give back what has not begun."""
+        for attempt in self._withdraw():
+            self._intake.give_back(attempt.delivery)
+
+    def _withdraw(self) -> list[Attempt]:
         dropped = self._workers.drop()
         self._running -= len(dropped)
         self._metrics.dropped(self.queue.name, len(dropped))
-        for attempt in dropped:
-            self._intake.give_back(attempt.delivery)
+        return dropped
 
     def _finished(self, attempt: Attempt, result: Result) -> None:
         """Bring a result to the I/O thread; called by the workers."""
@@ -186,8 +252,7 @@ class Subscription:
             self._running -= 1
             self._judge(attempt, result)
         self._intake.flush()
-        if self._stopping:
-            self._owner.progressed()
+        self._progressed()
 
     def _judge(self, attempt: Attempt, result: Result) -> None:
         now, spread = time.time(), random.uniform(-1, 1)
@@ -247,19 +312,22 @@ class Subscription:
         """Ack a delivery all of whose successors are confirmed."""
         self._settling -= 1
         self._intake.ack(delivery)
-        if self._stopping:
-            self._owner.progressed()
+        self._progressed()
 
     def lost(self) -> None:
         """Leave a delivery alone: its channel is gone, and the broker hands it out again."""
         self._settling -= 1
-        if self._stopping:
-            self._owner.progressed()
+        self._progressed()
 
     def instead(self, delivery: Delivery, task: Task | None, decision: Dead) -> None:
         """Settle a delivery in another way than was tried."""
         self._settling -= 1
         self._settle(delivery, task, decision)
+
+    def _progressed(self) -> None:
+        self._isolation.progressed()
+        if self._stopping:
+            self._owner.progressed()
 
     def _tell_once(self, text: str, once_for: str = "") -> None:
         about = once_for or text

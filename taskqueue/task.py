@@ -28,6 +28,7 @@ FAILED_URL = f"{PREFIX}failed-url"
 FAILURE = f"{PREFIX}failure"
 SLOT = f"{PREFIX}slot"
 SINCE = f"{PREFIX}since"
+CRASHES = f"{PREFIX}crashes"
 
 LARGEST_BODY = 16 * 2**20
 """RabbitMQ 4 refuses messages over 16 MiB by default (https://www.rabbitmq.com/docs/configure)."""
@@ -82,6 +83,8 @@ class Task:
     """Names of fields that taskqueue does not know."""
     since: int | None = None
     """When its last run ended: milliseconds since the epoch."""
+    crashes: int = 0
+    """How many consumers have ended without an answer while they held it, before it was last put back."""
     traceparent: str | None = None
     """Of the trace that it belongs to (https://www.w3.org/TR/trace-context/)."""
     tracestate: str | None = None
@@ -119,6 +122,7 @@ def decode(message: Message, *, now: float) -> Task:
         has_slot=fields.whole(headers, SLOT) is not None,
         unknown=() if KNOWN.issuperset(document) else tuple(sorted(set(document) - KNOWN)),
         since=fields.whole(headers, SINCE),
+        crashes=fields.whole(headers, CRASHES) or 0,
         traceparent=_matching(headers, "traceparent", _TRACEPARENT),
         tracestate=_matching(headers, "tracestate", _TRACESTATE),
     )

@@ -105,6 +105,15 @@ class ConfirmChannel:
         self._sequence += 1
         self._pending[self._sequence] = _Pending(publish, done, time.monotonic())
 
+    def cancel(self, consumer_tag: str, done: Callable[[], None]) -> None:
+        """Have a consumer take no more; what is on its way still comes, and `done` is called after it.
+
+        pika's own way rejects what is on its way, which quorum queues count as a failed delivery.
+        """
+        raw: Any = self._raw
+        reply = (spec.Basic.CancelOk, {"consumer_tag": consumer_tag})
+        raw._rpc(spec.Basic.Cancel(consumer_tag=consumer_tag), lambda _: done(), [reply])  # noqa: SLF001
+
     def close(self, reason: str) -> None:
         """Give the channel up: the broker takes back what is not acked."""
         log.debug("closing channel: %s", reason)

@@ -79,7 +79,8 @@ def test_a_path_without_a_base_url_is_invalid() -> None:
 
 def test_a_task_handed_out_for_the_last_time_is_dead_instead_of_run() -> None:
     """The broker would dead-letter it the next time, without its roll_back."""
-    assert receipt(deliveries=19) == Run()
+    assert receipt(deliveries=9) == Run()
+    assert receipt(deliveries=10) == receipt(deliveries=19) == Run(alone=True)
     assert receipt(deliveries=20).reason == "delivery_limit"
 
 
@@ -153,3 +154,11 @@ def test_no_failure_is_forgotten_and_no_retry_is_early(
     if isinstance(decision, Again):
         assert decision.due >= NOW_MS + 10_000
         assert limit is None or runs + 1 < limit
+
+
+def test_what_was_handed_out_in_vain_often_runs_alone() -> None:
+    """Half of the limit is left for that: who ends the consumer then is the only one that is counted."""
+    for limit, first in ((2, 1), (3, 1), (4, 2), (20, 10)):
+        policy = dataclasses.replace(POLICY, delivery_limit=limit)
+        assert receipt(deliveries=first - 1, policy=policy) == Run()
+        assert receipt(deliveries=first, policy=policy) == Run(alone=True)

@@ -172,3 +172,13 @@ def test_a_slot_is_promised_for_one_stay_only() -> None:
     (retried,) = settle(source, Again(NOW_MS + 5000, 1, "e"))
     assert parked.message.headers["taskqueue-slot"] == 1
     assert "taskqueue-slot" not in retried.message.headers
+
+
+def test_what_is_put_back_keeps_its_count_until_there_is_an_answer() -> None:
+    """The broker starts to count anew with each publish."""
+    source = message({"url": "/x"}, {"taskqueue-crashes": 3, "taskqueue-due": NOW_MS - 5})
+    (put_back,) = settle(source, Again(NOW_MS - 5, 0, None, crashes=4))
+    assert (put_back.exchange, put_back.routing_keys) == ("", ("q",))
+    assert put_back.message.headers["taskqueue-crashes"] == 4
+    (retry,) = settle(source, Again(NOW_MS + 1000, 1, "status 500"))
+    assert "taskqueue-crashes" not in retry.message.headers

@@ -1,0 +1,69 @@
+"""One attempt with nothing beside it: for a task that may end the process it runs in.
+
+When a consumer dies, the broker counts that against everything the consumer held, the guilty task
+and all that happened to be prefetched beside it. So what has been counted often runs alone: every
+queue of the process first finishes what runs and puts back what has not begun. If the process ends
+then, only the one task is counted again.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Member(Protocol):
+    """One queue of the process."""
+
+    @property
+    def still(self) -> bool:
+        """It takes nothing, nothing of it runs, and nothing waits for a confirm."""
+
+    def suspend(self) -> None:
+        """Take no more, and put back what has not begun."""
+
+    def resume(self) -> None:
+        """Take tasks again."""
+
+
+class _State(enum.Enum):
+    OPEN = enum.auto()
+    EMPTYING = enum.auto()
+    ALONE = enum.auto()
+
+
+class Isolation:
+    """Empties all members, lets one attempt run, and opens them again. On the I/O thread only."""
+
+    def __init__(self) -> None:
+        self._members: list[Member] = []
+        self._state = _State.OPEN
+        self._begin: Callable[[], None] | None = None
+
+    def join(self, member: Member) -> None:
+        """Take part from now on."""
+        self._members.append(member)
+
+    def ask(self, begin: Callable[[], None]) -> bool:
+        """Have `begin` called once nothing else is held; False where another attempt has asked before."""
+        if self._state is not _State.OPEN:
+            return False
+        self._state = _State.EMPTYING
+        self._begin = begin
+        for member in self._members:
+            member.suspend()
+        return True
+
+    def progressed(self) -> None:
+        """Look whether the next step is due; to be called whenever something of a member has ended."""
+        if self._state is _State.OPEN or not all(member.still for member in self._members):
+            return
+        if self._state is _State.EMPTYING and self._begin is not None:
+            self._state = _State.ALONE
+            begin, self._begin = self._begin, None
+            begin()
+            return
+        self._state = _State.OPEN
+        for member in self._members:
+            member.resume()
