@@ -69,7 +69,7 @@ class Histories(RuleBasedStateMachine):
         self.attempts: list[tuple[Channel, int, Task]] = []
         self.tags = 0
 
-    @initialize(count=st.integers(1, 4))
+    @initialize(count=st.integers(2, 5))
     def begin(self, count: int) -> None:
         """Some plain tasks."""
         for _ in range(count):
@@ -108,9 +108,13 @@ class Histories(RuleBasedStateMachine):
         self.places["q"].append(_take(self.places["q.wait"], pick))
 
     @precondition(lambda self: self.places["q"])
-    @rule(pick=PICK)
-    def deliver(self, pick: int) -> None:
-        """The broker hands a message out."""
+    @rule(picks=st.lists(PICK, min_size=1, max_size=4))
+    def deliver(self, picks: list[int]) -> None:
+        """The broker hands some messages out."""
+        for pick in picks[: len(self.places["q"])]:
+            self._deliver(pick)
+
+    def _deliver(self, pick: int) -> None:
         message = _take(self.places["q"], pick)
         self.tags += 1
         self.channel.out[self.tags] = message
@@ -129,8 +133,8 @@ class Histories(RuleBasedStateMachine):
             self._settle(delivery, task, decision)
 
     @precondition(lambda self: self.attempts)
-    @rule(pick=PICK, status=st.sampled_from((200, 200, 500, None)), follow=st.booleans())
-    def answer(self, pick: int, status: int | None, *, follow: bool) -> None:
+    @rule(pick=PICK, status=st.sampled_from((200, 200, 500, None)), follow=st.booleans(), flush=st.booleans())
+    def answer(self, pick: int, status: int | None, *, follow: bool, flush: bool) -> None:
         """A receiver answers, or the attempt fails otherwise."""
         channel, tag, task = _take(self.attempts, pick)
         following = (Following(f"{task.id}.next", b'{"url": "/next"}'),) if follow and status == 200 else ()
@@ -142,6 +146,8 @@ class Histories(RuleBasedStateMachine):
         decision = on_result(task, result, POLICY, now=self.now, spread=0)
         delivery = Delivery(cast("ConfirmChannel", channel), tag, channel.out[tag])
         self._settle(delivery, task, decision)
+        if flush:
+            self.flush()
 
     @precondition(lambda self: self.channel.pending)
     @rule(pick=PICK)
@@ -179,6 +185,7 @@ class Histories(RuleBasedStateMachine):
                 self.promised |= channel.follows[tag]
                 del channel.out[tag]
 
+    @precondition(lambda self: self.channel.out)
     @rule(taken=st.integers(0, 99))
     def lose_the_channel(self, taken: int) -> None:
         """Some publishes had reached the broker and their confirms had not come; the consumer lives."""
@@ -188,6 +195,7 @@ class Histories(RuleBasedStateMachine):
             done(Outcome.LOST)
         assert not channel.pending
 
+    @precondition(lambda self: self.channel.out)
     @rule(taken=st.integers(0, 99))
     def crash(self, taken: int) -> None:
         """The consumer dies, and another one starts."""
@@ -256,4 +264,4 @@ def _take(things: list[T], pick: int) -> T:
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestHistories.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
