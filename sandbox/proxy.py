@@ -36,7 +36,8 @@ class Proxy:
     Whatever is done to it holds for every connection, new ones too, until `resume`.
     """
 
-    def __init__(self, port: int, *, filtered: Callable[[], Filter] | None = None) -> None:
+    def __init__(self, port: int, *, at: int = 0, filtered: Callable[[], Filter] | None = None) -> None:
+        """Stand before `port`; listens on port `at`, or on a free one."""
         self._target = port
         self._filtered = filtered
         self._flows = threading.Event()
@@ -45,7 +46,7 @@ class Proxy:
         self._delay = 0.0
         self._pairs: list[_Pair] = []
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", at))
         self.port: int = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, name="proxy")
 

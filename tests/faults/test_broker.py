@@ -1,0 +1,180 @@
+"""What a broker may do to its clients: alarms, channels closed, publishes returned or refused."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.node import Broker, find_script
+from sandbox.receiver import Answer, Receiver
+from taskqueue import Client
+from taskqueue.errors import PublishFailed
+from tests.integration.stage import PATIENCE, Stage, eventually
+
+TIMEOUT_MS = 4_000
+"""The consumer timeout of the node: how long a delivery may stay without an ack."""
+LITTLE, NORMAL = "0.0000001", "0.4"
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Broker]:
+    """Give one node for this module, impatient with consumers."""
+    if find_script() is None:
+        pytest.fail("no local rabbitmq-server to do harm with: run `make broker`")
+    with Broker.start(config=[f"consumer_timeout = {TIMEOUT_MS}"]) as node:
+        # Channels look at it once a minute; rabbitmq.conf has no key for that.
+        node.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
+        yield node
+
+
+@pytest.fixture
+def stage(node: Broker, receiver: Receiver, tmp_path: Path) -> Iterator[Stage]:
+    """Give one declared queue on that node."""
+    stage = Stage(node.url, receiver, tmp_path).declare()
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def alarm(node: Broker) -> Iterator[Alarm]:
+    """Give the memory alarm of the node."""
+    alarm = Alarm(node)
+    yield alarm
+    alarm.clear()
+
+
+class Alarm:
+    """The node's memory alarm: it takes no publishes and tells so, connection.blocked."""
+
+    def __init__(self, node: Broker) -> None:
+        self._node = node
+
+    def set(self) -> None:
+        """Raise it."""
+        self._limit(LITTLE)
+
+    def clear(self) -> None:
+        """Let the node go on."""
+        self._limit(NORMAL)
+
+    def _limit(self, fraction: str) -> None:
+        self._node.ctl("set_vm_memory_high_watermark", fraction)
+
+
+def fails_once(receiver: Receiver, path: str = "/flaky") -> None:
+    """Let the first attempt of every task of a path fail."""
+    receiver.answer(path, lambda request: 500 if request.headers["Taskqueue-Attempt"] == "1" else 200)
+
+
+def test_a_retry_that_meets_an_alarm_is_published_after_it(
+    stage: Stage, receiver: Receiver, alarm: Alarm
+) -> None:
+    """It waits for the broker: not lost, and not published twice."""
+    release = threading.Event()
+    receiver.answer("/x", [Answer(500, hold=release), 200])
+    process = stage.run()
+    stage.publish({"url": "/x"})
+    receiver.wait_for(1)
+    alarm.set()
+    release.set()
+    process.wait_for("takes no publishes")
+    alarm.clear()
+    process.wait_for("takes publishes again")
+    receiver.wait_for(2, timeout=PATIENCE)
+    stage.settle()
+    assert [request.headers["Taskqueue-Attempt"] for request in receiver.requests] == ["1", "2"]
+
+
+def test_a_consumer_stops_in_time_during_an_alarm_and_loses_nothing(
+    stage: Stage, receiver: Receiver, alarm: Alarm
+) -> None:
+    """What it could not settle in its grace is handed out again."""
+    release = threading.Event()
+    receiver.answer("/x", [Answer(500, hold=release), 200])
+    process = stage.run("--grace", "2")
+    stage.publish({"url": "/x"}, message_id="m")
+    receiver.wait_for(1)
+    alarm.set()
+    release.set()
+    process.wait_for("takes no publishes")
+    begin = time.monotonic()
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+    assert time.monotonic() - begin < 2 + 8
+    alarm.clear()
+    stage.run()
+    requests = receiver.wait_for(2, timeout=PATIENCE)
+    assert {request.headers["Taskqueue-Id"] for request in requests} == {"m"}
+    stage.settle()
+
+
+def test_a_send_during_an_alarm_raises_in_time_and_says_why(stage: Stage, alarm: Alarm) -> None:
+    """Rather than to hang for as long as the alarm lasts."""
+    alarm.set()
+    with Client(stage.settings.servers[0], levels=3, timeout=2) as client:
+        begin = time.monotonic()
+        with pytest.raises(PublishFailed, match="alarm"):
+            client.send("/x", stage.name)
+        assert time.monotonic() - begin < 4
+
+
+def test_a_channel_that_the_broker_closes_for_a_slow_receiver_is_opened_again(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """One clear line; the task runs again, the others go on, and the consumer stays."""
+    release = threading.Event()
+    receiver.answer("/slow", [Answer(hold=release), 200])
+    process = stage.run()
+    stage.publish({"url": "/slow"}, message_id="slow")
+    receiver.wait_for(1)
+    process.wait_for("the channel of")
+    process.wait_for("consuming from", times=2)
+    stage.publish({"url": "/quick"})
+    receiver.wait_for(1, path="/quick")
+    receiver.wait_for(2, path="/slow", timeout=PATIENCE)
+    release.set()
+    process.wait_for("so it will run again")
+    stage.settle()
+    assert "Traceback" not in process.log
+    (line,) = [line for line in process.lines if "the channel of" in line]
+    assert "timeout" in line.lower()
+
+
+def test_a_retry_that_no_queue_takes_is_kept_until_one_does(stage: Stage, receiver: Receiver) -> None:
+    """A rung was deleted by hand: the publish is returned, tried again, and the task is held meanwhile."""
+    fails_once(receiver)
+    process = stage.run()
+    with stage.connection() as connection:
+        connection.channel().queue_delete(f"{stage.name}.wait.0.2s")
+    stage.publish({"url": "/flaky"}, message_id="m")
+    process.wait_for("no queue is bound")
+    assert len(receiver.requests) == 1
+    stage.declare()
+    requests = receiver.wait_for(2, timeout=PATIENCE)
+    assert [request.headers["Taskqueue-Id"] for request in requests] == ["m", "m"]
+    stage.settle()
+
+
+def test_a_retry_that_a_full_queue_refuses_is_kept_until_it_is_taken(
+    stage: Stage, receiver: Receiver, node: Broker
+) -> None:
+    """reject-publish gives a nack, not silence: tried again, and the task is held meanwhile."""
+    fails_once(receiver)
+    process = stage.run()
+    # The bound is checked before a message is put in, so one message stands in the way of the next.
+    pattern = f"^{stage.name}\\.wait\\.0\\.2s$"
+    node.ctl("set_policy", "--apply-to", "queues", "full", pattern, '{"max-length": 0}')
+    eventually(lambda: '"full"' in node.ctl("list_policies", "--formatter", "json"), "the policy in force")
+    try:
+        for number in range(5):
+            stage.publish({"url": "/flaky"}, message_id=f"m-{number}")
+        process.wait_for("refused by the broker (nack)")
+    finally:
+        node.ctl("clear_policy", "full")
+    receiver.wait_for(10, timeout=PATIENCE)
+    stage.settle()
