@@ -40,30 +40,53 @@ class Isolation:
         self._members: list[Member] = []
         self._state = _State.OPEN
         self._begin: Callable[[], None] | None = None
+        self._turn = 0
 
     def join(self, member: Member) -> None:
         """Take part from now on."""
         self._members.append(member)
 
-    def ask(self, begin: Callable[[], None]) -> bool:
-        """Have `begin` called once nothing else is held; False where another attempt has asked before."""
+    def ask(self, begin: Callable[[], None]) -> int:
+        """Have `begin` called once nothing else is held; 0 where another attempt has asked before.
+
+        Gives the number of this turn, for `hasten` and `finish`.
+        """
         if self._state is not _State.OPEN:
-            return False
+            return 0
         self._state = _State.EMPTYING
+        self._turn += 1
         self._begin = begin
         for member in self._members:
             member.suspend()
-        return True
+        return self._turn
+
+    def hasten(self, turn: int) -> None:
+        """Begin although something is still held: what can't end must not hold every queue up."""
+        if turn == self._turn and self._state is _State.EMPTYING:
+            self._run_alone()
+
+    def finish(self, turn: int) -> None:
+        """Open the members although something is still held, for the same reason."""
+        if turn == self._turn and self._state is not _State.OPEN:
+            self._open()
 
     def progressed(self) -> None:
         """Look whether the next step is due; to be called whenever something of a member has ended."""
         if self._state is _State.OPEN or not all(member.still for member in self._members):
             return
-        if self._state is _State.EMPTYING and self._begin is not None:
-            self._state = _State.ALONE
-            begin, self._begin = self._begin, None
+        if self._state is _State.EMPTYING:
+            self._run_alone()
+        else:
+            self._open()
+
+    def _run_alone(self) -> None:
+        self._state = _State.ALONE
+        begin, self._begin = self._begin, None
+        if begin is not None:
             begin()
-            return
+
+    def _open(self) -> None:
         self._state = _State.OPEN
+        self._begin = None
         for member in self._members:
             member.resume()

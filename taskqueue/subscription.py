@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _ANY_SUCCESS = range(200, 300)
 _MOST_TOLD = 1000
 _ACKED = 0.1
+_EMPTYING = 30.0
+"""Seconds that other queues get to finish what they run, before one attempt runs alone or all go on."""
 
 
 class Owner(Protocol):
@@ -74,7 +76,7 @@ class Subscription:
             self.prefetch,
             link,
             received=self._received,
-            lost=self._drop,
+            lost=self._lost_channel,
             missing=lambda reason: owner.missing(queue.name, reason),
             idle=lambda: self.idle,
         )
@@ -180,9 +182,12 @@ class Subscription:
             self._link.later(hold, lambda: self._submit(attempt))
 
     def _ask_for_isolation(self, attempt: Attempt, deliveries: int) -> None:
-        if not self._isolation.ask(lambda: self._submit_alone(attempt)):
+        turn = self._isolation.ask(lambda: self._submit_alone(attempt))
+        if not turn:
             self._put_back(attempt)
             return
+        self._link.later(_EMPTYING, lambda: self._isolation.hasten(turn))
+        self._link.later(_EMPTYING + self.queue.timeout + _EMPTYING, lambda: self._isolation.finish(turn))
         log.warning(
             "%s %s: handed out %d times without an answer, it may have ended consumers: it runs alone",
             self.queue.name,
@@ -231,6 +236,10 @@ class Subscription:
         """Give back what has not begun."""
         for attempt in self._withdraw():
             self._intake.give_back(attempt.delivery)
+
+    def _lost_channel(self) -> None:
+        self._drop()
+        self._progressed()
 
     def _withdraw(self) -> list[Attempt]:
         dropped = self._workers.drop()

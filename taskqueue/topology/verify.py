@@ -64,7 +64,9 @@ class Conflict:
                 "publish only or declare passively and run 'taskqueue declare --migrate', which takes along "
                 "what waits there, or set queue_type = classic"
             )
-        return "run 'taskqueue declare --migrate', which takes what waits there along, or restore the settings"
+        return (
+            "run 'taskqueue declare --migrate', which takes what waits there along, or restore the settings"
+        )
 
 
 @dataclass(frozen=True, slots=True)

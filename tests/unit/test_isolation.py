@@ -59,3 +59,23 @@ def test_a_second_attempt_has_to_ask_again() -> None:
     isolation.progressed()
     assert not member.suspended
     assert isolation.ask(lambda: None)
+
+
+def test_what_does_not_end_holds_nobody_up_for_ever() -> None:
+    """A turn begins, and ends, at the latest when its time is over; an old turn's time changes nothing."""
+    isolation = Isolation()
+    member = Member(isolation)
+    seen: list[object] = []
+    turn = isolation.ask(lambda: seen.append("attempt"))
+    isolation.hasten(turn)
+    isolation.hasten(turn)
+    seen.append(member.suspended)
+    isolation.finish(turn)
+    seen.append(member.suspended)
+    later = isolation.ask(lambda: seen.append("later"))
+    isolation.hasten(turn)
+    isolation.finish(turn)
+    seen.append(member.suspended)
+    isolation.finish(later)
+    seen.append(member.suspended)
+    assert seen == ["attempt", True, False, True, False]
