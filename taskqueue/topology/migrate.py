@@ -5,8 +5,8 @@ it is confirmed in one before it is acked in the other. So the command may be ki
 again. The steps of one task queue:
 
 1. create what is missing, and the parking queue;
-2. lead the routing keys of each queue that will be emptied to the parking queue, or to the stale queue
-   (`topology.ways`), then empty it into the parking queue and remove it;
+2. lead the routing keys of each queue with other settings to the parking queue (`topology.ways`),
+   empty it into that and remove it;
 3. create the whole plan and lead the keys back;
 4. publish what is parked by the new ladder, each for its own due time.
 """
@@ -24,22 +24,20 @@ from pika.exceptions import ChannelClosedByBroker
 
 from taskqueue.broker import connect, parameters
 from taskqueue.errors import TopologyConflict
-from taskqueue.management import Management
 from taskqueue.settings import Settings
-from taskqueue.topology import moves, names
+from taskqueue.topology import moves, names, ways
 from taskqueue.topology.crew import Crew, Hand, Progress
-from taskqueue.topology.declare import apply, bind, create, crew, silent, verify
-from taskqueue.topology.plan import Binding, Queue
-from taskqueue.topology.relieve import delete_empty, relieve
-from taskqueue.topology.survey import Emptied, Work, look, ready, survey
+from taskqueue.topology.declare import apply, create, crew, silent, verify
+from taskqueue.topology.leading import lead, lead_home
+from taskqueue.topology.plan import Queue
+from taskqueue.topology.relieve import await_handed_on, delete_empty, relieve
+from taskqueue.topology.survey import NOT_NAMED, Emptied, Work, look, ready, survey
 from taskqueue.topology.transfer import Successor, Transfer
 from taskqueue.topology.verify import RESOURCE_LOCKED, Findings, refused
-from taskqueue.topology.ways import Way, parking_queue, stale_hop, stale_queue, ways
+from taskqueue.topology.ways import Way, parking_queue
 
 _NAME = "taskqueue declare --migrate"
-_UNDER_WAY = 2.0
-"""Seconds in which a quorum queue hands on what has expired: it counts as ready no more."""
-_LONGEST_UNDER_WAY = 60.0
+_MOMENT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +107,9 @@ class _Migration:
                 self._empty_work_queue(transfer, work.work)
             self._move_dead(transfer)
             self._lead_back()
+            self._gather_doubles(transfer)
+            # From here on consumers may have the work queue again.
+            self._hand.channel.queue_delete(names.asking(self._queue))
             self._put_back(transfer)
         return self._moved
 
@@ -118,40 +119,49 @@ class _Migration:
         self._each("creating exchanges", create, work.plan.exchanges)
         self._each("creating queues", create, [q for q in work.plan.queues if q.name not in replaced])
         self._create(parking_queue(names.moving(self._queue), self._types))
-        changes = ways(work)
-        if any(way.queue == names.stale(self._queue) for way in changes):
-            self._create(stale_queue(self._queue, self._types))
-            if work.work is None:
-                bind(self._hand, Binding(stale_hop(self._queue)[0], self._queue, stale_hop(self._queue)[1]))
-        self._each(f"leading {self._queue} aside", _lead, changes)
+        crossings = tuple(ways.collisions(work))
+        if crossings or ways.stale(work):
+            self._create(ways.stale_queue(self._queue, self._types))
+            # What is led there while it is led here as well is found here twice, and goes on once.
+            lead(
+                self._hand,
+                Way(*ways.stale_hop(self._queue), names.moving(self._queue), (self._queue,)),
+            )
+        self._each("leading former itineraries", lead, crossings)
 
     def _empty_rungs(self, transfer: Transfer) -> None:
         rungs = self._work.rungs
         if not rungs and not self._work.obsolete:
             return
-        home = None if self._work.work is not None else self._queue
-        successor = moves.aside(self._queue, due_to=home)
+        successor = moves.aside(self._queue)
         with self._counting(f"moving {self._queue} aside", rungs) as moved:
+            # Emptied right after its keys lead elsewhere, before what took both ways can move on.
+            for rung in rungs:
+                for way in ways.aside(self._work, rung.name):
+                    lead(self._hand, way)
+                self._drain(transfer, rung.name, successor, moved)
+            await_handed_on(self._hand, self._settings, {rung.name for rung in rungs})
             for rung in rungs:
                 self._drain(transfer, rung.name, successor, moved)
-            self._await_under_way(rungs)
-            for rung in rungs:
-                self._drain(transfer, rung.name, successor, moved)
+        # Before the rungs go: without them nobody would know these keys.
+        self._each("leading former keys", lead, ways.stale(self._work))
         self._each("removing", delete_empty, [rung.name for rung in rungs])
         for exchange in self._work.obsolete:
             self._hand.channel.exchange_delete(exchange)
 
     def _empty_work_queue(self, transfer: Transfer, emptied: Emptied) -> None:
-        successor = moves.aside(self._queue, due_to=None)
+        successor = moves.aside(self._queue)
         with self._counting(f"moving {self._queue} aside", [emptied]) as moved:
             relieve(
                 self._hand,
                 self._work,
                 self._progress,
                 drain=partial(self._drain, transfer, self._queue, successor, moved),
+                lead_aside=lambda: self._each(
+                    f"leading {self._queue} aside", lead, ways.due_aside(self._work)
+                ),
             )
         self._create(next(each for each in self._work.plan.queues if each.name == self._queue))
-        self._hand.channel.queue_delete(names.asking(self._queue))
 
     def _move_dead(self, transfer: Transfer) -> None:
         """Replace the dead queue; what is dead keeps all that tells why."""
@@ -159,13 +169,13 @@ class _Migration:
         parking = names.moving(dead)
         if self._work.dead is not None:
             self._create(parking_queue(parking, self._types))
-            _lead(self._hand, Way(dead, "", parking, dead))
+            lead(self._hand, Way(dead, "", parking, (dead,)))
             with self._counting(f"moving {dead} aside", [self._work.dead]) as moved:
                 self._until_alone(dead, lambda: self._drain(transfer, dead, moves.as_it_is(parking), moved))
         elif ready(self._hand, parking) is None:
             return
         self._create(next(each for each in self._work.plan.queues if each.name == dead))
-        _lead(self._hand, Way(dead, "", dead, parking))
+        lead(self._hand, Way(dead, "", dead, (parking,)))
         self._return(transfer, parking, moves.as_it_is(dead))
 
     def _lead_back(self) -> None:
@@ -176,11 +186,34 @@ class _Migration:
         stale_exists = ready(self._hand, stale) is not None
         self._each(
             f"leading {self._queue} back",
-            partial(_lead_home, away=(parking, stale) if stale_exists else (parking,)),
+            partial(lead_home, away=(parking, stale) if stale_exists else (parking,)),
             work.plan.bindings,
         )
         if stale_exists:
-            _lead(self._hand, Way(*stale_hop(self._queue), self._queue, parking))
+            time.sleep(ways.STALE_MS / 1000 + _MOMENT)
+            lead(self._hand, Way(*ways.stale_hop(self._queue), self._queue, (parking,)))
+
+    def _gather_doubles(self, transfer: Transfer) -> None:
+        """Park what came into the new queues meanwhile: some of it took both ways, and goes on once only."""
+        work = self._work
+        for rung in work.rungs:
+            if rung.why != NOT_NAMED:
+                self._gather(transfer, rung.name)
+        if work.work is not None:
+            self._gather(transfer, self._queue)
+
+    def _gather(self, transfer: Transfer, queue: str) -> None:
+        left = ready(self._hand, queue) or 0
+
+        def moved() -> None:
+            nonlocal left
+            left -= 1
+
+        def remaining() -> int:
+            # No more than there was, as more may come at any rate.
+            return min(left, ready(self._hand, queue) or 0) if left > 0 else 0
+
+        transfer.drain(queue, moves.aside(self._queue), ready=remaining, moved=moved)
 
     def _put_back(self, transfer: Transfer) -> None:
         successor = moves.onward(self._queue, self._settings.ladder)
@@ -199,7 +232,7 @@ class _Migration:
             drain()
             if look(self._hand, queue) == (0, 0):
                 # What was published before its key led elsewhere has arrived by now.
-                time.sleep(_UNDER_WAY / 4)
+                time.sleep(_MOMENT)
                 if look(self._hand, queue) == (0, 0):
                     delete_empty(self._hand, queue)
                     return
@@ -207,22 +240,6 @@ class _Migration:
 
     def _drain(self, transfer: Transfer, queue: str, successor: Successor, moved: Callable[[], None]) -> None:
         transfer.drain(queue, successor, ready=lambda: ready(self._hand, queue) or 0, moved=moved)
-
-    def _await_under_way(self, rungs: Iterable[Emptied]) -> None:
-        time.sleep(_UNDER_WAY)
-        if self._settings.management_url is None:
-            return
-        management, own = Management(self._settings), {rung.name for rung in rungs}
-        deadline = time.monotonic() + _LONGEST_UNDER_WAY
-        while held := [
-            each["name"]
-            for each in management.queues() or ()
-            if each["name"] in own and each.get("messages_dlx", 0)
-        ]:
-            if time.monotonic() > deadline:
-                msg = f"{held[0]} is still handing on messages that have expired: run the command again later"
-                raise TopologyConflict(msg)
-            self._hand.channel.connection.process_data_events(1)
 
     def _create(self, queue: Queue) -> None:
         """Create a queue, or take it as it is: an earlier run may have made it for other settings."""
@@ -247,23 +264,3 @@ class _Migration:
             self._progress(step, done, done)
         if counted:
             self._moved += done
-
-
-def _lead(hand: Hand, way: Way) -> None:
-    """Bind one queue and unbind the other, right after each other: both get what is published between."""
-    bind(hand, Binding(way.exchange, way.queue, way.key))
-    if way.instead_of is not None:
-        _unbind(hand, way.instead_of, way.exchange, way.key)
-
-
-def _lead_home(hand: Hand, binding: Binding, *, away: tuple[str, ...]) -> None:
-    bind(hand, binding)
-    for queue in away:
-        _unbind(hand, queue, binding.exchange, binding.routing_key)
-
-
-def _unbind(hand: Hand, queue: str, exchange: str, key: str) -> None:
-    try:
-        hand.channel.queue_unbind(queue, exchange, key)
-    except ChannelClosedByBroker as error:
-        raise refused(error) from error

@@ -18,8 +18,8 @@ _MOST_REMEMBERED = 1_000_000
 _BROKERS_COUNTS = frozenset({"x-delivery-count", "x-acquired-count", "CC", "BCC"})
 
 
-def aside(queue: str, *, due_to: str | None) -> Successor:
-    """Park a message; one that is due goes to the queue `due_to` instead, if that is not replaced too."""
+def aside(queue: str) -> Successor:
+    """Park a message."""
     unreadable = unfit(queue)
 
     def successor(message: Message) -> Publish | None:
@@ -27,14 +27,17 @@ def aside(queue: str, *, due_to: str | None) -> Successor:
             return unreadable(message)
         if CONTROL in message.headers:
             return None
-        past = due(message) <= time.time() * 1000
-        return Publish("", (due_to if due_to and past else names.moving(queue),), _copy(message))
+        return Publish("", (names.moving(queue),), _copy(message))
 
     return successor
 
 
 def onward(queue: str, ladder: Ladder) -> Successor:
-    """Publish a parked message for its own due time; what an interrupted run parked twice, once."""
+    """Publish a parked message for its own due time; what was parked twice, once.
+
+    A message is, when an interrupted run had not acked it yet, and when it was published while its
+    key led to two queues.
+    """
     seen: set[bytes] = set()
 
     def successor(message: Message) -> Publish | None:

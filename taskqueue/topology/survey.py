@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pika.exceptions import ChannelClosedByBroker
@@ -11,7 +11,7 @@ from taskqueue.errors import TopologyConflict
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology import names
 from taskqueue.topology.crew import Crew, Hand
-from taskqueue.topology.former import Former, find, unit_of
+from taskqueue.topology.former import Former, find, number, unit_of
 from taskqueue.topology.plan import Exchange, Plan, plan_queue
 from taskqueue.topology.verify import NOT_FOUND, Conflict, Findings, refused
 
@@ -93,10 +93,16 @@ def _survey(settings: Settings, queue: QueueSettings, findings: Findings, crew: 
     dead = emptied.pop(names.dead(queue.name), None)
     gone = (Emptied(name, counts[name] or 0, NOT_NAMED) for name in leftover)
     return Work(
-        queue, plan, former, (*gone, *emptied.values()), work, dead,
+        queue, plan, former, _shortest_first(queue.name, (*gone, *emptied.values())), work, dead,
         tuple(Emptied(name, count, INTERRUPTED) for name in parking if (count := counts[name]) is not None),
         classic=_is_classic(conflicts.get(queue.name), settings.queue_type),
     )  # fmt: skip
+
+
+def _shortest_first(queue: str, rungs: Iterable[Emptied]) -> tuple[Emptied, ...]:
+    """Order rungs so that those whose messages would soon move on are emptied first."""
+    prefix = names.wait_queue(queue, "")
+    return tuple(sorted(rungs, key=lambda each: number(each.name.removeprefix(prefix))))
 
 
 def ready(hand: Hand, queue: str) -> int | None:

@@ -1,9 +1,10 @@
 """Which routing keys lead elsewhere while a ladder is replaced, as data.
 
-What the new plan leads somewhere leads to the parking queue meanwhile. A key that only the former
-ladder knew is still used by programs that have not been restarted: it leads to the stale queue,
-where a message stays a second and goes on to the work queue. The consumer that gets it there finds
-it not due and sends it round again. So no publisher ever meets a key that leads nowhere.
+Whatever led to a queue that is emptied leads to the parking queue meanwhile. A key that only the
+former ladder knew is still used by programs that have not been restarted: once that ladder is
+empty, it leads to the stale queue, where a message stays a second and goes on to the work queue.
+The consumer that gets it there finds it not due and sends it round again. So no publisher ever
+meets a key that leads nowhere.
 """
 
 from __future__ import annotations
@@ -21,17 +22,31 @@ STALE_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A binding that is to be made, and the queue that the same key leads to no longer."""
+    """A binding that is to be made, and the queues that the same key leads to no longer."""
 
     exchange: str
     key: str
     queue: str
-    instead_of: str | None = None
+    instead_of: tuple[str, ...] = ()
 
 
-def ways(work: Work) -> tuple[Way, ...]:
-    """List what is bound otherwise before the first message moves."""
-    return (*_of_rungs(work), *_of_collisions(work), *_of_work_queue(work))
+def aside(work: Work, rung: str) -> tuple[Way, ...]:
+    """List the ways into a rung, as they lead to the parking queue while it is emptied."""
+    queue = work.queue.name
+    away = (rung, names.stale(queue))
+    return tuple(Way(exchange, key, names.moving(queue), away) for exchange, key in _into(work, rung))
+
+
+def stale(work: Work) -> tuple[Way, ...]:
+    """List the keys that no rung has any more, as they lead to the stale queue for good."""
+    queue = work.queue.name
+    planned = {(binding.exchange, binding.routing_key) for binding in work.plan.bindings}
+    return tuple(
+        Way(exchange, key, names.stale(queue), (names.moving(queue),))
+        for rung in work.rungs
+        for exchange, key in _into(work, rung.name)
+        if (exchange, key) not in planned and exchange not in work.obsolete
+    )
 
 
 def last_hop(queue: str, unit: str) -> tuple[str, str]:
@@ -60,23 +75,16 @@ def parking_queue(name: str, queue_type: str) -> Queue:
     return Queue(name, arguments)
 
 
-def _of_rungs(work: Work) -> Iterator[Way]:
+def _into(work: Work, rung: str) -> Iterator[tuple[str, str]]:
+    """Yield the exchange and the key of each way into a rung, and some that nobody uses."""
     queue = work.queue.name
-    entry = names.wait_exchange(queue)
-    planned = {(binding.exchange, binding.routing_key) for binding in work.plan.bindings}
-    obsolete = set(work.obsolete)
-    for rung in work.rungs:
-        ttl = rung.name.removeprefix(names.wait_queue(queue, ""))
-        steps = [(entry, names.hop(names.ENTRY, ttl))]
-        steps += [
-            (names.level_exchange(queue, unit), names.hop(unit, ttl)) for unit in units_below(ttl, work.units)
-        ]
-        for exchange, key in steps:
-            parked = (exchange, key) in planned or exchange in obsolete
-            yield Way(exchange, key, names.moving(queue) if parked else names.stale(queue), rung.name)
+    ttl = rung.removeprefix(names.wait_queue(queue, ""))
+    yield names.wait_exchange(queue), names.hop(names.ENTRY, ttl)
+    for unit in units_below(ttl, work.units):
+        yield names.level_exchange(queue, unit), names.hop(unit, ttl)
 
 
-def _of_collisions(work: Work) -> Iterator[Way]:
+def collisions(work: Work) -> Iterator[Way]:
     """Catch what enters a rung of both ladders by a former itinerary: it leaves on another level."""
     queue, planned = work.queue.name, planned_units(work)
     pairs = {(planned[ttl], unit) for ttl, unit in rung_units(work).items() if planned.get(ttl, unit) != unit}
@@ -88,10 +96,10 @@ def _of_collisions(work: Work) -> Iterator[Way]:
                 yield Way(exchange, names.hop(unit, rung.ttl), names.stale(queue))
 
 
-def _of_work_queue(work: Work) -> Iterator[Way]:
-    if work.work is None:
-        return
+def due_aside(work: Work) -> tuple[Way, ...]:
+    """List the ways into the work queue, as they lead to the parking queue while it is replaced."""
     queue = work.queue.name
     hops = [last_hop(queue, unit) for unit in work.units]
-    for exchange, key in (*hops, stale_hop(queue)):
-        yield Way(exchange, key, names.moving(queue), queue)
+    return tuple(
+        Way(exchange, key, names.moving(queue), (queue,)) for exchange, key in (*hops, stale_hop(queue))
+    )
