@@ -36,11 +36,15 @@ class Origin:
         return f"{host}:{self.port}"
 
     @property
-    def url(self) -> str:
-        """Write it as the beginning of a URL, with no port where it is the scheme's own."""
+    def authority(self) -> str:
+        """Write it as a Host header has it, with no port where it is the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}"
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Write it as the beginning of a URL."""
+        return f"{self.scheme}://{self.authority}"
 
 
 def split(url: str) -> tuple[str, str, str]:

@@ -176,7 +176,7 @@ class Transport:
         try:
             connection.begin(ends)
             path, headers = self._route.dress(hop.origin, hop.target, hop.headers)
-            connection.post(hop.method, path, hop.body, headers)
+            connection.post(hop.method, path, hop.origin.authority, hop.body, headers)
             response = connection.answer()
             status = response.status
             body, whole = _read(connection, response)
