@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _ANY_SUCCESS = range(200, 300)
 _MOST_TOLD = 1000
+_LINGER = 0.004
+"""Seconds after which an I/O thread that had results looks for more, unasked."""
 _ACKED = 0.1
 _EMPTYING = 30.0
 """Seconds that other queues get to finish what they run, before one attempt runs alone or all go on."""
@@ -123,6 +125,8 @@ class Subscription:
 
     def connected(self, connection: TolerantConnection) -> None:
         """Consume over a fresh connection."""
+        # Where the loop is a new one too, the next look at the results went with the old one.
+        self._drain()
         self._intake.connected(connection)
 
     def disconnected(self, reason: str) -> None:
@@ -255,7 +259,14 @@ class Subscription:
             self._link.call(self._drain)
 
     def _drain(self) -> None:
-        self._draining = False
+        if not self._results:
+            self._draining = False
+            # A result that came between the two lines above woke nobody.
+            if not self._results:
+                return
+            self._draining = True
+        # Looking again by itself spares the wake-ups and most acks of a consumer that is busy.
+        self._link.later(_LINGER, self._drain)
         for _ in range(len(self._results)):
             attempt, result = self._results.popleft()
             self._running -= 1
