@@ -43,7 +43,7 @@ def tell(arguments: argparse.Namespace, title: str, tables: Mapping[str, Sequenc
         table = Table(title=heading, title_justify="left", title_style="bold")
         columns = list(rows[0]) if rows else []
         for number, column in enumerate(columns):
-            table.add_column(column, justify="left" if number == 0 else "right")
+            table.add_column(column, justify="left" if number == 0 or not column else "right")
         for row in rows:
             table.add_row(*(_text(row[column]) for column in columns))
         console.print(table)
