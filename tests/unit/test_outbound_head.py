@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from taskqueue.outbound.head import MOST_FIELDS, Response, read_fields, request_head
 
-
 ONE = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"
 
 
