@@ -97,9 +97,12 @@ def collisions(work: Work) -> Iterator[Way]:
 
 
 def due_aside(work: Work) -> tuple[Way, ...]:
-    """List the ways into the work queue, as they lead to the parking queue while it is replaced."""
+    """List the ways into the work queue, as they lead to the parking queue while it is replaced.
+
+    Obsolete levels are gone by then: they go with their rungs.
+    """
     queue = work.queue.name
-    hops = [last_hop(queue, unit) for unit in work.units]
+    hops = [hop for unit in work.units if (hop := last_hop(queue, unit))[0] not in work.obsolete]
     return tuple(
         Way(exchange, key, names.moving(queue), (queue,)) for exchange, key in (*hops, stale_hop(queue))
     )
