@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ _progress = Console(stderr=True, highlight=False)
 
 def parser(description: str) -> argparse.ArgumentParser:
     """Make a parser with the options that every program has."""
+    # SIGTERM as an exception, so that the broker and the workers are ended too.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--json", action="store_true", help="print JSON instead of tables")
     made.add_argument(

@@ -136,6 +136,7 @@ def main() -> int:
                 continue
             report.say(f"{way.name}, {queue_type}, {load.rate:g}/s, steps of {load.step:g} s")
             rows.append(measure(broker, way, queue_type, load))
+            report.say(", ".join(f"{name} {value}" for name, value in rows[-1].items()))
             if rows[-1]["held"] == "no":
                 behind.add(way)
         for queue_type in ("quorum", "classic"):
