@@ -2,7 +2,8 @@
 
 Messages are published at a rate and consumed as they arrive; the broker's CPU time is read from /proc,
 less what it takes when idle. Delays are whole seconds, the only ones that Celery's ladder knows, or
-tenths. A rate is held where the last tenth of the messages was not a second late at its median.
+tenths. A rate is held where the broker took the messages at it, and the last tenth of them was less than
+a second late at its median.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pika
 
@@ -23,6 +25,8 @@ from sandbox.broker import Broker
 
 _IDLE_SECONDS = 3.0
 _HELD_SECONDS = 1.0
+_IN_TIME = 0.9
+_ENOUGH = 2_000
 _LEAD = 8.0
 """Seconds between the last publish of a burst and its due time."""
 
@@ -41,9 +45,12 @@ def measure(broker: Broker, way: Way, queue_type: str, load: Load) -> report.Row
     seconds = time.monotonic() - began
     late = arrivals.lateness
     tail = statistics.median(late[-max(1, len(late) // 10) :]) if late else float("nan")
+    # A broker that is behind keeps publishers waiting too.
+    held = len(late) == load.count and tail < _HELD_SECONDS and load.count / published > load.rate * _IN_TIME
     return {
         "ladder": way.name,
         "queues": queue_type,
+        "messages": load.count,
         "delays": f"{load.low:g}-{load.high:g} s by {load.step:g}",
         "rate": int(load.rate),
         "published/s": load.count / published,
@@ -53,7 +60,7 @@ def measure(broker: Broker, way: Way, queue_type: str, load: Load) -> report.Row
         "p99.9 ms": report.percentile(late, 99.9) * 1000,
         "early": sum(1 for each in late if each < 0),
         "missing": load.count - len(late),
-        "held": "yes" if len(late) == load.count and tail < _HELD_SECONDS else "no",
+        "held": "yes" if held else "no",
     }
 
 
@@ -132,8 +139,8 @@ def main() -> int:
         behind: set[Way] = set()
         for way, queue_type, load in _runs(arguments):
             if way in behind:
-                report.say(f"{way.name}, {queue_type}: already fell behind at a lower rate")
-                continue
+                # Its CPU time is known from fewer; all of them would take minutes to work off.
+                load = replace(load, count=min(load.count, _ENOUGH))  # noqa: PLW2901
             report.say(f"{way.name}, {queue_type}, {load.rate:g}/s, steps of {load.step:g} s")
             rows.append(measure(broker, way, queue_type, load))
             report.say(", ".join(f"{name} {value}" for name, value in rows[-1].items()))
