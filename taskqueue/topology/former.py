@@ -125,11 +125,11 @@ def _mantissa(value: Decimal) -> Decimal:
     return value.scaleb(-value.adjusted()).normalize()
 
 
-def units_below(ttl: str, units: Iterable[str]) -> Iterator[str]:
-    """Yield the units that a stay of `ttl` can follow on: those of lower levels are shorter."""
-    for unit in units:
-        if number(unit) < number(ttl):
-            yield unit
+def units_below(unit: str, units: Iterable[str]) -> Iterator[str]:
+    """Yield the units of the levels below that of `unit`, on the same ladder."""
+    for other in units:
+        if number(other) < number(unit) and _mantissa(number(other)) == _mantissa(number(unit)):
+            yield other
 
 
 def number(seconds: str) -> Decimal:

@@ -32,7 +32,7 @@ from taskqueue.topology.leading import lead, lead_home
 from taskqueue.topology.plan import Queue
 from taskqueue.topology.relieve import await_handed_on, delete_empty, relieve
 from taskqueue.topology.survey import NOT_NAMED, Emptied, Work, look, ready, survey
-from taskqueue.topology.transfer import Successor, Transfer
+from taskqueue.topology.transfer import WIDE, WINDOW, Successor, Transfer
 from taskqueue.topology.verify import RESOURCE_LOCKED, Findings, refused
 from taskqueue.topology.ways import Way, parking_queue
 
@@ -95,6 +95,7 @@ class _Migration:
         self._progress = progress
         self._crew: Crew = crew(settings, progress)
         self._moved = 0
+        self._again = False
         self._types = settings.queue_type
 
     def run(self) -> int:
@@ -119,6 +120,7 @@ class _Migration:
         self._each("creating exchanges", create, work.plan.exchanges)
         self._each("creating queues", create, [q for q in work.plan.queues if q.name not in replaced])
         self._create(parking_queue(names.moving(self._queue), self._types))
+        self._again = ready(self._hand, names.stale(self._queue)) is not None
         crossings = tuple(ways.collisions(work))
         if crossings or ways.stale(work):
             self._create(ways.stale_queue(self._queue, self._types))
@@ -137,7 +139,7 @@ class _Migration:
         with self._counting(f"moving {self._queue} aside", rungs) as moved:
             # Emptied right after its keys lead elsewhere, before what took both ways can move on.
             for rung in rungs:
-                for way in ways.aside(self._work, rung.name):
+                for way in ways.aside(self._work, rung.name, again=self._again):
                     lead(self._hand, way)
                 self._drain(transfer, rung.name, successor, moved)
             await_handed_on(self._hand, self._settings, {rung.name for rung in rungs})
@@ -239,7 +241,12 @@ class _Migration:
             time.sleep(0.2)
 
     def _drain(self, transfer: Transfer, queue: str, successor: Successor, moved: Callable[[], None]) -> None:
-        transfer.drain(queue, successor, ready=lambda: ready(self._hand, queue) or 0, moved=moved)
+        # What is put back, or dead, can't be recognized any more when it is there twice.
+        parked_once = queue == self._queue or queue in {rung.name for rung in self._work.rungs}
+        window = WIDE if parked_once else WINDOW
+        transfer.drain(
+            queue, successor, ready=lambda: ready(self._hand, queue) or 0, moved=moved, window=window
+        )
 
     def _create(self, queue: Queue) -> None:
         """Create a queue, or take it as it is: an earlier run may have made it for other settings."""

@@ -16,6 +16,8 @@ from taskqueue.message import Message, Publish
 
 WINDOW = 64
 """Messages without a confirm at once: what is there twice when the command is killed."""
+WIDE = 1000
+"""The same, for where a later step drops what is there twice."""
 Successor = Callable[[Message], Publish | None]
 """What to publish for a message; None: only ack it."""
 _QUIET = 0.05
@@ -28,10 +30,11 @@ _GOODBYE = 5.0
 class _Job:
     """One queue that is being emptied, from the first delivery to the close of its channel."""
 
-    def __init__(self, source: str, successor: Successor, moved: Callable[[], None]) -> None:
+    def __init__(self, source: str, successor: Successor, moved: Callable[[], None], window: int) -> None:
         self.source = source
         self.successor = successor
         self.moved = moved
+        self.window = window
         self.heard = time.monotonic()
         self.in_flight = 0
         self.failures = 0
@@ -66,7 +69,13 @@ class Transfer:
         self._link.close(_GOODBYE)
 
     def drain(
-        self, source: str, successor: Successor, *, ready: Callable[[], int], moved: Callable[[], None]
+        self,
+        source: str,
+        successor: Successor,
+        *,
+        ready: Callable[[], int],
+        moved: Callable[[], None],
+        window: int = WINDOW,
     ) -> None:
         """Move what `source` holds until `ready` counts nothing any more; `moved` is called for each.
 
@@ -74,7 +83,7 @@ class Transfer:
         for a minute; what was not moved is still in `source`.
         """
         while ready():
-            job = _Job(source, successor, moved)
+            job = _Job(source, successor, moved, window)
             self._link.call(lambda job=job: self._begin(job))  # type: ignore[misc]
             while not job.ended.wait(_LOOK):
                 quiet = time.monotonic() - job.heard > _QUIET
@@ -119,7 +128,7 @@ class Transfer:
         job = self._job
         if job is None:
             return
-        channel.raw.basic_qos(prefetch_count=WINDOW)
+        channel.raw.basic_qos(prefetch_count=job.window)
 
         def received(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
             job.in_flight += 1
@@ -148,7 +157,7 @@ class Transfer:
             case _:
                 job.failures += 1
                 job.heard = time.monotonic()
-                if job.failures > _MOST_FAILURES * WINDOW:
+                if job.failures > _MOST_FAILURES * job.window:
                     where = publish.exchange or publish.routing_keys[0]
                     job.fail(
                         PublishFailed(f"{where} does not take a message of {job.source}: {outcome.value}")

@@ -30,10 +30,13 @@ class Way:
     instead_of: tuple[str, ...] = ()
 
 
-def aside(work: Work, rung: str) -> tuple[Way, ...]:
-    """List the ways into a rung, as they lead to the parking queue while it is emptied."""
+def aside(work: Work, rung: str, *, again: bool) -> tuple[Way, ...]:
+    """List the ways into a rung, as they lead to the parking queue while it is emptied.
+
+    `again`: an earlier migration has made some of them lead to the stale queue.
+    """
     queue = work.queue.name
-    away = (rung, names.stale(queue))
+    away = (rung, names.stale(queue)) if again else (rung,)
     return tuple(Way(exchange, key, names.moving(queue), away) for exchange, key in _into(work, rung))
 
 
@@ -76,11 +79,12 @@ def parking_queue(name: str, queue_type: str) -> Queue:
 
 
 def _into(work: Work, rung: str) -> Iterator[tuple[str, str]]:
-    """Yield the exchange and the key of each way into a rung, and some that nobody uses."""
+    """Yield the exchange and the key of each way into a rung: from the entry and each lower level."""
     queue = work.queue.name
     ttl = rung.removeprefix(names.wait_queue(queue, ""))
     yield names.wait_exchange(queue), names.hop(names.ENTRY, ttl)
-    for unit in units_below(ttl, work.units):
+    own = rung_units(work).get(ttl) or planned_units(work)[ttl]
+    for unit in units_below(own, work.units):
         yield names.level_exchange(queue, unit), names.hop(unit, ttl)
 
 
