@@ -22,6 +22,7 @@ from taskqueue.workers import Delivery
 log = logging.getLogger(__name__)
 
 _NOT_FOUND = 404
+_PRECONDITION_FAILED = 406
 _ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
 """Any other 404 is a queue whose node or leader is away for now: it comes back by itself."""
 _REOPEN = 1.0
@@ -245,6 +246,14 @@ class Intake:
             log.error("%s is not declared (%s): run 'taskqueue declare'", self._queue, reason)
             if not self._ever_consumed:
                 self._missing(reason)
+        elif code == _PRECONDITION_FAILED and "timed out" in reason:
+            # https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout
+            log.warning(
+                "%s: a task ran longer than the broker lets a delivery stay unacked (%s): what was out runs "
+                "again; lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf",
+                self._queue,
+                reason,
+            )
         else:
             log.warning(
                 "the channel of %s was closed (%s %s): opening it again", self._queue, code or "", reason

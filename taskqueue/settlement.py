@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 
 _RETRY = 1.0
 _LONGEST_RETRY = 30.0
+_ADVICE = {
+    Outcome.RETURNED: "run 'taskqueue declare' to create what is missing",
+    Outcome.NACKED: "look for a policy that bounds the queue, and for nodes that are down",
+}
 
 
 class Settler(Protocol):
@@ -91,11 +95,11 @@ class Settlement:
         self._failures += 1
         publish = self._waiting[0]
         log.error(
-            "%s: a task could not be published to %s (%s): next try in %.0f s; nothing is lost, and "
-            "'taskqueue check' tells what is missing",
+            "%s: a task could not be published to %s (%s): %s; nothing is lost, next try in %.0f s",
             self._name,
             publish.exchange or publish.routing_keys[0],
             outcome.value,
+            _ADVICE[outcome],
             delay,
         )
         self._link.later(delay, self.start)

@@ -14,11 +14,19 @@ from sandbox.node import Broker, find_script
 from sandbox.receiver import Answer, Receiver
 from taskqueue import Client
 from taskqueue.errors import PublishFailed
+from taskqueue.topology import names
+from taskqueue.topology.plan import plan
 from tests.integration.stage import PATIENCE, Stage, eventually
 
 TIMEOUT_MS = 4_000
 """The consumer timeout of the node: how long a delivery may stay without an ack."""
-LITTLE, NORMAL = "0.0000001", "0.4"
+RETRY_MS = 2_000
+"""After how long the node tries again to dead-letter what no queue took; 3 minutes by default."""
+ALARMS = {
+    "memory": ("set_vm_memory_high_watermark", "0.0000001", "0.4"),
+    "disk": ("set_disk_free_limit", "1000TB", "50MB"),
+}
+"""The command that moves the limit, and a value that raises the alarm and one that clears it."""
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +37,8 @@ def node() -> Iterator[Broker]:
     with Broker.start(config=[f"consumer_timeout = {TIMEOUT_MS}"]) as node:
         # Channels look at it once a minute; rabbitmq.conf has no key for that.
         node.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
+        retry = f"application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, {RETRY_MS})."
+        node.ctl("eval", retry)
         yield node
 
 
@@ -40,30 +50,30 @@ def stage(node: Broker, receiver: Receiver, tmp_path: Path) -> Iterator[Stage]:
     stage.close()
 
 
-@pytest.fixture
-def alarm(node: Broker) -> Iterator[Alarm]:
-    """Give the memory alarm of the node."""
-    alarm = Alarm(node)
+@pytest.fixture(params=ALARMS)
+def alarm(node: Broker, request: pytest.FixtureRequest) -> Iterator[Alarm]:
+    """Give each of the node's alarms."""
+    alarm = Alarm(node, *ALARMS[request.param])
     yield alarm
     alarm.clear()
 
 
 class Alarm:
-    """The node's memory alarm: it takes no publishes and tells so, connection.blocked."""
+    """The node is short of a resource: it takes no publishes and tells so, connection.blocked."""
 
-    def __init__(self, node: Broker) -> None:
+    def __init__(self, node: Broker, command: str, short: str, enough: str) -> None:
         self._node = node
+        self._command = command
+        self._short = short
+        self._enough = enough
 
     def set(self) -> None:
         """Raise it."""
-        self._limit(LITTLE)
+        self._node.ctl(self._command, self._short)
 
     def clear(self) -> None:
         """Let the node go on."""
-        self._limit(NORMAL)
-
-    def _limit(self, fraction: str) -> None:
-        self._node.ctl("set_vm_memory_high_watermark", fraction)
+        self._node.ctl(self._command, self._enough)
 
 
 def fails_once(receiver: Receiver, path: str = "/flaky") -> None:
@@ -132,7 +142,7 @@ def test_a_channel_that_the_broker_closes_for_a_slow_receiver_is_opened_again(
     process = stage.run()
     stage.publish({"url": "/slow"}, message_id="slow")
     receiver.wait_for(1)
-    process.wait_for("the channel of")
+    process.wait_for("stay unacked")
     process.wait_for("consuming from", times=2)
     stage.publish({"url": "/quick"})
     receiver.wait_for(1, path="/quick")
@@ -141,8 +151,9 @@ def test_a_channel_that_the_broker_closes_for_a_slow_receiver_is_opened_again(
     process.wait_for("so it will run again")
     stage.settle()
     assert "Traceback" not in process.log
-    (line,) = [line for line in process.lines if "the channel of" in line]
-    assert "timeout" in line.lower()
+    (line,) = [line for line in process.lines if "stay unacked" in line]
+    assert f"{TIMEOUT_MS} ms" in line
+    assert "lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf" in line
 
 
 def test_a_retry_that_no_queue_takes_is_kept_until_one_does(stage: Stage, receiver: Receiver) -> None:
@@ -153,11 +164,60 @@ def test_a_retry_that_no_queue_takes_is_kept_until_one_does(stage: Stage, receiv
         connection.channel().queue_delete(f"{stage.name}.wait.0.2s")
     stage.publish({"url": "/flaky"}, message_id="m")
     process.wait_for("no queue is bound")
+    assert "run 'taskqueue declare'" in process.log
     assert len(receiver.requests) == 1
     stage.declare()
     requests = receiver.wait_for(2, timeout=PATIENCE)
     assert [request.headers["Taskqueue-Id"] for request in requests] == ["m", "m"]
     stage.settle()
+
+
+def test_tasks_that_wait_are_kept_while_the_exchange_after_their_leg_is_gone(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """Deleted by hand, with a consumer running: what expires meanwhile stays in its wait queue."""
+    process = stage.run()
+    sent = [stage.send("/x", countdown=wait) for wait in (0.5, 0.7, 1.3, 2.1)]
+    with stage.connection() as connection:
+        channel = connection.channel()
+        for exchange in level_exchanges(stage):
+            channel.exchange_delete(exchange)
+        # All of them are over due, and none of them has come.
+        with pytest.raises(TimeoutError):
+            receiver.wait_for(1, timeout=3)
+    stage.declare()
+    requests = receiver.wait_for(len(sent), timeout=PATIENCE)
+    assert sorted(request.headers["Taskqueue-Id"] for request in requests) == sorted(sent)
+    assert "Traceback" not in process.log
+    stage.settle()
+
+
+def test_a_task_that_failed_for_good_is_kept_while_the_dead_exchange_is_gone(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """One clear line; it stands in the dead queue once that is declared again."""
+    receiver.answer("/x", 500)
+    process = stage.run()
+    with stage.connection() as connection:
+        connection.channel().exchange_delete(names.dead(stage.name))
+        connection.channel().queue_delete(names.dead(stage.name))
+    stage.publish({"url": "/x", "max_retries": 1}, message_id="m")
+    process.wait_for("is not declared")
+    assert "run 'taskqueue declare'" in process.log
+    stage.declare()
+    ((headers, _, properties),) = stage.dead()
+    assert (headers["taskqueue-reason"], properties.message_id) == ("failed", "m")
+    assert "Traceback" not in process.log
+    stage.settle()
+
+
+def level_exchanges(stage: Stage) -> list[str]:
+    """Give the exchanges to which the wait queues dead-letter."""
+    return [
+        exchange.name
+        for exchange in plan(stage.settings).exchanges
+        if exchange.name.startswith(f"{names.wait_exchange(stage.name)}.")
+    ]
 
 
 def test_a_retry_that_a_full_queue_refuses_is_kept_until_it_is_taken(
