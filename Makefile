@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
 ARGS ?=
+# Tests at once, each with a broker of its own: they wait for brokers more than they compute.
+JOBS ?= 3
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .PHONY: help install broker demo test unit lint types format bench soak test-rabbitmq4 clean
 
@@ -30,8 +33,8 @@ broker: ## Make sure there is a RabbitMQ for the demo and the tests
 demo: install broker ## Watch real tasks being delivered, delayed, retried and given up
 	$(BIN)/python -m sandbox.demo $(ARGS)
 
-test: install broker ## Run all tests on a real broker (ARGS=… goes to pytest)
-	$(BIN)/python -m pytest -m "not soak" $(ARGS)
+test: install broker ## Run all tests on a real broker (JOBS=3 at once; ARGS=… goes to pytest)
+	$(PYTEST) -m "not soak" $(ARGS)
 
 unit: install ## Run the tests that need no broker
 	$(BIN)/python -m pytest tests/unit $(ARGS)
@@ -62,7 +65,7 @@ soak: install broker ## Run the tests that take many minutes
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
 test-rabbitmq4: install ## Run the tests that need a broker on RabbitMQ 4 (as root)
-	TASKQUEUE_TEST_NODE="$$(scripts/get-rabbitmq4)" $(BIN)/python -m pytest -m "not soak" tests/integration tests/faults $(ARGS)
+	TASKQUEUE_TEST_NODE="$$(scripts/get-rabbitmq4)" $(PYTEST) -m "not soak" tests/integration tests/faults $(ARGS)
 
 clean: ## Remove everything that was made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,6 +10,7 @@ from decimal import Decimal
 from urllib.parse import unquote, urlsplit
 
 import amqp
+import hypothesis
 import pytest
 
 from sandbox.broker import Broker, BrokerError, Server, find_script, obtain
@@ -20,6 +21,9 @@ from taskqueue.topology.ladder import Ladder
 # Whatever a test makes of these is gone after it: to delete what does not exist is no error.
 LADDERS = tuple(Ladder(Decimal(resolution), levels=9) for resolution in ("0.01", "0.1", "1"))
 
+# A busy machine is no failure; and what CI finds, it finds again.
+hypothesis.settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("patient")
 
 # Started in the background of a shell, we ignore SIGINT, and so would every command that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
