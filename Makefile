@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
 ARGS ?=
 # Tests at once, each with a broker of its own: they wait for brokers more than they compute.
-JOBS ?= 3
+JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .PHONY: help install broker demo test unit lint types format bench soak test-rabbitmq4 clean
@@ -33,7 +33,7 @@ broker: ## Make sure there is a RabbitMQ for the demo and the tests
 demo: install broker ## Watch real tasks being delivered, delayed, retried and given up
 	$(BIN)/python -m sandbox.demo $(ARGS)
 
-test: install broker ## Run all tests on a real broker (JOBS=3 at once; ARGS=… goes to pytest)
+test: install broker ## Run all tests on a real broker (JOBS=4 at once; ARGS=… goes to pytest)
 	$(PYTEST) -m "not soak" $(ARGS)
 
 unit: install ## Run the tests that need no broker

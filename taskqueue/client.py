@@ -19,8 +19,7 @@ from taskqueue.errors import ConfigError
 from taskqueue.message import Message, Publish
 from taskqueue.sender import Sender
 from taskqueue.settings import Settings, load
-from taskqueue.settle import route
-from taskqueue.topology.ladder import Ladder
+from taskqueue.topology.ladder import Ladder, route
 from taskqueue.tracing import Tracing
 
 ABSENT: Any = object()

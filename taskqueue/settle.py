@@ -7,7 +7,6 @@ task is in the broker at least once.
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 from taskqueue import message as amqp
@@ -17,7 +16,7 @@ from taskqueue.handlers.chain import Following
 from taskqueue.message import Message, Publish
 from taskqueue.task import Task
 from taskqueue.topology import names
-from taskqueue.topology.ladder import Ladder
+from taskqueue.topology.ladder import Ladder, route
 
 _LONGEST_ERROR = 500
 _CARRIED = ("payload", "max_retries", "metadata")
@@ -43,13 +42,6 @@ def successors(
             return tuple(publishes)
     msg = f"{decision} of a message that is no task"
     raise AssertionError(msg)
-
-
-def route(queue: str, ladder: Ladder, due: int, now: float) -> tuple[str, tuple[str, ...]]:
-    """Give the exchange and the routing keys that bring a message to `queue` at `due` (ms)."""
-    # Whole milliseconds on both sides: a fraction would cost a delay of 20 s a leg of one tick.
-    itinerary = ladder.itinerary(ladder.ticks(due - math.ceil(now * 1000)))
-    return (names.wait_exchange(queue), itinerary) if itinerary else ("", (queue,))
 
 
 def roll_back_id(task_id: str) -> str:

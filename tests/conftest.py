@@ -7,6 +7,8 @@ import secrets
 import signal
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import amqp
@@ -17,6 +19,7 @@ from sandbox.broker import Broker, BrokerError, Server, find_script, obtain
 from sandbox.receiver import Receiver
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder
+from tests.integration.stage import Stage
 
 # Whatever a test makes of these is gone after it: to delete what does not exist is no error.
 LADDERS = tuple(Ladder(Decimal(resolution), levels=9) for resolution in ("0.01", "0.1", "1"))
@@ -43,6 +46,16 @@ def broker() -> Iterator[Server]:
 @pytest.fixture
 def private_broker() -> Iterator[Broker]:
     """Give a node of this test's own, to be killed and restarted at will."""
+    yield from _node()
+
+
+@pytest.fixture(scope="module")
+def spare_broker() -> Iterator[Broker]:
+    """Give a node to be killed and restarted, which the tests of a module use one after the other."""
+    yield from _node()
+
+
+def _node() -> Iterator[Broker]:
     if find_script() is None and "CI" not in os.environ:
         pytest.skip("no local rabbitmq-server to kill and restart: run `make broker`")
     with Broker.start() as node:
@@ -54,6 +67,40 @@ def receiver() -> Iterator[Receiver]:
     """Give an HTTP server that records requests and answers as the test programs it."""
     with Receiver() as receiver:
         yield receiver
+
+
+@pytest.fixture
+def staged(broker: Server, receiver: Receiver, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    """Give a maker of declared queues; keyword arguments are keys of the ini, or another `server`."""
+    stages: list[Stage] = []
+
+    def make(server: str | None = None, **keys: Any) -> Stage:
+        stage = Stage(server or broker.url, receiver, tmp_path, **keys)
+        stages.append(stage)
+        return stage.declare()
+
+    yield make
+    for stage in stages:
+        stage.close()
+
+
+@pytest.fixture
+def stage(staged: Callable[..., Stage]) -> Stage:
+    """Give one declared queue with quick retries."""
+    return staged()
+
+
+@pytest.fixture
+def own_stage(spare_broker: Broker, receiver: Receiver, tmp_path: Path) -> Iterator[Stage]:
+    """Give one declared queue on a node that this test may kill, and restart."""
+    if not spare_broker.running:
+        spare_broker.restart()
+    stage = Stage(spare_broker.url, receiver, tmp_path).declare()
+    spare_broker.sync()
+    yield stage
+    stage.stop()
+    if spare_broker.running:
+        stage.close()
 
 
 @pytest.fixture

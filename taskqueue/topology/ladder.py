@@ -88,3 +88,10 @@ class Ladder:
         if keys:
             keys.append(names.hop(place, names.DUE))
         return tuple(keys)
+
+
+def route(queue: str, ladder: Ladder, due: int, now: float) -> tuple[str, tuple[str, ...]]:
+    """Give the exchange and the routing keys that bring a message to `queue` at `due` (ms)."""
+    # Whole milliseconds on both sides: a fraction would cost a delay of 20 s a leg of one tick.
+    itinerary = ladder.itinerary(ladder.ticks(due - math.ceil(now * 1000)))
+    return (names.wait_exchange(queue), itinerary) if itinerary else ("", (queue,))

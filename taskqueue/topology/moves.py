@@ -9,9 +9,9 @@ from taskqueue import message as amqp
 from taskqueue import task as state
 from taskqueue.decide import INVALID, Dead
 from taskqueue.message import CONTROL, Message, Publish
-from taskqueue.settle import route, successors
+from taskqueue.settle import successors
 from taskqueue.topology import names
-from taskqueue.topology.ladder import Ladder
+from taskqueue.topology.ladder import Ladder, route
 from taskqueue.topology.transfer import Successor
 
 _MOST_REMEMBERED = 1_000_000

@@ -18,28 +18,42 @@ from taskqueue.topology import names
 from taskqueue.topology.plan import plan
 from tests.integration.stage import PATIENCE, Stage, eventually
 
-TIMEOUT_MS = 4_000
+TIMEOUT_MS, NORMAL_TIMEOUT_MS = 4_000, 1_800_000
 """The consumer timeout of the node: how long a delivery may stay without an ack."""
 RETRY_MS = 2_000
 """After how long the node tries again to dead-letter what no queue took; 3 minutes by default."""
 ALARMS = {
     "memory": ("set_vm_memory_high_watermark", "0.0000001", "0.4"),
-    "disk": ("set_disk_free_limit", "1000TB", "50MB"),
+    "disk": ("set_disk_free_limit", "100000GB", "50MB"),
 }
 """The command that moves the limit, and a value that raises the alarm and one that clears it."""
 
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Broker]:
-    """Give one node for this module, impatient with consumers."""
+    """Give one node for this module, quick to look again at what it can't do."""
     if find_script() is None:
         pytest.fail("no local rabbitmq-server to do harm with: run `make broker`")
-    with Broker.start(config=[f"consumer_timeout = {TIMEOUT_MS}"]) as node:
-        # Channels look at it once a minute; rabbitmq.conf has no key for that.
-        node.ctl("eval", "application:set_env(rabbit, channel_tick_interval, 1000).")
-        retry = f"application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, {RETRY_MS})."
-        node.ctl("eval", retry)
+    with Broker.start() as node:
+        # rabbitmq.conf has no keys for these. Channels look for old deliveries once a minute.
+        configure(node, channel_tick_interval=1000, dead_letter_worker_publisher_confirm_timeout=RETRY_MS)
         yield node
+
+
+def configure(node: Broker, **values: int) -> None:
+    """Set parameters of the running broker; a channel has those of the moment when it was opened."""
+    node.ctl(
+        "eval",
+        ", ".join(f"application:set_env(rabbit, {key}, {value})" for key, value in values.items()) + ".",
+    )
+
+
+@pytest.fixture
+def impatient(node: Broker) -> Iterator[None]:
+    """Have the broker close channels on which a delivery stays too long without an ack."""
+    configure(node, consumer_timeout=TIMEOUT_MS)
+    yield
+    configure(node, consumer_timeout=NORMAL_TIMEOUT_MS)
 
 
 @pytest.fixture
@@ -133,6 +147,7 @@ def test_a_send_during_an_alarm_raises_in_time_and_says_why(stage: Stage, alarm:
         assert time.monotonic() - begin < 4
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_channel_that_the_broker_closes_for_a_slow_receiver_is_opened_again(
     stage: Stage, receiver: Receiver
 ) -> None:

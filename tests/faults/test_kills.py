@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.broker import Broker
 from sandbox.receiver import Receiver
-from tests.faults.harness import Trial, kills, parameter, settled_broker, staged
+from tests.faults.harness import Trial, kills, parameter, staged
 
 
 @pytest.mark.slow
@@ -19,7 +19,7 @@ def test_nothing_is_lost_and_nothing_early_over_kills_of_broker_and_consumers(
     """The short form: 2,000 tasks, 4 kills of each."""
     seed = random.randrange(10**6)
     stage = staged([private_broker.url], receiver, tmp_path)
-    settled_broker(private_broker)
+    private_broker.sync()
     trial = Trial(stage, tasks=2_000, seconds=40, seed=seed)
     summary = trial.run(kills(private_broker, brokers=4, consumers=4, gap=(0.3, 2.5)))
     assert summary.good, summary
@@ -32,7 +32,7 @@ def test_nothing_is_lost_over_many_kills(private_broker: Broker, receiver: Recei
     seed = parameter("SEED", random.randrange(10**6))
     count = parameter("KILLS", 20)
     stage = staged([private_broker.url], receiver, tmp_path)
-    settled_broker(private_broker)
+    private_broker.sync()
     trial = Trial(stage, tasks=parameter("TASKS", 20_000), seconds=parameter("SECONDS", 300), seed=seed)
     summary = trial.run(kills(private_broker, brokers=count, consumers=count, gap=(0.5, 5.0)))
     assert summary.good, summary

@@ -6,6 +6,8 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -133,80 +135,80 @@ def test_no_broker_raises_soon() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_dead_connection_is_noticed_and_made_again(
-    private_broker: Broker, receiver: Receiver, tmp_path: Path
-) -> None:
+@contextmanager
+def alarm(node: Broker) -> Iterator[None]:
+    """Have the broker be short of memory for a block."""
+    node.ctl("set_vm_memory_high_watermark", "0.0000001")
+    try:
+        yield
+    finally:
+        node.ctl("set_vm_memory_high_watermark", "0.4")
+
+
+def test_a_dead_connection_is_noticed_and_made_again(spare_broker: Broker, own_stage: Stage) -> None:
     """A send over a restart of the broker returns after a confirm, or raises; it never hangs."""
-    stage = Stage(private_broker.url, receiver, tmp_path).declare()
-    with stage.client() as client:
-        client.send("/before", stage.name)
-        private_broker.kill()
-        back = threading.Thread(target=private_broker.restart)
+    with own_stage.client() as client:
+        client.send("/before", own_stage.name)
+        spare_broker.kill()
+        back = threading.Thread(target=spare_broker.restart)
         back.start()
-        client.send("/over", stage.name)
+        client.send("/over", own_stage.name)
         back.join()
-        private_broker.kill()
+        spare_broker.kill()
         client._timeout = 1.0
         with pytest.raises((PublishFailed, BrokerUnreachable)):
-            client.send("/down", stage.name)
-        private_broker.restart()
-    eventually(lambda: stage.depth() >= 2, "both confirmed tasks in the queue")
+            client.send("/down", own_stage.name)
+        spare_broker.restart()
+    eventually(lambda: own_stage.depth() >= 2, "both confirmed tasks in the queue")
 
 
-def test_a_broker_with_an_alarm_raises_after_the_timeout(
-    private_broker: Broker, receiver: Receiver, tmp_path: Path
-) -> None:
+def test_a_broker_with_an_alarm_raises_after_the_timeout(spare_broker: Broker, own_stage: Stage) -> None:
     """It says so, and works again when the alarm is over."""
-    stage = Stage(private_broker.url, receiver, tmp_path).declare()
-    with stage.client() as client:
-        client.send("/before", stage.name)
-        private_broker.ctl("set_vm_memory_high_watermark", "0.0000001")
-        client._timeout = 3.0
-        with pytest.raises(PublishFailed, match="raised an alarm"):
-            client.send("/blocked", stage.name)
-        private_broker.ctl("set_vm_memory_high_watermark", "0.4")
+    with own_stage.client() as client:
+        client.send("/before", own_stage.name)
+        with alarm(spare_broker):
+            client._timeout = 3.0
+            with pytest.raises(PublishFailed, match="raised an alarm"):
+                client.send("/blocked", own_stage.name)
         client._timeout = 30.0
-        client.send("/after", stage.name)
+        client.send("/after", own_stage.name)
 
 
 def test_what_has_failed_is_not_kept_for_a_broker_that_is_down(
-    private_broker: Broker, receiver: Receiver, tmp_path: Path
+    spare_broker: Broker, own_stage: Stage
 ) -> None:
     """A web server that goes on for hours without its broker must not fill up with lost tasks."""
-    stage = Stage(private_broker.url, receiver, tmp_path).declare()
-    with stage.client() as client:
-        client.send("/before", stage.name)
-        private_broker.kill()
+    with own_stage.client() as client:
+        client.send("/before", own_stage.name)
+        spare_broker.kill()
         client._timeout = 0.05
         for _ in range(20):
             with pytest.raises(PublishFailed):
-                client.send("/down", stage.name)
+                client.send("/down", own_stage.name)
         sender = client._sender
         assert sender is not None
         eventually(lambda: not sender._waiting, "nothing kept")
-        private_broker.restart()
+        spare_broker.restart()
         client._timeout = 30.0
-        client.send("/after", stage.name)
-    assert stage.depth() == 2
+        client.send("/after", own_stage.name)
+    assert own_stage.depth() == 2
 
 
 def test_what_has_failed_over_an_alarm_does_not_go_out_after_it(
-    private_broker: Broker, receiver: Receiver, tmp_path: Path
+    spare_broker: Broker, own_stage: Stage
 ) -> None:
     """Nor does it fill the memory until then: the broker reads nothing."""
-    stage = Stage(private_broker.url, receiver, tmp_path).declare()
-    with stage.client() as client:
-        client.send("/before", stage.name)
-        private_broker.ctl("set_vm_memory_high_watermark", "0.0000001")
-        client._timeout = 2.0
-        # The broker tells of its alarm where one publishes, so the first is on its way.
-        for path in ("/first", "/second", "/third"):
-            with pytest.raises(PublishFailed, match="raised an alarm"):
-                client.send(path, stage.name)
-        private_broker.ctl("set_vm_memory_high_watermark", "0.4")
+    with own_stage.client() as client:
+        client.send("/before", own_stage.name)
+        with alarm(spare_broker):
+            client._timeout = 2.0
+            # The broker tells of its alarm where one publishes, so the first is on its way.
+            for path in ("/first", "/second", "/third"):
+                with pytest.raises(PublishFailed, match="raised an alarm"):
+                    client.send(path, own_stage.name)
         client._timeout = 30.0
-        client.send("/after", stage.name)
-    assert stage.depth() == 3
+        client.send("/after", own_stage.name)
+    assert own_stage.depth() == 3
 
 
 def test_a_message_over_the_size_of_the_broker_fails_with_its_words(

@@ -9,9 +9,9 @@ import pytest
 
 from taskqueue.decide import Again, Dead, Done, Move
 from taskqueue.message import Message, Publish
-from taskqueue.settle import roll_back_id, route, successors
+from taskqueue.settle import roll_back_id, successors
 from taskqueue.task import decode
-from taskqueue.topology.ladder import Ladder
+from taskqueue.topology.ladder import Ladder, route
 
 NOW = 1_700_000_000.0
 NOW_MS = 1_700_000_000_000
