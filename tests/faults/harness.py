@@ -82,6 +82,8 @@ class Trial:
             seed=self._seed, seconds=time.monotonic() - begin, left=self._left(), faults=self.faults
         )
         _report(summary)
+        if summary.lost:
+            print(f"missing: {self.ledger.missing()}")  # noqa: T201
         return summary
 
     def pause(self, shortest: float, longest: float) -> None:
