@@ -24,6 +24,8 @@ from typing import Self
 
 NODE_VARIABLE = "TASKQUEUE_TEST_NODE"
 """Names the rabbitmq-server script to use instead of the one that is installed."""
+ADVANCED_CONFIG = Path(__file__).parent.parent / "deploy" / "advanced.config"
+"""What is recommended to operators is what the tests run with."""
 START_SECONDS = 120
 STOP_SECONDS = 60
 # Below the ephemeral range: no outgoing connection takes the port while the node is down.
@@ -191,7 +193,7 @@ class Broker:
             lines += ["management.tcp.ip = 127.0.0.1", f"management.tcp.port = {self._management_port}"]
         (self.folder / "rabbitmq.conf").write_text("\n".join([*lines, *config, ""]))
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management]." if self.management else "[].")
-        (self.folder / "advanced.config").write_text("[].")
+        shutil.copy(ADVANCED_CONFIG, self.folder)
         (self.folder / "rabbitmq-env.conf").touch()
 
     def _make_environment(self) -> dict[str, str]:

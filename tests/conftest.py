@@ -46,16 +46,6 @@ def broker() -> Iterator[Server]:
 @pytest.fixture
 def private_broker() -> Iterator[Broker]:
     """Give a node of this test's own, to be killed and restarted at will."""
-    yield from _node()
-
-
-@pytest.fixture(scope="module")
-def spare_broker() -> Iterator[Broker]:
-    """Give a node to be killed and restarted, which the tests of a module use one after the other."""
-    yield from _node()
-
-
-def _node() -> Iterator[Broker]:
     if find_script() is None and "CI" not in os.environ:
         pytest.skip("no local rabbitmq-server to kill and restart: run `make broker`")
     with Broker.start() as node:
@@ -91,16 +81,12 @@ def stage(staged: Callable[..., Stage]) -> Stage:
 
 
 @pytest.fixture
-def own_stage(spare_broker: Broker, receiver: Receiver, tmp_path: Path) -> Iterator[Stage]:
+def own_stage(private_broker: Broker, receiver: Receiver, tmp_path: Path) -> Iterator[Stage]:
     """Give one declared queue on a node that this test may kill, and restart."""
-    if not spare_broker.running:
-        spare_broker.restart()
-    stage = Stage(spare_broker.url, receiver, tmp_path).declare()
-    spare_broker.sync()
+    stage = Stage(private_broker.url, receiver, tmp_path).declare()
+    private_broker.sync()
     yield stage
     stage.stop()
-    if spare_broker.running:
-        stage.close()
 
 
 @pytest.fixture

@@ -28,8 +28,7 @@ from tests.integration.stage import Process, Stage
 STALLED = 210.0
 """Seconds without any progress after which a trial counts what is missing as lost.
 
-A quorum queue that hands an expired message on, and hears nothing, does it again after 3 minutes (RabbitMQ's
-dead_letter_worker_publisher_confirm_timeout).
+On a broker without our `deploy/advanced.config` a message may stand still for 3 minutes.
 """
 REPORT = "TASKQUEUE_FAULTS_REPORT"
 """Names a file to which each summary is appended, one JSON object a line."""

@@ -20,8 +20,6 @@ from tests.integration.stage import PATIENCE, Stage, eventually
 
 TIMEOUT_MS, NORMAL_TIMEOUT_MS = 4_000, 1_800_000
 """The consumer timeout of the node: how long a delivery may stay without an ack."""
-RETRY_MS = 2_000
-"""After how long the node tries again to dead-letter what no queue took; 3 minutes by default."""
 ALARMS = {
     "memory": ("set_vm_memory_high_watermark", "0.0000001", "0.4"),
     "disk": ("set_disk_free_limit", "100000GB", "50MB"),
@@ -35,8 +33,8 @@ def node() -> Iterator[Broker]:
     if find_script() is None:
         pytest.fail("no local rabbitmq-server to do harm with: run `make broker`")
     with Broker.start() as node:
-        # rabbitmq.conf has no keys for these. Channels look for old deliveries once a minute.
-        configure(node, channel_tick_interval=1000, dead_letter_worker_publisher_confirm_timeout=RETRY_MS)
+        # Channels look for old deliveries once a minute; rabbitmq.conf has no key for that.
+        configure(node, channel_tick_interval=1000)
         yield node
 
 

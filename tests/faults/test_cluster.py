@@ -12,10 +12,6 @@ from sandbox.broker import Broker, cluster, find_script
 from sandbox.receiver import Receiver
 from tests.faults.harness import Trial, staged
 
-# RabbitMQ moves a message between two queues again when its confirm got lost, after 3 minutes by default.
-SETTING = "dead_letter_worker_publisher_confirm_timeout"
-MILLISECONDS = 5_000
-
 
 @pytest.mark.slow
 def test_nothing_is_lost_while_one_node_of_three_after_another_dies(
@@ -25,19 +21,11 @@ def test_nothing_is_lost_while_one_node_of_three_after_another_dies(
     if find_script() is None:
         pytest.fail("no local rabbitmq-server for a cluster: run `make broker`")
     with cluster(3) as nodes:
-        for node in nodes:
-            shorten(node)
         stage = staged([node.url for node in nodes], receiver, tmp_path)
         trial = Trial(stage, tasks=600, seconds=25, seed=random.randrange(10**6))
         summary = trial.run(one_after_another(nodes[:2]))
     assert summary.good, summary
     assert summary.confirmed > 300, summary
-
-
-def shorten(node: Broker) -> None:
-    """Set the time until a lost confirm is noticed, now and for when the node comes back."""
-    (node.folder / "advanced.config").write_text(f"[{{rabbit, [{{{SETTING}, {MILLISECONDS}}}]}}].")
-    node.ctl("eval", f"application:set_env(rabbit, {SETTING}, {MILLISECONDS}).")
 
 
 def one_after_another(nodes: list[Broker]) -> Callable[[Trial], None]:

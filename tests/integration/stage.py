@@ -34,6 +34,7 @@ class Process:
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
         self.lines: list[str] = []
         self._changed = threading.Condition()
+        self._ended = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "taskqueue", *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -61,7 +62,8 @@ class Process:
             return sum(text in line for line in self.lines) >= times
 
         with self._changed:
-            if not self._changed.wait_for(there, PATIENCE):
+            self._changed.wait_for(lambda: there() or self._ended, PATIENCE)
+            if not there():
                 msg = f"{text!r} never came:\n{self.log}"
                 raise TimeoutError(msg)
 
@@ -93,6 +95,9 @@ class Process:
                 with self._changed:
                     self.lines.append(line.rstrip("\n"))
                     self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
 
 class Stage:

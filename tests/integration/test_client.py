@@ -145,28 +145,28 @@ def alarm(node: Broker) -> Iterator[None]:
         node.ctl("set_vm_memory_high_watermark", "0.4")
 
 
-def test_a_dead_connection_is_noticed_and_made_again(spare_broker: Broker, own_stage: Stage) -> None:
+def test_a_dead_connection_is_noticed_and_made_again(private_broker: Broker, own_stage: Stage) -> None:
     """A send over a restart of the broker returns after a confirm, or raises; it never hangs."""
     with own_stage.client() as client:
         client.send("/before", own_stage.name)
-        spare_broker.kill()
-        back = threading.Thread(target=spare_broker.restart)
+        private_broker.kill()
+        back = threading.Thread(target=private_broker.restart)
         back.start()
         client.send("/over", own_stage.name)
         back.join()
-        spare_broker.kill()
+        private_broker.kill()
         client._timeout = 1.0
         with pytest.raises((PublishFailed, BrokerUnreachable)):
             client.send("/down", own_stage.name)
-        spare_broker.restart()
+        private_broker.restart()
     eventually(lambda: own_stage.depth() >= 2, "both confirmed tasks in the queue")
 
 
-def test_a_broker_with_an_alarm_raises_after_the_timeout(spare_broker: Broker, own_stage: Stage) -> None:
+def test_a_broker_with_an_alarm_raises_after_the_timeout(private_broker: Broker, own_stage: Stage) -> None:
     """It says so, and works again when the alarm is over."""
     with own_stage.client() as client:
         client.send("/before", own_stage.name)
-        with alarm(spare_broker):
+        with alarm(private_broker):
             client._timeout = 3.0
             with pytest.raises(PublishFailed, match="raised an alarm"):
                 client.send("/blocked", own_stage.name)
@@ -175,12 +175,12 @@ def test_a_broker_with_an_alarm_raises_after_the_timeout(spare_broker: Broker, o
 
 
 def test_what_has_failed_is_not_kept_for_a_broker_that_is_down(
-    spare_broker: Broker, own_stage: Stage
+    private_broker: Broker, own_stage: Stage
 ) -> None:
     """A web server that goes on for hours without its broker must not fill up with lost tasks."""
     with own_stage.client() as client:
         client.send("/before", own_stage.name)
-        spare_broker.kill()
+        private_broker.kill()
         client._timeout = 0.05
         for _ in range(20):
             with pytest.raises(PublishFailed):
@@ -188,19 +188,19 @@ def test_what_has_failed_is_not_kept_for_a_broker_that_is_down(
         sender = client._sender
         assert sender is not None
         eventually(lambda: not sender._waiting, "nothing kept")
-        spare_broker.restart()
+        private_broker.restart()
         client._timeout = 30.0
         client.send("/after", own_stage.name)
     assert own_stage.depth() == 2
 
 
 def test_what_has_failed_over_an_alarm_does_not_go_out_after_it(
-    spare_broker: Broker, own_stage: Stage
+    private_broker: Broker, own_stage: Stage
 ) -> None:
     """Nor does it fill the memory until then: the broker reads nothing."""
     with own_stage.client() as client:
         client.send("/before", own_stage.name)
-        with alarm(spare_broker):
+        with alarm(private_broker):
             client._timeout = 2.0
             # The broker tells of its alarm where one publishes, so the first is on its way.
             for path in ("/first", "/second", "/third"):

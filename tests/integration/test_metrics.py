@@ -11,6 +11,7 @@ import urllib3
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from sandbox.node import free_ports
 from taskqueue.errors import ConfigError
 from taskqueue.metrics import Metrics, NullMetrics, started
 
@@ -18,9 +19,7 @@ from taskqueue.metrics import Metrics, NullMetrics, started
 @pytest.fixture
 def address() -> str:
     """Give an address on loopback that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return f"127.0.0.1:{free_ports(1)[0]}"
 
 
 @pytest.fixture
@@ -93,9 +92,7 @@ def test_long_requests_and_late_tasks_are_told_apart(address: str) -> None:
 
 def test_the_page_can_stand_on_ipv6() -> None:
     """With the host in brackets, as in a URL."""
-    with socket.socket(socket.AF_INET6) as free:
-        free.bind(("::1", 0))
-        address = f"[::1]:{free.getsockname()[1]}"
+    address = f"[::1]:{free_ports(1)[0]}"
     started(address).reconnecting()
     assert scrape(address)["taskqueue_reconnects_total",] == 1
 
@@ -110,9 +107,7 @@ def test_a_queue_of_any_name_has_its_numbers(address: str) -> None:
 
 def test_two_pages_count_apart(address: str) -> None:
     """There is no registry that they share, and nothing is left in the library's own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        other = f"127.0.0.1:{free.getsockname()[1]}"
+    other = f"127.0.0.1:{free_ports(1)[0]}"
     first, _second = started(address), started(other)
     first.reconnecting()
     assert scrape(address)["taskqueue_reconnects_total",] == 1

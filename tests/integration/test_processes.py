@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import urllib3
 
+from sandbox.node import free_ports
 from sandbox.receiver import Receiver
 from tests.integration.stage import Process, Stage, eventually
 
@@ -82,9 +82,7 @@ def test_what_no_restart_would_mend_ends_all(stage: Stage) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_there_is_one_metrics_page(staged: Callable[..., Stage], receiver: Receiver, count: int) -> None:
     """It adds the processes up."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     stage = staged()
     stage.path.write_text(f"metrics = 127.0.0.1:{port}\n{stage.path.read_text()}")
     receiver.answer("/bad", 500)

@@ -104,7 +104,7 @@ def test_run_declares_where_it_is_told_to(stage: Stage, receiver: Receiver) -> N
 
 
 def test_waiting_tasks_and_the_consumer_survive_a_restart_of_the_broker(
-    spare_broker: Broker, own_stage: Stage, receiver: Receiver
+    private_broker: Broker, own_stage: Stage, receiver: Receiver
 ) -> None:
     """What is due meanwhile runs afterwards; the consumer connects again by itself."""
     # Given tasks on the ladder and a consumer
@@ -113,9 +113,9 @@ def test_waiting_tasks_and_the_consumer_survive_a_restart_of_the_broker(
     own_stage.send("/later", countdown=12)
     sent = time.time()
     # When the broker is killed and comes back
-    spare_broker.kill()
+    private_broker.kill()
     process.wait_for("connection lost")
-    spare_broker.restart()
+    private_broker.restart()
     # Then the consumer comes back, and both run, none early
     process.wait_for(f"consuming from {own_stage.name}", times=2)
     requests = {request.path: request.at for request in receiver.wait_for(2, timeout=60)}
