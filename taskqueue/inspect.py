@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
@@ -10,6 +10,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from taskqueue.browse import NOT_FOUND
 from taskqueue.errors import BrokerRefused
+from taskqueue.management import Counts
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology import names
 from taskqueue.topology.plan import plan_queue
@@ -17,8 +18,6 @@ from taskqueue.waiting import rungs
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
-Unacked = Callable[[str], int | None]
-"""Gives how many messages of a queue are with a consumer, None where nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,10 @@ class QueueState:
     ready: int | None
     unacked: int | None
     due: Due | None
+    held: int | None
+    """Tasks whose stay in a wait queue is over, and which the broker has not handed on yet."""
+    parked: int
+    """What an unfinished `declare --migrate` has put aside."""
     dead: int | None
     consumers: int | None
     missing: tuple[str, ...]
@@ -95,34 +98,44 @@ def look(
     connection: BlockingConnection,
     settings: Settings,
     queues: Iterable[QueueSettings],
-    unacked: Unacked = lambda _: None,
+    counts: Mapping[str, Counts] | None = None,
 ) -> tuple[QueueState, ...]:
-    """Look at each of `queues`; raises BrokerRefused where the broker does not show one."""
+    """Look at each of `queues`; raises BrokerRefused where the broker does not show one.
+
+    `counts` are those of the management API, by the name of the queue; None where nobody can tell.
+    """
     glance = Glance(connection)
-    return tuple(_look(glance, settings, queue, unacked) for queue in queues)
+    return tuple(_look(glance, settings, queue, counts) for queue in queues)
 
 
-def _look(glance: Glance, settings: Settings, queue: QueueSettings, unacked: Unacked) -> QueueState:
+def _look(
+    glance: Glance, settings: Settings, queue: QueueSettings, counts: Mapping[str, Counts] | None
+) -> QueueState:
     plan = plan_queue(queue, settings.ladder, settings.queue_type)
     seen = {planned.name: glance.queue(planned.name) for planned in plan.queues}
     missing = [f"queue {name}" for name, counts in seen.items() if counts is None]
     missing += [f"exchange {each.name}" for each in plan.exchanges if not glance.has_exchange(each.name)]
     work = seen[queue.name]
     dead = seen[names.dead(queue.name)]
-    waiting = [
-        (rung.ttl_ms, counts[0])
-        for rung in rungs(queue.name, settings.ladder)
-        if (counts := seen[rung.queue])
-    ]
+    ladder = rungs(queue.name, settings.ladder)
+    waiting = [(rung.ttl_ms, found[0]) for rung in ladder if (found := seen[rung.queue])]
+    parked = [glance.queue(names.moving(each)) for each in (queue.name, names.dead(queue.name))]
     return QueueState(
         name=queue.name,
         ready=work[0] if work else None,
-        unacked=unacked(queue.name) if work else None,
+        unacked=None if counts is None or work is None else _counts(counts, queue.name).unacked,
         due=due(waiting) if waiting else None,
+        held=None if counts is None else sum(_counts(counts, rung.queue).held for rung in ladder),
+        parked=sum(found[0] for found in parked if found),
         dead=dead[0] if dead else None,
         consumers=work[1] if work else None,
         missing=tuple(missing),
     )
+
+
+def _counts(counts: Mapping[str, Counts], queue: str) -> Counts:
+    # A queue that was declared a moment ago is not known there yet.
+    return counts.get(queue, Counts(0, 0))
 
 
 def due(waiting: Iterable[tuple[int, int]]) -> Due:

@@ -1,7 +1,8 @@
-"""What only RabbitMQ's management API knows: how many messages are with a consumer."""
+"""What only RabbitMQ's management API knows: which messages are neither ready nor gone."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -11,6 +12,16 @@ from taskqueue.settings import Settings
 
 _OK = 200
 _TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Messages of a queue that are not ready."""
+
+    unacked: int
+    """With a consumer."""
+    held: int
+    """Expired, and not yet confirmed by the queue that they go to next."""
 
 
 class Management:
@@ -35,11 +46,15 @@ class Management:
         trust: dict[str, Any] = {} if settings.ca_file is None else {"ca_certs": str(settings.ca_file)}
         self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, **trust)
 
-    def unacked(self, queue: str) -> int | None:
-        """Count the messages of a queue that a consumer holds, None where that is not known."""
-        found = self._get(f"queues/{self._vhost}/{quote(queue, safe='')}")
-        count = found.get("messages_unacknowledged") if isinstance(found, dict) else None
-        return count if isinstance(count, int) else None
+    def counts(self) -> dict[str, Counts] | None:
+        """Count what is not ready, by queue, as of some seconds ago; None where that is not known."""
+        found = self._get(f"queues/{self._vhost}?columns=name,messages_unacknowledged,messages_dlx")
+        if not isinstance(found, list):
+            return None
+        return {
+            each["name"]: Counts(each.get("messages_unacknowledged", 0), each.get("messages_dlx", 0))
+            for each in found
+        }
 
     def queues(self) -> list[dict[str, Any]] | None:
         """List the queues of the virtual host, None where that is not known."""

@@ -23,7 +23,7 @@ from taskqueue.management import Management
 from taskqueue.settings import Settings, load
 
 _NAME = "taskqueue inspect"
-_NUMBERS = ("ready", "unacked", "waiting", "≤ 1 min", "≤ 1 h", "later", "dead", "consumers")
+_NUMBERS = ("ready", "unacked", "waiting", "≤ 1 min", "≤ 1 h", "later", "held", "dead", "consumers")
 
 
 @app.command()
@@ -44,6 +44,8 @@ def inspect(
 
     Waiting tasks are counted by the wait queue that holds them: up to a minute, up to an hour, longer.
     A task takes its short legs first, so one that is due later stands among the short ones for a moment.
+    What the broker keeps though its stay is over is held: for a moment always, for up to 3 minutes after the
+    broker was down. Unacked and held take management_url.
     """
     if watch and as_json:
         raise ConfigError("--watch and --json: choose one of them")
@@ -54,7 +56,7 @@ def inspect(
         return
     management = Management(settings)
     with connect(settings, name=_NAME) as connection:
-        states = look(connection, settings, settings.queues.values(), management.unacked)
+        states = look(connection, settings, settings.queues.values(), management.counts())
     if as_json:
         frame.emit({"queues": [_document(state) for state in states]})
     else:
@@ -76,7 +78,7 @@ def _watch(settings: Settings, interval: float, max_dead: int | None) -> None:
                 with connect(settings, name=_NAME) as connection:
                     while True:
                         management.fault = None
-                        states = look(connection, settings, settings.queues.values(), management.unacked)
+                        states = look(connection, settings, settings.queues.values(), management.counts())
                         problems = [Text(each, "yellow") for each in _problems(states, management, max_dead)]
                         shown = Group(_stamp(), _table(states, max_dead), *problems)
                         show(shown)
@@ -110,8 +112,13 @@ def _too_many(state: QueueState, max_dead: int | None) -> bool:
 
 
 def _problems(states: tuple[QueueState, ...], management: Management, max_dead: int | None) -> list[str]:
-    found = [] if management.fault is None else [f"unacked is unknown: {management.fault}"]
+    found = [] if management.fault is None else [f"unacked and held are unknown: {management.fault}"]
     for state in states:
+        if state.parked:
+            found.append(
+                f"{state.name}: {state.parked} put aside by a migration: if none is running, it was "
+                "interrupted; `taskqueue declare --migrate` finishes it"
+            )
         if not state.declared:
             shown = ", ".join(state.missing[:3]) + (", …" if len(state.missing) > 3 else "")  # noqa: PLR2004
             found.append(f"{state.name}: {len(state.missing)} missing ({shown}): run `taskqueue declare`")
@@ -132,6 +139,7 @@ def _table(states: tuple[QueueState, ...], max_dead: int | None) -> Table:
             cells.cell(state.unacked),
             cells.cell(state.waiting),
             *(cells.cell(each) for each in ((due.minute, due.hour, due.later) if due else (None,) * 3)),
+            cells.cell(state.held),
             cells.cell(state.dead, "red" if _too_many(state, max_dead) else ""),
             cells.cell(state.consumers),
         )
@@ -146,6 +154,8 @@ def _document(state: QueueState) -> dict[str, Any]:
         "unacked": state.unacked,
         "waiting": state.waiting,
         "due": asdict(state.due) if state.due else {"minute": None, "hour": None, "later": None},
+        "held": state.held,
+        "parked": state.parked,
         "dead": state.dead,
         "consumers": state.consumers,
         "missing": list(state.missing),

@@ -20,7 +20,8 @@ def test_every_count_is_where_it_belongs(stage: Stage) -> None:
     (queue,) = command.read(stage.path, "inspect")["queues"]
     assert queue == {
         "name": stage.name, "declared": True, "ready": 1, "unacked": None, "waiting": 3,
-        "due": {"minute": 2, "hour": 1, "later": 0}, "dead": 0, "consumers": 0, "missing": [],
+        "due": {"minute": 2, "hour": 1, "later": 0}, "held": None, "parked": 0, "dead": 0,
+        "consumers": 0, "missing": [],
     }  # fmt: skip
     assert stage.name in command.ran(stage.path, "inspect", stage.name)
 
@@ -43,12 +44,48 @@ def test_what_runs_is_counted_by_the_management_api(broker: Server, stage: Stage
     release.set()
 
 
+def test_what_the_broker_cannot_hand_on_is_held(broker: Server, stage: Stage) -> None:
+    """It has left its wait queue's ready messages, and came nowhere."""
+    assert broker.management_url is not None
+    stage.path.write_text(f"management_url = {broker.management_url}\n{stage.path.read_text()}")
+    with stage.connection() as connection:
+        connection.channel().exchange_delete(f"{stage.name}.wait.0.1s")
+    stage.send("/x", countdown=0.3)
+
+    def one_is_held() -> bool:
+        (queue,) = command.read(stage.path, "inspect", code=1)["queues"]
+        return (queue["waiting"], queue["held"]) == (0, 1)
+
+    eventually(one_is_held, "one message held")
+
+
+def test_what_a_migration_has_put_aside_is_parked(stage: Stage) -> None:
+    """An interrupted one says how to finish it; the queue and its dead queue count together."""
+    parking = [f"{stage.name}.moving", f"{stage.name}.dead.moving"]
+    with stage.connection() as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for name in parking:
+            channel.queue_declare(name, durable=True)
+            channel.basic_publish("", name, b"{}", mandatory=True)
+        try:
+            (queue,) = command.read(stage.path, "inspect")["queues"]
+            told = command.run(stage.path, "inspect").stderr
+        finally:
+            for name in parking:
+                channel.queue_delete(name)
+    assert queue["parked"] == 2
+    assert b"`taskqueue declare --migrate` finishes it" in told
+
+
 def test_a_management_api_that_is_not_there_leaves_unacked_unknown(stage: Stage) -> None:
     """Said on standard error, without the password; the rest is known all the same."""
     stage.path.write_text(f"management_url = http://me:secret@127.0.0.1:9\n{stage.path.read_text()}")
     done = command.run(stage.path, "inspect")
     assert done.returncode == 0
-    assert b"unacked is unknown: the management API at http://127.0.0.1:9 can't be read" in done.stderr
+    assert (
+        b"unacked and held are unknown: the management API at http://127.0.0.1:9 can't be read" in done.stderr
+    )
     assert b"secret" not in done.stderr
 
 
