@@ -107,9 +107,12 @@ def ours(
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    run = ("-m", "taskqueue", "run", "--config", str(path), "--log-level", "warning")
+    run = (
+        "-m", "taskqueue", "run", "--processes", str(processes),
+        "--config", str(path), "--log-level", "warning",
+    )  # fmt: skip
     environment = {"BENCHMARK_BROKER": broker.url, "BENCHMARK_QUEUE": "ours"}
-    return Contender("taskqueue", (run,) * processes, ("-m", "benchmarks.peers.ours"), environment)
+    return Contender("taskqueue", (run,), ("-m", "benchmarks.peers.ours"), environment)
 
 
 def celery(broker: Broker, *, processes: int, native: bool = True, prefetch: int = 4) -> Contender:

@@ -4,6 +4,8 @@ Runs are spaced by the generic cell rate algorithm (ITU-T I.371). A task that wo
 than a second is given the next free slot of a line and goes on the ladder until then. Slots are
 only a promise of order: a token is spent when a task runs, so none is lost with a task that does
 not come back here, and the rate is never passed by tasks that come back late and together.
+
+A clock that is set back takes along what was reserved by it: the queue does not stand still for as long.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ class Pace:
         self._tolerance = max(0.0, _BURST_SECONDS - self._interval)
         self._next = 0.0
         self._line = 0.0
+        self._seen = 0.0
 
     def hold(self, now: float, *, has_slot: bool) -> float | None:
         """Take a token and give the seconds until it may be used, or None: it must take a slot."""
+        self._follow(now)
         wait = max(0.0, max(self._next, now) - self._tolerance - now)
         behind_others = not has_slot and self._line > now + LONGEST_HOLD
         if wait > LONGEST_HOLD or behind_others:
@@ -33,6 +37,13 @@ class Pace:
 
     def slot(self, now: float) -> float:
         """Reserve the next free place in the line and give its time."""
+        self._follow(now)
         at = max(self._line, self._next, now + LONGEST_HOLD)
         self._line = at + self._interval
         return at
+
+    def _follow(self, now: float) -> None:
+        back = max(0.0, self._seen - now)
+        self._next -= back
+        self._line -= back
+        self._seen = now

@@ -19,8 +19,9 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _HEALTHY = 30.0
 """A consumer that has lived so many seconds is started again at once."""
-_FINAL = (1, 2)
-"""Exit codes that say the same thing every time: not declared, unusable configuration."""
+GAVE_UP = 100
+"""A child adds this to its exit code where a restart would not mend what is wrong: not declared, unusable
+configuration. Without it the code 1 says nothing, as Python ends with 1 after any fault."""
 
 
 @dataclass(slots=True)
@@ -103,12 +104,12 @@ class Supervisor:
             if not self._stopping:
                 self._ended(child, code)
             elif code and not self._result:
-                self._result = code if code > 0 else 128 - code
+                self._result = final(code) or (code if code > 0 else 128 - code)
 
     def _ended(self, child: _Child, code: int) -> None:
-        if code in _FINAL:
-            log.error("consumer %d gave up (exit code %d): stopping all", child.number + 1, code)
-            self._result = code
+        if result := final(code):
+            log.error("consumer %d gave up (exit code %d): stopping all", child.number + 1, result)
+            self._result = result
             self._stopping = True
             self._forward(signal.SIGTERM)
             return
@@ -135,6 +136,11 @@ class Supervisor:
 def share(process: str) -> float:
     """Read from ``2/4`` what part of a rate limit is this process's: each has the same, 0.25."""
     return 1 / int(process.partition("/")[2])
+
+
+def final(code: int) -> int | None:
+    """Read from the exit code of a child with which one it gave up; None where a restart may mend it."""
+    return code - GAVE_UP if GAVE_UP < code < 128 else None
 
 
 def _cause(code: int) -> str:

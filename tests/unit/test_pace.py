@@ -33,6 +33,37 @@ def test_a_task_that_comes_back_at_its_slot_runs_and_a_fresh_one_lines_up_behind
     assert pace.hold(6.05, has_slot=True) == 0
 
 
+def test_a_clock_that_is_set_back_does_not_stop_the_queue() -> None:
+    """What was reserved moves back with it: the next run is one interval away, not an hour."""
+    pace = Pace(1 / 6)
+    pace.hold(10_000.0, has_slot=False)
+    assert pace.slot(10_000.0) == pytest.approx(10_006)
+    assert pace.hold(6_400.0, has_slot=False) is None
+    assert pace.slot(6_400.0) == pytest.approx(6_412)
+    assert pace.hold(6_406.0, has_slot=True) == pytest.approx(0)
+
+
+@given(st.floats(0, 1e6), st.lists(st.tuples(st.floats(0, 2), st.floats(0, 1e5), st.booleans()), max_size=60))
+def test_a_clock_that_jumps_about_never_lets_more_run_than_the_rate(
+    start: float, arrivals: list[tuple[float, float, bool]]
+) -> None:
+    """Measured by a clock that does not jump; `back` is by how much the other one is set back each time."""
+    pace = Pace(1.0)
+    real, offset, runs = 0.0, start, []
+    for gap, back, has_slot in arrivals:
+        real, offset = real + gap, offset - back
+        hold = pace.hold(real + offset, has_slot=has_slot)
+        if hold is None:
+            pace.slot(real + offset)
+        else:
+            runs.append(real + hold)
+    for first in range(len(runs)):
+        for last in range(first, len(runs)):
+            assert (
+                last - first <= runs[last] - runs[first] + 1.0 + 1e-3
+            )
+
+
 @given(
     st.sampled_from([0.1, 1.0, 7.0, 50.0, 2000.0]),
     st.lists(st.tuples(st.floats(0, 2), st.booleans()), min_size=1, max_size=200),
