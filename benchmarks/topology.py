@@ -49,15 +49,21 @@ def measure(broker: Broker, way: Way, queue_type: str, load: Load) -> report.Row
     late = arrivals.lateness
     tail = statistics.median(late[-max(1, len(late) // 10) :]) if late else float("nan")
     # A broker that is behind keeps publishers waiting too.
-    held = len(late) == load.count and tail < _HELD_SECONDS and load.count / published > load.rate * _IN_TIME
+    held = (
+        len(late) == load.count
+        and tail < _HELD_SECONDS
+        and load.count / published.seconds > load.rate * _IN_TIME
+    )
     return {
         "ladder": way.name,
         "queues": queue_type,
         "messages": load.count,
         "delays": f"{load.low:g}-{load.high:g} s by {load.step:g}",
         "rate": int(load.rate),
-        "published/s": load.count / published,
+        "published/s": load.count / published.seconds,
         "broker ms/message": (usage(broker.pid).cpu - cpu - idle * seconds) / load.count * 1000,
+        "publishers ms/message": published.cpu / load.count * 1000,
+        "consumer ms/message": arrivals.cpu / load.count * 1000,
         "p50 ms": report.percentile(late, 50) * 1000,
         "p99 ms": report.percentile(late, 99) * 1000,
         "p99.9 ms": report.percentile(late, 99.9) * 1000,

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -16,6 +16,8 @@ import pika
 from benchmarks.ladders import Way
 
 _SPAWN = multiprocessing.get_context("spawn")
+_OF_ONE_PUBLISHER = 1_500
+"""Messages a second that one process of Python surely publishes, with much to spare."""
 _QUIET = 20.0
 """Seconds without an arrival, and past the last due time, after which nothing more is waited for."""
 _PADDING = b" " * 180
@@ -42,21 +44,39 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """How long publishing took, and the CPU time it took the publishers."""
+
+    seconds: float
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
 class Arrivals:
     """How late each message that arrived was, in seconds; in the order of their arrival."""
 
     lateness: list[float]
+    cpu: float
+    """Seconds of CPU time that consuming them took."""
 
 
-def publish(url: str, way: Way, load: Load) -> float:
-    """Publish a load in a process of its own, and give the seconds it took; raises RuntimeError."""
-    seconds = _SPAWN.Value("d", 0.0)
-    process = _SPAWN.Process(target=_publish, args=(url, way, load, seconds))
-    process.start()
-    process.join()
-    if process.exitcode:
+def publish(url: str, way: Way, load: Load) -> Published:
+    """Publish a load in processes of its own, as many as its rate takes; raises RuntimeError."""
+    hands = max(1, round(load.rate / _OF_ONE_PUBLISHER))
+    times = [_SPAWN.Array("d", 2) for _ in range(hands)]
+    processes = []
+    for number, each in enumerate(times):
+        # The first ones take what can't be shared out.
+        count = load.count // hands + (number < load.count % hands)
+        share = replace(load, count=count, rate=load.rate / hands)
+        processes.append(_SPAWN.Process(target=_publish, args=(url, way, share, number, each)))
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
         raise RuntimeError(f"publishing through {way.name} failed")
-    return float(seconds.value)
+    return Published(max(each[0] for each in times), sum(each[1] for each in times))
 
 
 @contextmanager
@@ -73,13 +93,13 @@ def listening(url: str, queue: str, count: int, last_due: float) -> Iterator[Con
         process.join()
 
 
-def _publish(url: str, way: Way, load: Load, seconds: Any) -> None:
-    chance = random.Random(5)
+def _publish(url: str, way: Way, load: Load, number: int, times: Any) -> None:
+    chance = random.Random(number)
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
-        begin = time.monotonic()
-        for number in range(load.count):
-            ahead = begin + number / load.rate - time.monotonic()
+        begin, used = time.monotonic(), time.process_time()
+        for done in range(load.count):
+            ahead = begin + done / load.rate - time.monotonic()
             if ahead > 0.01:  # noqa: PLR2004 a sleep for each message would be half the work
                 connection.sleep(ahead)
             delay = load.delay(chance)
@@ -91,7 +111,7 @@ def _publish(url: str, way: Way, load: Load, seconds: Any) -> None:
             channel.basic_publish(exchange, keys[0], f"{due:.6f}".encode() + _PADDING, properties)
         # The broker answers once it has taken everything before.
         channel.basic_qos(prefetch_count=1)
-        seconds.value = time.monotonic() - begin
+        times[:] = [time.monotonic() - begin, time.process_time() - used]
 
 
 def _listen(url: str, queue: str, count: int, last_due: float, pipe: Connection) -> None:
@@ -117,4 +137,4 @@ def _listen(url: str, queue: str, count: int, last_due: float, pipe: Connection)
         pipe.send(None)
         look()
         channel.start_consuming()
-    pipe.send(Arrivals(lateness))
+    pipe.send(Arrivals(lateness, time.process_time()))
