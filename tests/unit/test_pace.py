@@ -59,9 +59,7 @@ def test_a_clock_that_jumps_about_never_lets_more_run_than_the_rate(
             runs.append(real + hold)
     for first in range(len(runs)):
         for last in range(first, len(runs)):
-            assert (
-                last - first <= runs[last] - runs[first] + 1.0 + 1e-3
-            )
+            assert last - first <= runs[last] - runs[first] + 1.0 + 1e-3
 
 
 @given(
