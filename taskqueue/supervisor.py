@@ -20,8 +20,9 @@ _LONGEST_DELAY = 30.0
 _HEALTHY = 30.0
 """A consumer that has lived so many seconds is started again at once."""
 GAVE_UP = 100
-"""A child adds this to its exit code where a restart would not mend what is wrong: not declared, unusable
-configuration. Without it the code 1 says nothing, as Python ends with 1 after any fault."""
+"""A child adds this to the exit code of an error that it ends with: Python ends with 1 after any fault."""
+_FINAL = {GAVE_UP + 1: 1, GAVE_UP + 2: 2}
+"""What no restart would mend, and the exit code of all for it: not declared, unusable configuration."""
 
 
 @dataclass(slots=True)
@@ -104,10 +105,10 @@ class Supervisor:
             if not self._stopping:
                 self._ended(child, code)
             elif code and not self._result:
-                self._result = final(code) or (code if code > 0 else 128 - code)
+                self._result = _FINAL.get(code) or (code if code > 0 else 128 - code)
 
     def _ended(self, child: _Child, code: int) -> None:
-        if result := final(code):
+        if result := _FINAL.get(code):
             log.error("consumer %d gave up (exit code %d): stopping all", child.number + 1, result)
             self._result = result
             self._stopping = True
@@ -136,11 +137,6 @@ class Supervisor:
 def share(process: str) -> float:
     """Read from ``2/4`` what part of a rate limit is this process's: each has the same, 0.25."""
     return 1 / int(process.partition("/")[2])
-
-
-def final(code: int) -> int | None:
-    """Read from the exit code of a child with which one it gave up; None where a restart may mend it."""
-    return code - GAVE_UP if GAVE_UP < code < 128 else None
 
 
 def _cause(code: int) -> str:

@@ -67,19 +67,20 @@ def only(settings: Settings, names: Sequence[str] | None) -> Settings:
 
 
 @contextmanager
-def errors() -> Iterator[None]:
-    """Turn every error that is not a fault of ours into one line and an exit code."""
+def errors(*, plus: int = 0) -> Iterator[None]:
+    """Turn every error that is not a fault of ours into one line and an exit code, with `plus` added."""
     try:
         yield
     except TaskqueueError as error:
-        fail(error)
+        fail(error, plus=plus)
     except ChannelClosedByBroker as error:
-        fail(BrokerRefused(f"the broker refused: {error.reply_text}"))
+        fail(BrokerRefused(f"the broker refused: {error.reply_text}"), plus=plus)
     except AMQPError as error:
-        fail(BrokerUnreachable(f"lost the connection to the broker ({error!r}): run the command again"))
+        msg = f"lost the connection to the broker ({error!r}): run the command again"
+        fail(BrokerUnreachable(msg), plus=plus)
 
 
-def fail(error: TaskqueueError) -> None:
-    """Print the error as one red line on standard error, and exit with its code."""
+def fail(error: TaskqueueError, *, plus: int = 0) -> None:
+    """Print the error as one red line on standard error, and exit with its code and `plus`."""
     say(f"taskqueue: {error}", "red")
-    raise SystemExit(error.exit_code)
+    raise SystemExit(error.exit_code + plus)

@@ -19,7 +19,7 @@ from taskqueue.consumer import GRACE, Consumer
 from taskqueue.errors import ConfigError
 from taskqueue.metrics import shared_page, started
 from taskqueue.settings import Settings, load
-from taskqueue.supervisor import PROCESS, WATCHED, Supervisor, share
+from taskqueue.supervisor import GAVE_UP, PROCESS, WATCHED, Supervisor, share
 from taskqueue.topology.declare import declare as declare_plan
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -46,12 +46,11 @@ def run(
     """Run due tasks until SIGTERM or SIGINT; a second signal ends it at once."""
     if log_level not in logs.LEVELS:
         raise ConfigError(f"--log-level: must be one of {', '.join(logs.LEVELS)}, got {log_level!r}")
-    whole = load(config)
-    settings = frame.only(whole, queues)
-    logs.start(settings.log_format, log_level)
     if PROCESS in os.environ:
-        _child(settings, whole, grace)
+        with frame.errors(plus=GAVE_UP):
+            _child(*_start(config, queues, log_level), grace)
         return
+    settings, whole = _start(config, queues, log_level)
     if declare:
         declare_plan(settings)
     count = settings.processes if processes is None else processes
@@ -60,6 +59,14 @@ def run(
         raise SystemExit(_supervise(settings, count))
     consumer = Consumer(settings, _hosts(settings), started(settings.metrics), known=whole.queues)
     _run(consumer, grace)
+
+
+def _start(config: frame.Config, queues: frame.Queues, log_level: str) -> tuple[Settings, Settings]:
+    """Give the settings of the queues that were asked for and of all, and begin to log."""
+    whole = load(config)
+    settings = frame.only(whole, queues)
+    logs.start(settings.log_format, log_level)
+    return settings, whole
 
 
 def _supervise(settings: Settings, count: int) -> int:

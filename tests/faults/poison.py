@@ -17,3 +17,13 @@ class Poison(Handler):
         if task.url == "/poison":
             os.kill(os.getpid(), signal.SIGKILL)
         return request
+
+
+class Exit(Handler):
+    """Ends its process with exit code 1 at /exit-1, as an exception does that nobody catches."""
+
+    def prepare(self, request: Request, task: Task) -> Request:
+        """End the process, or change nothing."""
+        if task.url == "/exit-1":
+            os._exit(1)
+        return request

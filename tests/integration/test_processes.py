@@ -79,6 +79,29 @@ def test_what_no_restart_would_mend_ends_all(stage: Stage) -> None:
     assert "is not declared" in process.log
 
 
+def test_a_fault_that_ends_a_consumer_with_1_is_no_reason_to_end_all(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """Python ends with 1 after any exception that nobody catches; that consumer is started again."""
+    stage = staged(handlers="tests.faults.poison:Exit", delivery_limit=3)
+    process = start(stage, 2)
+    stage.publish({"url": "/exit-1", "roll_back": "/rolled"})
+    process.wait_for("died (exit code 1)")
+    receiver.wait_for(1, path="/rolled")
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+    assert "gave up" not in process.log
+
+
+def test_an_ini_that_is_broken_by_the_time_of_a_restart_ends_all(stage: Stage) -> None:
+    """Exit code 2, as at the start: it would be the same each time."""
+    process = start(stage, 2)
+    stage.path.write_text("nonsense = 1\n" + stage.path.read_text())
+    os.kill(children(process)[0], signal.SIGKILL)
+    assert process.wait() == 2
+    assert "gave up (exit code 2)" in process.log
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_there_is_one_metrics_page(staged: Callable[..., Stage], receiver: Receiver, count: int) -> None:
     """It adds the processes up."""
