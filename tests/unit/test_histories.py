@@ -1,58 +1,114 @@
 """Histories: whatever happens in whatever order, an ack comes last and no task is lost.
 
-Decisions, successors, settlements and acks are the real ones; the broker is a model of what it promises.
+The consumer of one queue is the real one, down to the channel: receipt, isolation, decisions, successors,
+confirms, settlements and acks. Only its threads are not started; the broker is a model of what it promises.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import queue
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from taskqueue.acks import Acks
-from taskqueue.decide import Again, Dead, Done, Move, Run, on_receipt, on_result
-from taskqueue.errors import InvalidTask
+from taskqueue import subscription
 from taskqueue.execute import Result
 from taskqueue.handlers.chain import Following
-from taskqueue.link import ConfirmChannel, Link, Outcome
-from taskqueue.message import Message, Publish
+from taskqueue.isolation import Isolation
+from taskqueue.link import Link, TolerantConnection, channel
+from taskqueue.metrics import NullMetrics
 from taskqueue.settings import QueueSettings
-from taskqueue.settle import successors
-from taskqueue.settlement import Settlement
-from taskqueue.task import Task, decode
+from taskqueue.subscription import Subscription
 from taskqueue.topology.ladder import Ladder
-from taskqueue.workers import Delivery
+from taskqueue.workers import Attempt
+from tests.unit.broker_model import TRUE, Broker, Channel, Entry, take
 
-LADDER = Ladder()
-POLICY = QueueSettings("q", base_url="http://base", delivery_limit=3, jitter=0)
+LIMIT = 2
+POLICY = QueueSettings("q", base_url="http://base", delivery_limit=LIMIT, jitter=0, concurrency=2)
 KNOWN = ("q", "other")
 PICK = st.integers(0, 99)
-T = TypeVar("T")
+_SWEEP, _AT_ONCE = "_sweep", 0.05
 
 
-@dataclass(eq=False)
-class Channel:
-    """One channel as the I/O thread sees it: what is published on it, and what was delivered."""
+class Process:
+    """One consumer process: the real subscription, and in place of its link's loop what a test asks for."""
 
-    open: bool = True
-    pending: list[tuple[Publish, Callable[[Outcome], None]]] = field(default_factory=list)
-    out: dict[int, Message] = field(default_factory=dict)
-    acks: Acks = field(default_factory=Acks)
-    unconfirmed: dict[int, list[Publish]] = field(default_factory=dict)
-    """What stands between each decided delivery and its ack."""
-    follows: dict[int, set[str]] = field(default_factory=dict)
+    blocked = False
 
-    def publish(self, publish: Publish, done: Callable[[Outcome], None]) -> None:
-        """Publish, or say at once that it can't be."""
-        if self.open:
-            self.pending.append((publish, done))
+    def __init__(self, broker: Broker) -> None:
+        self.alive = True
+        self.broker = broker
+        self.timers: list[tuple[float, int, Callable[[], None]]] = []
+        self.running: list[Attempt] = []
+        self.sweep: Callable[[], None] | None = None
+        """The channel's look for confirms that are overdue."""
+        self.hastened = False
+        self._made = 0
+        self.isolation = Isolation()
+        self.subscription = Subscription(
+            POLICY, ladder=Ladder(), known=KNOWN, link=cast("Link", self), owner=self, metrics=NullMetrics(),
+            isolation=self.isolation,
+        )  # fmt: skip
+        self.subscription.connected(cast("TolerantConnection", broker))
+        broker.pump()
+
+    @property
+    def channel(self) -> Channel:
+        """The one that is open, or was the last."""
+        return self.broker.channels[-1]
+
+    def has(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt's message is out."""
+        raw: object = attempt.delivery.channel.raw
+        return raw is self.channel and attempt.delivery.tag in self.channel.out
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Be the link."""
+        self.broker.calls.append(lambda: function() if self.alive else None)
+
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Be the link's clock."""
+        if seconds < _AT_ONCE:
+            if self.subscription._results:
+                self.call(function)
+            else:
+                self.subscription._draining = False
+        elif getattr(function, "__name__", "") == _SWEEP:
+            self.sweep = function
         else:
-            done(Outcome.LOST)
+            self._made += 1
+            self.timers.append((self.broker.now + seconds, self._made, function))
+
+    def fire(self) -> None:
+        """Run what is due first."""
+        timer = min(self.timers, key=lambda each: each[:2])
+        self.timers.remove(timer)
+        self.hastened |= timer[0] > self.broker.now + 20
+        self.broker.now = max(self.broker.now, timer[0])
+        timer[2]()
+
+    def begin(self) -> Attempt | None:
+        """Have a worker take the next attempt."""
+        try:
+            attempt = self.subscription._workers._line.get_nowait()
+        except queue.Empty:
+            return None
+        if attempt is not None:
+            self.running.append(attempt)
+        return attempt
+
+    def missing(self, queue: str, reason: str) -> None:
+        """Everything is declared."""
+        raise AssertionError(queue, reason)
+
+    def progressed(self) -> None:
+        """Be the consumer."""
 
 
 class Histories(RuleBasedStateMachine):
@@ -60,207 +116,218 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 1_700_000_000.0
-        self.places: dict[str, list[Message]] = {"q": [], "other": [], "q.wait": [], "q.dead": []}
+        # What it says is not looked at here, and it takes most of the time.
+        logging.disable(logging.CRITICAL)
+        vars(subscription)["time"] = vars(channel)["time"] = self
+        self.broker = Broker()
         self.succeeded: set[str] = set()
+        self.followed: set[str] = set()
         self.promised: set[str] = set()
-        self.timers: list[Callable[[], None]] = []
-        self.channel = Channel()
-        self.attempts: list[tuple[Channel, int, Task]] = []
-        self.tags = 0
+        self.process = Process(self.broker)
+
+    def time(self) -> float:
+        """Be the clock of the consumer."""
+        return self.broker.now
+
+    monotonic = time
+
+    def teardown(self) -> None:
+        """Give the clock and the log back."""
+        vars(subscription)["time"] = vars(channel)["time"] = time
+        logging.disable(logging.NOTSET)
 
     @initialize(count=st.integers(2, 5))
-    def begin(self, count: int) -> None:
+    def begin_with(self, count: int) -> None:
         """Some plain tasks."""
         for _ in range(count):
-            self.send(0, None, roll_back=True)
+            self.send(0, None, "/x", roll_back=True)
 
     # --- what the world does
 
     @rule(
         countdown=st.sampled_from((0, 0, 25.3)),
         queue=st.sampled_from((None, None, "q", "other", "nowhere")),
+        url=st.sampled_from(("/x", "/follow")),
         roll_back=st.booleans(),
     )
-    def send(self, countdown: float, queue: str | None, *, roll_back: bool) -> None:
+    def send(self, countdown: float, queue: str | None, url: str, *, roll_back: bool) -> None:
         """A confirmed task of any program."""
-        name = f"task-{len(self.promised)}"
-        body: dict[str, Any] = {"url": "/x", "countdown": countdown, "max_retries": 2}
+        body: dict[str, Any] = {"url": url, "countdown": countdown, "max_retries": 2}
         if queue is not None:
             body["queue"] = queue
         if roll_back:
             body["roll_back"] = "/undo"
-        self.places["q"].append(Message(json.dumps(body).encode(), {}, {"message_id": name}))
-        self.promised.add(name)
+        self._send(f"task-{len(self.promised)}", json.dumps(body).encode())
 
     @rule()
     def send_rubbish(self) -> None:
         """A message that is no task."""
-        name = f"rubbish-{len(self.promised)}"
-        self.places["q"].append(Message(b"{", {}, {"message_id": name}))
+        self._send(f"rubbish-{len(self.promised)}", b"{")
+
+    def _send(self, name: str, body: bytes) -> None:
+        self.broker.places["q"].append(Entry(body, {}, {"message_id": name}))
         self.promised.add(name)
 
-    @precondition(lambda self: self.places["q.wait"])
+    @precondition(lambda self: self.broker.places["q.wait"])
     @rule(pick=PICK, seconds=st.sampled_from((0.0, 5.0, 4000.0)))
     def walk(self, pick: int, seconds: float) -> None:
         """A waiting task arrives, perhaps early."""
-        self.now += seconds
-        self.places["q"].append(_take(self.places["q.wait"], pick))
+        self.broker.now += seconds
+        self.broker.places["q"].append(take(self.broker.places["q.wait"], pick))
 
-    @precondition(lambda self: self.places["q"])
-    @rule(picks=st.lists(PICK, min_size=1, max_size=4))
-    def deliver(self, picks: list[int]) -> None:
-        """The broker hands some messages out."""
-        for pick in picks[: len(self.places["q"])]:
-            self._deliver(pick)
+    @precondition(lambda self: self.broker.places["q"] and self.process.channel.receive)
+    @rule(picks=st.lists(PICK, min_size=1, max_size=4), begin=st.booleans())
+    def deliver(self, picks: list[int], *, begin: bool) -> None:
+        """The broker hands some messages out, and workers may take them up."""
+        ours = self.process.channel
+        for pick in picks:
+            if self.broker.places["q"] and ours.receive:
+                ours.deliver(pick)
+        self.broker.pump()
+        if begin:
+            self.begin(2)
 
-    def _deliver(self, pick: int) -> None:
-        message = _take(self.places["q"], pick)
-        self.tags += 1
-        self.channel.out[self.tags] = message
-        self.channel.acks.delivered(self.tags)
-        delivery = Delivery(cast("ConfirmChannel", self.channel), self.tags, message)
-        try:
-            task = decode(message, now=self.now)
-        except InvalidTask as error:
-            self._settle(delivery, None, Dead("invalid", str(error), 0))
-            return
-        count = message.headers.get("x-delivery-count", 0)
-        decision = on_receipt(task, POLICY, KNOWN, deliveries=count, now=self.now)
-        if isinstance(decision, Run):
-            self.attempts.append((self.channel, self.tags, task))
-        else:
-            self._settle(delivery, task, decision)
+    @rule(count=st.integers(1, 2))
+    def begin(self, count: int) -> None:
+        """Workers take up what is due."""
+        for _ in range(count):
+            attempt = self.process.begin()
+            if attempt is None or not self.process.has(attempt):
+                return
+            out = self.process.channel.out
+            entry = out[attempt.delivery.tag]
+            assert entry.deaths < LIMIT, "it runs again although it has ended its process too often"
+            assert entry.deaths < max(1, LIMIT // 2) or len(out) == 1 or self.process.hastened, (
+                "what may end the process runs beside others"
+            )
 
-    @precondition(lambda self: self.attempts)
-    @rule(pick=PICK, status=st.sampled_from((200, 200, 500, None)), follow=st.booleans(), flush=st.booleans())
-    def answer(self, pick: int, status: int | None, *, follow: bool, flush: bool) -> None:
+    @precondition(lambda self: self.process.running)
+    @rule(pick=PICK, status=st.sampled_from((200, 200, 500, None)))
+    def answer(self, pick: int, status: int | None) -> None:
         """A receiver answers, or the attempt fails otherwise."""
-        channel, tag, task = _take(self.attempts, pick)
-        following = (Following(f"{task.id}.next", b'{"url": "/next"}'),) if follow and status == 200 else ()
-        result = Result(status, None if status else "cut", None, 0.1, following=following)
+        attempt = take(self.process.running, pick)
+        task = attempt.task
+        following: tuple[Following, ...] = ()
         if status == 200:
             self.succeeded.add(task.id)
-        if not channel.open:
-            return
-        decision = on_result(task, result, POLICY, now=self.now, spread=0)
-        delivery = Delivery(cast("ConfirmChannel", channel), tag, channel.out[tag])
-        self._settle(delivery, task, decision)
-        if flush:
-            self.flush()
+            if task.url == "/follow":
+                self.followed.add(task.id)
+                following = (Following(f"{task.id}.next", b'{"url": "/next"}'),)
+        result = Result(status, None if status else "cut", None, 0.1, following=following)
+        self.process.subscription._finished(attempt, result)
+        self.broker.pump()
 
-    @precondition(lambda self: self.channel.pending)
-    @rule(pick=PICK)
-    def confirm(self, pick: int) -> None:
+    @precondition(lambda self: self.process.channel.sent)
+    @rule(pick=PICK, multiple=st.booleans())
+    def confirm(self, pick: int, *, multiple: bool) -> None:
         """The broker has a successor, and says so."""
-        publish, done = _take(self.channel.pending, pick)
-        self._store(publish)
-        for waiting in self.channel.unconfirmed.values():
-            waiting[:] = [each for each in waiting if each is not publish]
-        done(Outcome.CONFIRMED)
+        self.process.channel.confirm(pick, multiple=multiple)
+        self.broker.pump()
 
-    @precondition(lambda self: self.channel.pending)
-    @rule(pick=PICK, outcome=st.sampled_from((Outcome.NACKED, Outcome.RETURNED)))
-    def refuse(self, pick: int, outcome: Outcome) -> None:
+    @precondition(lambda self: self.process.channel.sent)
+    @rule(pick=PICK, returned=st.booleans())
+    def refuse(self, pick: int, *, returned: bool) -> None:
         """The broker has it not, and says so."""
-        _, done = _take(self.channel.pending, pick)
-        done(outcome)
+        ours = self.process.channel
+        (ours.give_back if returned else ours.refuse)(pick)
+        self.broker.pump()
 
-    @precondition(lambda self: self.timers)
-    @rule(pick=PICK)
-    def try_again(self, pick: int) -> None:
-        """What was refused is published again."""
-        _take(self.timers, pick)()
+    @precondition(lambda self: self.process.channel.sent and self.process.sweep)
+    @rule()
+    def never_confirm(self) -> None:
+        """A confirm does not come in time, and the message is nowhere."""
+        self._count_deaths()
+        self.broker.now += channel.CONFIRM_DEADLINE + 1
+        assert self.process.sweep is not None
+        self.process.sweep()
+        self.broker.pump()
+
+    @precondition(lambda self: self.process.channel.cancelled)
+    @rule()
+    def cancel(self) -> None:
+        """The broker delivers no more, as it was asked to."""
+        ours = self.process.channel
+        cancelled, ours.cancelled, ours.receive = ours.cancelled, None, None
+        assert cancelled is not None
+        cancelled()
+        self.broker.pump()
+
+    @precondition(lambda self: self.process.timers)
+    @rule()
+    def wait(self) -> None:
+        """Time passes until the next thing that was put off."""
+        self.process.fire()
+        self.broker.pump()
 
     @rule()
-    def flush(self) -> None:
-        """Acks go out, and the broker forgets what they name."""
-        channel = self.channel
-        for ack in channel.acks.flush():
-            tags = [tag for tag in channel.out if tag == ack.tag or (ack.multiple and tag < ack.tag)]
-            assert tags, "an ack of what is not out closes the channel"
-            for tag in tags:
-                assert tag in channel.unconfirmed, "acked before it was decided"
-                assert channel.unconfirmed[tag] == [], "acked before its successors were confirmed"
-                self.promised |= channel.follows[tag]
-                del channel.out[tag]
+    def calm(self) -> None:
+        """The broker does all that it is asked for, at once."""
+        for _ in range(40):
+            ours = self.process.channel
+            if ours.cancelled:
+                self.cancel()
+            elif ours.sent:
+                self.confirm(0, multiple=False)
+            elif any(at < self.broker.now + 20 for at, _, _ in self.process.timers):
+                self.wait()
+            else:
+                return
 
-    @precondition(lambda self: self.channel.out)
-    @rule(taken=st.integers(0, 99))
+    @rule(taken=PICK)
     def lose_the_channel(self, taken: int) -> None:
         """Some publishes had reached the broker and their confirms had not come; the consumer lives."""
-        channel = self.channel
-        pending = self._cut(taken)
-        for _, done in pending:
-            done(Outcome.LOST)
-        assert not channel.pending
+        self._count_deaths()
+        if self.process.channel.is_open:
+            self.process.channel.lose(541, "lost", taken=taken)
+        self.broker.pump()
 
-    @precondition(lambda self: self.channel.out)
-    @rule(taken=st.integers(0, 99))
+    @rule(taken=PICK)
     def crash(self, taken: int) -> None:
         """The consumer dies, and another one starts."""
-        self._cut(taken)
-        self.timers.clear()
-        self.attempts.clear()
+        self._count_deaths()
+        self.process.alive = False
+        if self.process.channel.is_open:
+            self.process.channel.lose(0, "gone", taken=taken, told=False)
+        self.broker.calls.clear()
+        self.process = Process(self.broker)
+
+    def _count_deaths(self) -> None:
+        for attempt in self.process.running:
+            if self.process.has(attempt):
+                entry = self.process.channel.out[attempt.delivery.tag]
+                entry.headers[TRUE] = entry.deaths + 1
 
     # --- what holds
 
     @invariant()
     def nothing_is_lost(self) -> None:
         """Each task that anybody may count on is somewhere, or has run with success."""
-        there = [*self.channel.out.values(), *(each for place in self.places.values() for each in place)]
-        assert self.promised <= self.succeeded | {str(each.properties["message_id"]) for each in there}
+        there = {entry.id for entry in self.broker.everywhere()} | self.succeeded
+        assert self.promised <= there
+        still = {entry.id for entry in self.broker.everywhere()}
+        assert all(name in still or f"{name}.next" in there for name in self.followed), "not followed"
 
-    # --- as the consumer does
+    @invariant()
+    def what_is_dead_is_rolled_back(self) -> None:
+        """Once nothing but the dead message is left, its roll_back is there."""
+        alive = {entry.id for entry in self._alive()}
+        there = {entry.id for entry in self.broker.everywhere()} | self.succeeded
+        for entry in self.broker.places["q.dead"]:
+            wanted = b'"roll_back"' in entry.body and entry.headers["taskqueue-reason"] != "invalid"
+            assert not wanted or entry.id in alive or f"{entry.id}.roll_back" in there, "not rolled back"
 
-    def settled(self, delivery: Delivery) -> None:
-        """Take an ack for due."""
-        self.channel.acks.settle(delivery.tag)
+    @invariant()
+    def nobody_else_appears(self) -> None:
+        """What is somewhere was sent, or follows from what was, by a name of its own."""
+        for entry in self.broker.everywhere():
+            name = entry.id
+            while name.endswith((".next", ".roll_back")):
+                name = name.rpartition(".")[0]
+            assert name in self.promised, f"{entry.id} was never sent"
 
-    def lost(self) -> None:
-        """Do nothing: the broker hands it out again."""
-
-    def instead(self, delivery: Delivery, task: Task | None, decision: Dead) -> None:
-        """Settle otherwise."""
-        self._settle(delivery, task, decision)
-
-    def later(self, _seconds: float, function: Callable[[], None]) -> None:
-        """Be the link's clock."""
-        self.timers.append(function)
-
-    def _settle(self, delivery: Delivery, task: Task | None, decision: Done | Again | Dead | Move) -> None:
-        publishes = successors(delivery.message, task, decision, queue="q", ladder=LADDER, now=self.now)
-        channel = cast("Channel", delivery.channel)
-        channel.unconfirmed[delivery.tag] = list(publishes)
-        channel.follows[delivery.tag] = {str(each.message.properties["message_id"]) for each in publishes}
-        if not publishes:
-            self.settled(delivery)
-            return
-        Settlement(
-            self, name="q", link=cast("Link", self), delivery=delivery, task=task, decision=decision,
-            publishes=publishes,
-        ).start()  # fmt: skip
-
-    # --- as the broker does
-
-    def _store(self, publish: Publish) -> None:
-        self.places[publish.exchange or publish.routing_keys[0]].append(publish.message)
-
-    def _cut(self, taken: int) -> list[tuple[Publish, Callable[[Outcome], None]]]:
-        channel, self.channel = self.channel, Channel()
-        channel.open = False
-        pending, channel.pending = channel.pending, []
-        for publish, _ in pending[: taken % (len(pending) + 1)]:
-            self._store(publish)
-        for message in channel.out.values():
-            count = message.headers.get("x-delivery-count", 0) + 1
-            headers = {**message.headers, "x-delivery-count": count}
-            self.places["q"].append(Message(message.body, headers, message.properties))
-        return pending
-
-
-def _take(things: list[T], pick: int) -> T:
-    return things.pop(pick % len(things))
+    def _alive(self) -> list[Entry]:
+        dead = {id(entry) for entry in self.broker.places["q.dead"]}
+        return [entry for entry in self.broker.everywhere() if id(entry) not in dead]
 
 
 TestHistories = Histories.TestCase

@@ -1,0 +1,236 @@
+"""A model of what RabbitMQ promises a channel, below everything of ours; it does nothing unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import pika
+from pika import spec
+from pika.exceptions import ChannelClosedByBroker
+
+TRUE = "true-deaths"
+"""A header of no meaning to us, so that it stays with a task: how often its attempt had no answer."""
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Entry:
+    """One message in a queue, and what the broker and the model count of it."""
+
+    body: bytes
+    headers: dict[str, Any]
+    properties: Mapping[str, Any]
+    count: int = 0
+    delivered: bool = False
+
+    @property
+    def id(self) -> str:
+        """Its message_id."""
+        return str(self.properties["message_id"])
+
+    @property
+    def deaths(self) -> int:
+        """How often an attempt of this very task ended without an answer, since the last that had one."""
+        return int(self.headers.get(TRUE, 0))
+
+
+@dataclass(eq=False)
+class Sent:
+    """A publish that the broker has not answered."""
+
+    number: int
+    place: str
+    exchange: str
+    key: str
+    entry: Entry
+
+
+class Channel:
+    """pika's channel as the I/O thread sees it; answers to it come with the next `Broker.pump`."""
+
+    def __init__(self, broker: Broker, opened: Callable[[Channel], None]) -> None:
+        self.broker = broker
+        self.is_open = True
+        self.sent: dict[int, Sent] = {}
+        self.out: dict[int, Entry] = {}
+        self.receive: Callable[..., None] | None = None
+        self.cancelled: Callable[[], None] | None = None
+        self._numbers = 0
+        self._tags = 0
+        self._on: dict[str, Callable[..., None]] = {}
+        broker.calls.append(lambda: opened(self))
+
+    # --- what pika offers
+
+    def add_on_close_callback(self, function: Callable[..., None]) -> None:
+        """Note it."""
+        self._on["close"] = function
+
+    def add_on_return_callback(self, function: Callable[..., None]) -> None:
+        """Note it."""
+        self._on["return"] = function
+
+    def add_on_cancel_callback(self, _function: Callable[..., None]) -> None:
+        """The model deletes no queue."""
+
+    def confirm_delivery(self, confirmed: Callable[..., None], selected: Callable[..., None]) -> None:
+        """Note it, and go to confirm mode."""
+        self._on["confirm"] = confirmed
+        self.broker.calls.append(lambda: selected(None))
+
+    def exchange_declare(self, _name: str, **_options: Any) -> None:
+        """Everything is there."""
+
+    def queue_declare(self, _name: str, **_options: Any) -> None:
+        """Everything is there."""
+
+    def basic_qos(self, *, callback: Callable[..., None], **_options: Any) -> None:
+        """Answer."""
+        self.broker.calls.append(lambda: callback(None))
+
+    def basic_consume(
+        self, _queue: str, *, on_message_callback: Callable[..., None], callback: Callable[..., None]
+    ) -> str:
+        """Begin to deliver."""
+        assert self.receive is None, "it consumes twice"
+        self.receive = on_message_callback
+        self.broker.calls.append(lambda: callback(None))
+        return "tag"
+
+    def _rpc(self, _method: object, done: Callable[..., None], _replies: object) -> None:
+        self.cancelled = lambda: done(None)
+
+    def basic_publish(
+        self, exchange: str, key: str, body: bytes, properties: pika.BasicProperties, *, mandatory: bool
+    ) -> None:
+        """Take it, and say nothing yet."""
+        assert self.is_open
+        assert mandatory
+        self._numbers += 1
+        kept = {name: value for name, value in vars(properties).items() if value is not None}
+        headers = dict(kept.pop("headers"))
+        entry = Entry(body, headers, kept)
+        self.sent[self._numbers] = Sent(self._numbers, exchange or key, exchange, key, entry)
+
+    def basic_ack(self, tag: int, *, multiple: bool = False) -> None:
+        """Forget what it names."""
+        for each in self._named(tag, multiple=multiple):
+            del self.out[each]
+
+    def basic_nack(self, tag: int, *, requeue: bool) -> None:
+        """Take it back."""
+        assert requeue
+        for each in self._named(tag, multiple=False):
+            self.broker.take_back(self.out.pop(each))
+
+    def close(self, *, reply_text: str) -> None:
+        """Close it."""
+        self.lose(0, reply_text)
+
+    # --- what the broker does
+
+    def deliver(self, pick: int) -> None:
+        """Hand a message out."""
+        assert self.receive is not None
+        entry = take(self.broker.places["q"], pick)
+        self._tags += 1
+        self.out[self._tags] = entry
+        counted = {"x-delivery-count": entry.count} if entry.delivered else {}
+        properties = pika.BasicProperties(**entry.properties, headers={**entry.headers, **counted})
+        method = SimpleNamespace(delivery_tag=self._tags, redelivered=entry.delivered)
+        entry.delivered = True
+        self.receive(self, method, properties, entry.body)
+
+    def confirm(self, pick: int, *, multiple: bool) -> None:
+        """Say that it has a message, or all up to that one."""
+        number = list(self.sent)[pick % len(self.sent)]
+        for each in [each for each in self.sent if each == number or (multiple and each < number)]:
+            self.broker.store(self.sent.pop(each))
+        self._answer(spec.Basic.Ack(number, multiple))
+
+    def refuse(self, pick: int) -> None:
+        """Say that it has not taken a message."""
+        self._answer(spec.Basic.Nack(take_key(self.sent, pick).number))
+
+    def give_back(self, pick: int) -> None:
+        """Say that a message led nowhere: it comes back, and is confirmed."""
+        sent = take_key(self.sent, pick)
+        method = SimpleNamespace(exchange=sent.exchange, routing_key=sent.key)
+        properties = pika.BasicProperties(**sent.entry.properties, headers=sent.entry.headers)
+        self._on["return"](self, method, properties, sent.entry.body)
+        self._answer(spec.Basic.Ack(sent.number))
+
+    def lose(self, code: int, reason: str, *, taken: int = 0, told: bool = True) -> None:
+        """Close it; `taken` says how many of the publishes in sight had reached the queues."""
+        self.is_open = False
+        for sent in list(self.sent.values())[: taken % (len(self.sent) + 1)]:
+            self.broker.store(sent)
+        for entry in self.out.values():
+            self.broker.take_back(entry)
+        self.sent, self.out, self.receive, self.cancelled = {}, {}, None, None
+        if told:
+            error = ChannelClosedByBroker(code, reason)
+            self.broker.calls.append(lambda: self._on["close"](self, error))
+
+    def _answer(self, method: Any) -> None:
+        self._on["confirm"](SimpleNamespace(method=method))
+
+    def _named(self, tag: int, *, multiple: bool) -> list[int]:
+        named = [each for each in self.out if each == tag or (multiple and each < tag)]
+        assert tag in named, "an ack of what is not out closes the channel"
+        return named
+
+
+@dataclass(eq=False)
+class Broker:
+    """The queues, and the clock of all timers."""
+
+    now: float = 1_700_000_000.0
+    places: dict[str, list[Entry]] = field(
+        default_factory=lambda: {"q": [], "other": [], "q.wait": [], "q.dead": []}
+    )
+    calls: list[Callable[[], None]] = field(default_factory=list)
+    channels: list[Channel] = field(default_factory=list)
+
+    is_open = True
+
+    def channel(self, *, on_open_callback: Callable[[Channel], None]) -> Channel:
+        """Open a channel, as a connection does."""
+        self.channels.append(Channel(self, on_open_callback))
+        return self.channels[-1]
+
+    def pump(self) -> None:
+        """Let the I/O thread do all that it has been called for."""
+        while self.calls:
+            self.calls.pop(0)()
+
+    def store(self, sent: Sent) -> None:
+        """Put a publish where it leads."""
+        entry = sent.entry
+        if entry.headers.get("taskqueue-runs", 0) != entry.headers.get("runs-then", 0):
+            # There was an answer.
+            entry.headers |= {TRUE: 0, "runs-then": entry.headers.get("taskqueue-runs", 0)}
+        self.places[sent.place].append(entry)
+
+    def take_back(self, entry: Entry) -> None:
+        """Have an entry ready again, and count that."""
+        entry.count += 1
+        self.places["q"].append(entry)
+
+    def everywhere(self) -> list[Entry]:
+        """List all that is in a queue or out."""
+        out = [entry for channel in self.channels for entry in channel.out.values()]
+        return out + [entry for place in self.places.values() for entry in place]
+
+
+def take(things: list[T], pick: int) -> T:
+    """Take out whichever is meant."""
+    return things.pop(pick % len(things))
+
+
+def take_key(things: dict[int, T], pick: int) -> T:
+    """Take out whichever is meant."""
+    return things.pop(list(things)[pick % len(things)])
