@@ -13,6 +13,8 @@ from pika.exceptions import ChannelClosedByBroker
 
 TRUE = "true-deaths"
 """A header of no meaning to us, so that it stays with a task: how often its attempt had no answer."""
+OF = "true-deaths-of"
+"""The task that it is the count of: what follows from a task has its headers."""
 T = TypeVar("T")
 
 
@@ -34,7 +36,7 @@ class Entry:
     @property
     def deaths(self) -> int:
         """How often an attempt of this very task ended without an answer, since the last that had one."""
-        return int(self.headers.get(TRUE, 0))
+        return int(self.headers.get(TRUE, 0)) if self.headers.get(OF) == self.id else 0
 
 
 @dataclass(eq=False)
@@ -94,7 +96,10 @@ class Channel:
     def basic_consume(
         self, _queue: str, *, on_message_callback: Callable[..., None], callback: Callable[..., None]
     ) -> str:
-        """Begin to deliver."""
+        """Begin to deliver, when the last cancel is through."""
+        if self.cancelled is not None:
+            self.broker.calls.append(self.cancelled)
+            self.receive = self.cancelled = None
         assert self.receive is None, "it consumes twice"
         self.receive = on_message_callback
         self.broker.calls.append(lambda: callback(None))

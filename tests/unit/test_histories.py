@@ -27,7 +27,7 @@ from taskqueue.settings import QueueSettings
 from taskqueue.subscription import Subscription
 from taskqueue.topology.ladder import Ladder
 from taskqueue.workers import Attempt
-from tests.unit.broker_model import TRUE, Broker, Channel, Entry, take
+from tests.unit.broker_model import OF, TRUE, Broker, Channel, Entry, take
 
 LIMIT = 2
 POLICY = QueueSettings("q", base_url="http://base", delivery_limit=LIMIT, jitter=0, concurrency=2)
@@ -197,7 +197,8 @@ class Histories(RuleBasedStateMachine):
             out = self.process.channel.out
             entry = out[attempt.delivery.tag]
             assert entry.deaths < LIMIT, "it runs again although it has ended its process too often"
-            assert entry.deaths < max(1, LIMIT // 2) or len(out) == 1 or self.process.hastened, (
+            counted = max(entry.deaths, entry.count + entry.headers.get("taskqueue-crashes", 0))
+            assert counted < max(1, LIMIT // 2) or len(out) == 1 or self.process.hastened, (
                 "what may end the process runs beside others"
             )
 
@@ -271,7 +272,21 @@ class Histories(RuleBasedStateMachine):
             elif any(at < self.broker.now + 20 for at, _, _ in self.process.timers):
                 self.wait()
             else:
-                return
+                break
+        consumer = self.process.subscription
+        assert not (consumer.idle and consumer._suspended), "it takes no tasks any more"
+        assert not (consumer.idle and not self.process.timers and self.process.channel.out), "forgotten"
+
+    @precondition(lambda self: self.broker.places["q"] and self.process.channel.receive)
+    @rule(taken=PICK)
+    def poison(self, taken: int) -> None:
+        """What has most often ended its process does it again."""
+        queue = self.broker.places["q"]
+        self.process.channel.deliver(queue.index(max(queue, key=lambda entry: entry.deaths)))
+        self.broker.pump()
+        self.calm()
+        self.begin(1)
+        self.crash(taken)
 
     @rule(taken=PICK)
     def lose_the_channel(self, taken: int) -> None:
@@ -295,7 +310,7 @@ class Histories(RuleBasedStateMachine):
         for attempt in self.process.running:
             if self.process.has(attempt):
                 entry = self.process.channel.out[attempt.delivery.tag]
-                entry.headers[TRUE] = entry.deaths + 1
+                entry.headers |= {TRUE: entry.deaths + 1, OF: entry.id}
 
     # --- what holds
 
@@ -317,6 +332,13 @@ class Histories(RuleBasedStateMachine):
             assert not wanted or entry.id in alive or f"{entry.id}.roll_back" in there, "not rolled back"
 
     @invariant()
+    def what_ends_processes_stays_known(self) -> None:
+        """What a task can tell of its past is never less than what it has done."""
+        for entry in self._alive():
+            told = entry.count + entry.headers.get("taskqueue-crashes", 0)
+            assert told >= entry.deaths, "its past was forgotten"
+
+    @invariant()
     def nobody_else_appears(self) -> None:
         """What is somewhere was sent, or follows from what was, by a name of its own."""
         for entry in self.broker.everywhere():
@@ -331,4 +353,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestHistories.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
