@@ -11,7 +11,9 @@ CONTROL = f"{PREFIX}control"
 YIELD = "yield"
 """With this `CONTROL` a message is no task: it asks its consumer to leave the queue for a while."""
 _BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-")
-_BROKERS_COUNTS = frozenset({"x-delivery-count", "x-acquired-count", "CC", "BCC"})
+DELIVERIES = "x-delivery-count"
+"""How often a message was handed out before; of a message that comes for the first time, in another queue."""
+_BROKERS_COUNTS = frozenset({DELIVERIES, "x-acquired-count", "CC", "BCC"})
 # user_id would be checked against our own login; an expiration would end the stay on a rung early.
 _NOT_KEPT = ("user_id", "expiration", "cluster_id", "delivery_mode", "headers")
 

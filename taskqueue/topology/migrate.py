@@ -152,7 +152,8 @@ class _Migration:
             self._hand.channel.exchange_delete(exchange)
 
     def _empty_work_queue(self, transfer: Transfer, emptied: Emptied) -> None:
-        successor = moves.aside(self._queue)
+        # What may end its consumer must not get as many attempts again by being moved.
+        successor = moves.aside(self._queue, most=self._work.queue.delivery_limit - 1)
         with self._counting(f"moving {self._queue} aside", [emptied]) as moved:
             relieve(
                 self._hand,

@@ -18,8 +18,12 @@ _MOST_REMEMBERED = 1_000_000
 _BROKERS_COUNTS = frozenset({"x-delivery-count", "x-acquired-count", "CC", "BCC"})
 
 
-def aside(queue: str) -> Successor:
-    """Park a message."""
+def aside(queue: str, *, most: int = 0) -> Successor:
+    """Park a message; with how often it was handed out without an answer, up to `most`.
+
+    The broker counts anew in another queue. What the move itself adds must leave an attempt to a task
+    that has done nothing, so `most` is less than the delivery limit.
+    """
     unreadable = unfit(queue)
 
     def successor(message: Message) -> Publish | None:
@@ -27,7 +31,7 @@ def aside(queue: str) -> Successor:
             return unreadable(message)
         if CONTROL in message.headers:
             return None
-        return Publish("", (names.moving(queue),), _copy(message))
+        return Publish("", (names.moving(queue),), _copy(message, most))
 
     return successor
 
@@ -80,8 +84,13 @@ def due(message: Message) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
-def _copy(message: Message) -> Message:
-    return Message(message.body, amqp.stripped(message.headers), amqp.kept(message.properties))
+def _copy(message: Message, most: int = 0) -> Message:
+    headers = amqp.stripped(message.headers)
+    counts = (message.headers.get(name, 0) for name in (amqp.DELIVERIES, state.CRASHES))
+    counted = min(most, sum(count for count in counts if isinstance(count, int)))
+    if counted > 0:
+        headers[state.CRASHES] = counted
+    return Message(message.body, headers, amqp.kept(message.properties))
 
 
 def _mark(message: Message) -> bytes | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from pika.connection import Parameters
@@ -12,7 +13,7 @@ from pika.connection import Parameters
 from taskqueue.errors import BrokerUnreachable, PublishFailed, TaskqueueError
 from taskqueue.link import ConfirmChannel, Link, Outcome, TolerantConnection
 from taskqueue.link.wire import to_message
-from taskqueue.message import Message, Publish
+from taskqueue.message import DELIVERIES, Message, Publish
 
 WINDOW = 64
 """Messages without a confirm at once: what is there twice when the command is killed."""
@@ -133,7 +134,10 @@ class Transfer:
         def received(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
             job.in_flight += 1
             job.heard = time.monotonic()
-            publish = job.successor(to_message(properties, body))
+            message = to_message(properties, body)
+            if not method.redelivered:
+                message = replace(message, headers=_without_count(message.headers))
+            publish = job.successor(message)
             self._publish(job, channel, method.delivery_tag, publish)
 
         channel.raw.basic_consume(job.source, received)
@@ -183,6 +187,10 @@ class Transfer:
         if code not in {0, _OK}:
             job.fail(PublishFailed(f"the channel on {job.source} was closed: {code} {reason}"))
         job.ended.set()
+
+
+def _without_count(headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in headers.items() if name != DELIVERIES}
 
 
 _OK = 200

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,11 @@ def assert_each_ran_when_due(
     assert sum(count - 1 for count in counts.values()) <= twice
 
 
+def handed_out(channel: amqp.Channel) -> bool:
+    """Take one message of the work queue and leave it unanswered."""
+    return channel.basic_get(QUEUE) is not None
+
+
 def assert_migrated(admin: Admin, config: Path) -> None:
     """Compare what the broker has with the plan: at most the queue of stale itineraries is left over."""
     planned = plan(settings_of(config))
@@ -250,6 +256,26 @@ def test_what_stands_in_the_work_queue_and_the_dead_queue_is_kept(
     assert kept.body == b"\xff no task"
     assert (kept.properties["message_id"], kept.properties["priority"]) == ("one", 3)
     assert channel.queue_declare(f"{QUEUE}.dead", passive=True).message_count == 1
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(7, 3), (3, 2)])
+def test_a_task_that_may_end_its_consumer_stays_suspect(
+    admin: Admin, write: Write, channel: amqp.Channel, limit: int, kept: int
+) -> None:
+    """What the broker has counted goes along, short of the limit: one more attempt there is for everybody."""
+    ran(write("former"), "declare")
+    channel.basic_publish(amqp.Message(b"{}", message_id="suspect", delivery_mode=2), "", QUEUE)
+    for _ in range(3):
+        with connect(admin.url) as connection:
+            eventually(partial(handed_out, connection.channel()), "handed out")
+    channel.basic_publish(amqp.Message(b"{}", message_id="fresh", delivery_mode=2), "", QUEUE)
+    ran(write("new", delivery_limit=limit), "declare", "--migrate", "--yes")
+    counts = {}
+    for _ in range(2):
+        found = channel.basic_get(QUEUE)
+        headers = found.properties.get("application_headers", {})
+        counts[found.properties["message_id"]] = headers.get("taskqueue-crashes", 0)
+    assert counts == {"suspect": kept, "fresh": 0}
 
 
 def test_a_queue_of_an_application_becomes_ours_with_what_is_in_it(
