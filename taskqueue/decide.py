@@ -85,7 +85,12 @@ def on_receipt(
         return Again(task.due, task.runs, task.error, task.has_slot)
     if task.expires is not None and now > task.expires:
         return Dead(EXPIRED, task.error or f"expired {now - task.expires:.1f} s ago", task.runs)
-    return _unfit(task, policy, deliveries) or Run(alone=deliveries >= max(1, policy.delivery_limit // 2))
+    return _unfit(task, policy, deliveries) or Run(alone=suspect(policy, deliveries))
+
+
+def suspect(policy: QueueSettings, deliveries: int) -> bool:
+    """Tell whether what was handed out so often without an answer may be what ends its consumers."""
+    return deliveries >= max(1, policy.delivery_limit // 2)
 
 
 def _unfit(task: Task, policy: QueueSettings, deliveries: int) -> Dead | None:

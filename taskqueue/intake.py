@@ -93,10 +93,10 @@ class Intake:
             self._channel.abandon(reason)
 
     def stop(self) -> None:
-        """Take no more; what is out can still be acked."""
+        """Take no more; what is on its way still comes, and what is out can still be acked."""
         self._stopping = True
         if self._channel is not None and self._channel.is_open and self._consumer_tag is not None:
-            self._channel.raw.basic_cancel(self._consumer_tag)
+            self._channel.cancel(self._consumer_tag, lambda: None)
 
     @property
     def paused(self) -> bool:
@@ -188,8 +188,6 @@ class Intake:
             if delivery.message.headers.get(CONTROL) == YIELD:
                 self.ack(delivery)
                 self._leave(channel)
-            elif self._stopping:
-                self.give_back(delivery)
             elif not self._leaving:
                 self._received(delivery)
 

@@ -14,7 +14,7 @@ from collections.abc import Container
 from dataclasses import replace
 from typing import Protocol
 
-from taskqueue.decide import INVALID, Again, Dead, Done, Move, Run, on_receipt, on_result
+from taskqueue.decide import INVALID, Again, Dead, Done, Move, Run, on_receipt, on_result, suspect
 from taskqueue.errors import InvalidTask
 from taskqueue.execute import Executor, Result
 from taskqueue.intake import Intake
@@ -164,7 +164,9 @@ class Subscription:
             self._tell_once(
                 f"fields that taskqueue does not know are ignored: {', '.join(task.unknown)[:200]}"
             )
-        if isinstance(decision, Run) and decision.alone:
+        if isinstance(decision, Run) and self._stopping:
+            self._give_back(Attempt(delivery, task))
+        elif isinstance(decision, Run) and decision.alone:
             self._ask_for_isolation(Attempt(delivery, task), deliveries)
         elif isinstance(decision, Run):
             self._dispatch(Attempt(delivery, task), now)
@@ -228,7 +230,7 @@ class Subscription:
 
     def _begin(self, attempt: Attempt) -> None:
         if self._stopping:
-            self._intake.give_back(attempt.delivery)
+            self._give_back(attempt)
             return
         if not self._intake.holds(attempt.delivery):
             return
@@ -239,6 +241,14 @@ class Subscription:
     def _drop(self) -> None:
         """Give back what has not begun."""
         for attempt in self._withdraw():
+            self._give_back(attempt)
+
+    def _give_back(self, attempt: Attempt) -> None:
+        """Let another consumer have it: at once, and published again where being counted would blame it."""
+        deliveries = _deliveries(attempt.delivery) + attempt.task.crashes
+        if suspect(self.queue, deliveries + 1) and not self._link.blocked:
+            self._put_back(attempt)
+        else:
             self._intake.give_back(attempt.delivery)
 
     def _lost_channel(self) -> None:

@@ -55,6 +55,30 @@ def test_a_second_signal_ends_it_at_once_and_loses_nothing(stage: Stage, receive
     assert [request.headers["Taskqueue-Id"] for request in requests] == ["m", "m"]
 
 
+def test_no_number_of_stops_makes_a_task_that_was_not_begun_suspect(stage: Stage, receiver: Receiver) -> None:
+    """The broker counts what is given back; with a limit of 2, two stops would be the death of it."""
+    stage.configure(concurrency=1, delivery_limit=2)
+    paths = [f"/slow-{number}" for number in range(3)]
+    releases = [threading.Event() for _ in paths]
+    for path, release in zip(paths, releases, strict=True):
+        receiver.answer(path, Answer(hold=release))
+        stage.publish({"url": path})
+    stage.publish({"url": "/next"})
+    for path, release in zip(paths, releases, strict=True):
+        process = stage.run()
+        receiver.wait_for(1, path=path)
+        process.signal(signal.SIGTERM)
+        process.wait_for("stopping")
+        release.set()
+        assert process.wait() == 0
+        assert "runs alone" not in process.log
+    process = stage.run()
+    receiver.wait_for(1, path="/next")
+    assert "runs alone" not in process.log
+    stage.settle()
+    assert stage.depth(f"{stage.name}.dead") == 0
+
+
 def test_a_request_that_outlasts_the_grace_is_handed_out_again(stage: Stage, receiver: Receiver) -> None:
     """The grace bounds the stop, not the receiver."""
     release = threading.Event()

@@ -297,6 +297,14 @@ class Histories(RuleBasedStateMachine):
         self.broker.pump()
 
     @rule(taken=PICK)
+    def stop(self, taken: int) -> None:
+        """The consumer is told to end, and has no time for what runs; another one starts."""
+        self.process.subscription.stop()
+        self.broker.pump()
+        self.calm()
+        self.crash(taken)
+
+    @rule(taken=PICK)
     def crash(self, taken: int) -> None:
         """The consumer dies, and another one starts."""
         self._count_deaths()
