@@ -122,8 +122,14 @@ def _leftover(
     if work and (work.get("arguments") or {}).get("x-dead-letter-exchange") == names.dead(owner):
         queues += [name for name in (names.dead(owner), owner) if name in spare]
     exchanges = [name for name in (names.dead(owner), names.wait_exchange(owner)) if name in ways]
-    busy = next((told for name in queues if (told := _busy(spare[name]))), None)
+    # What a migration has put aside still needs all of it, once that is finished.
+    parked = [name for name in _parking(owner) if name in spare]
+    busy = next((told for name in (*queues, *parked) if (told := _busy(spare[name]))), None)
     return Leftover(owner, tuple(queues), (*exchanges, *levels), busy)
+
+
+def _parking(owner: str) -> tuple[str, str]:
+    return names.moving(owner), names.moving(names.dead(owner))
 
 
 def _busy(queue: Listed) -> str | None:
@@ -139,7 +145,7 @@ def _told(queue: str, messages: int, consumers: int) -> str | None:
 
 
 def _prune(hand: Hand, found: Leftover) -> Leftover:
-    for queue in found.queues:
+    for queue in (*found.queues, *_parking(found.owner)):
         if busy := _look(hand, queue):
             return replace(found, busy=busy)
     try:

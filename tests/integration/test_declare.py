@@ -13,8 +13,9 @@ import pytest
 from sandbox.broker import Server
 from taskqueue.errors import BrokerRefused, TopologyConflict
 from taskqueue.settings import Settings, parse
-from taskqueue.topology.declare import declare
+from taskqueue.topology.declare import crew, declare, silent
 from taskqueue.topology.plan import Plan, plan
+from taskqueue.topology.prune import leftovers, prune
 from tests.conftest import connect
 from tests.integration.admin import PASSWORD, Admin
 from tests.integration.command import ran, read, run
@@ -240,6 +241,33 @@ def test_prune_keeps_what_has_a_consumer(admin: Admin, write: Write, channel: am
     before = admin.names("queues")
     channel.basic_consume("b", callback=lambda _: None)
     assert "b' has 1 consumers" in ran(write("a"), "declare", "--prune")
+    assert admin.names("queues") == before
+
+
+def test_prune_looks_again_right_before_it_removes(admin: Admin, write: Write, channel: amqp.Channel) -> None:
+    """A task that came after the list was made, and a consumer of another queue: both keep all they need."""
+    ran(write("a", "b", "c"), "declare")
+    before = admin.names("queues")
+    settings = settings_of(write("a"))
+    found = leftovers(settings)
+    assert [(each.owner, each.busy) for each in found] == [("b", None), ("c", None)]
+    channel.basic_publish(amqp.Message(b"{}", delivery_mode=2), "", "b.dead")
+    eventually(lambda: channel.queue_declare("b.dead", passive=True).message_count == 1, "it is there")
+    channel.basic_consume("c", callback=lambda _: None)
+    told = [each.busy for each in prune(crew(settings, silent), found)]
+    assert told == ["queue 'b.dead' holds 1 messages", "queue 'c' has 1 consumers"]
+    assert admin.names("queues") == before
+
+
+def test_prune_keeps_what_an_interrupted_migration_needs(
+    admin: Admin, write: Write, channel: amqp.Channel
+) -> None:
+    """The tasks that it has put aside are those of a queue that the configuration does not name."""
+    ran(write("a", "b"), "declare")
+    channel.queue_declare("b.moving", durable=True, auto_delete=False)
+    channel.basic_publish(amqp.Message(b"{}", delivery_mode=2), "", "b.moving")
+    before = admin.names("queues")
+    assert "b.moving' holds 1 messages" in ran(write("a"), "declare", "--prune")
     assert admin.names("queues") == before
 
 
