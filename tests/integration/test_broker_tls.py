@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from sandbox.broker import Broker, free_ports
+from sandbox.broker import Broker, accepts, free_ports
 from sandbox.receiver import Receiver
 from taskqueue.broker import connect, parameters, version
 from taskqueue.client import Client
@@ -19,6 +19,7 @@ from taskqueue.errors import BrokerUnreachable, ConfigError
 from taskqueue.metrics import NullMetrics
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology.declare import declare
+from tests.integration.stage import eventually
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         "ssl_options.fail_if_no_peer_cert = true",
     ]
     with Broker.start(config=config):
+        # The node is ready when its other port is; this one opens a moment later.
+        eventually(lambda: accepts(port), "the port for TLS")
         yield Secured(port, files["ca"], files["client"], files["client_key"])
 
 
