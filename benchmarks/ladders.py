@@ -19,6 +19,9 @@ Route = tuple[str, tuple[str, ...]]
 """An exchange and routing keys: the first is the message's, the others ride in ``CC``."""
 
 
+_RESOLUTION = Ladder().resolution
+
+
 class Way(Protocol):
     """One way to delay a message until it stands in `queue`."""
 
@@ -43,21 +46,27 @@ class Ours:
 
     queue_type: str
     most_first: bool = False
+    resolution: Decimal = _RESOLUTION
 
     @property
     def name(self) -> str:
         """Name it in the tables."""
+        if self.resolution != _RESOLUTION:
+            return f"taskqueue, resolution {self.resolution}"
         return "taskqueue, most digit first" if self.most_first else "taskqueue"
 
     @property
     def queue(self) -> str:
         """Name the queue in which a message stands when it is due."""
-        return f"ours-{self.queue_type}"
+        return f"ours-{self.queue_type}" + ("" if self.resolution == _RESOLUTION else "-fine")
 
     def declare(self, url: str) -> None:
         """Create what it needs, if need be."""
         settings = Settings(
-            servers=(url,), queue_type=self.queue_type, queues={self.queue: QueueSettings(self.queue)}
+            servers=(url,),
+            queue_type=self.queue_type,
+            resolution=self.resolution,
+            queues={self.queue: QueueSettings(self.queue)},
         )
         declare(settings)
         if self.most_first:
@@ -66,7 +75,7 @@ class Ours:
     def route(self, channel: BlockingChannel, delay: float) -> Route:
         """Tell where a message goes whose delay is so many seconds."""
         del channel
-        ladder = Ladder()
+        ladder = Ladder(self.resolution)
         ticks = math.ceil(Decimal(str(delay)) / ladder.resolution)
         if not self.most_first:
             return names.wait_exchange(self.queue), ladder.itinerary(ticks)

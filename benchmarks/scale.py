@@ -4,8 +4,8 @@ Tasks that are due in hours are piled up to each of the sizes in turn, on one br
 running; at each size everything is measured again. Flat columns are the point.
 
 The delays are multiples of 10,000 seconds. Such a task takes no short leg, so it stands still from the
-first moment on, as a task does that was sent twenty minutes ago. With `--moving` the delays are any, and
-what is measured is a broker that still works off the short legs of the pile.
+first moment on, as a task does that was sent twenty minutes ago. At the end more tasks are sent that do take
+short legs, and the lateness is measured while they walk them, and again when these legs are empty.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from benchmarks.processes import usage
 from benchmarks.receiver import Receiver
 from sandbox.broker import Broker
 from taskqueue import Client
+from taskqueue.broker import connect
+from taskqueue.inspect import look
 from taskqueue.settings import load
 from taskqueue.topology.declare import declare
 
@@ -36,6 +38,10 @@ _GAP = 0.05
 """Seconds between the due times of fresh tasks."""
 _STILL = 10_000
 _MOST = 32
+_WALK = 9.9
+"""Seconds that the tasks sent last spend on short legs, at most."""
+_SETTLING = 120.0
+_WARMING = 20
 _QUIET = 30.0
 _INI = "server = {server}\n[default]\nbase_url = {receiver}\nconcurrency = 8\n"
 
@@ -50,12 +56,15 @@ class Place:
     consumer: subprocess.Popen[bytes]
 
 
-def pile(client: Client, count: int, chance: random.Random, *, moving: bool) -> float:
-    """Send `count` tasks that are due in 3 to 89 hours, and give how many a second were confirmed."""
+def pile(client: Client, count: int, chance: random.Random, *, walk: float = 0) -> float:
+    """Send `count` tasks that are due in 3 to 89 hours, and give how many a second were confirmed.
+
+    They take short legs of up to `walk` seconds before the long one.
+    """
 
     def tasks() -> Iterator[dict[str, Any]]:
         for _ in range(count):
-            delay = chance.uniform(_STILL, _MOST * _STILL) if moving else chance.randint(1, _MOST) * _STILL
+            delay = chance.randint(1, _MOST) * _STILL + round(chance.uniform(0, walk), 1)
             yield {"url": "/later", "queue": _QUEUE, "countdown": delay}
 
     began = time.monotonic()
@@ -102,6 +111,37 @@ def measure(place: Place, client: Client, waiting: int, fresh: int, rate: float 
     }
 
 
+def walking(place: Place, client: Client, count: int, chance: random.Random, fresh: int) -> list[report.Row]:
+    """Measure the lateness beside tasks that walk their short legs, and again when all have done so."""
+    pile(client, count, chance, walk=_WALK)
+    sent = time.monotonic()
+    at_once = lateness(place, client, fresh)
+    settled = settle(place.config, sent)
+    after = lateness(place, client, fresh)
+    return [
+        {
+            "fresh tasks": name,
+            "beside": count,
+            "short legs empty by s": settled,
+            "lateness p50 ms": statistics.median(late),
+            "lateness p99 ms": report.percentile(late, 99),
+        }
+        for name, late in (("at once", at_once), ("then", after))
+    ]
+
+
+def settle(config: Path, since: float) -> float:
+    """Wait until no task is on a leg of a minute or less; give the seconds from `since` to then."""
+    settings = load(config)
+    with connect(settings, name="taskqueue benchmark") as connection:
+        while time.monotonic() < since + _SETTLING:
+            (state,) = look(connection, settings, settings.queues.values())
+            if state.due is not None and state.due.minute == 0:
+                return time.monotonic() - since
+            connection.sleep(0.25)
+    raise RuntimeError(f"short legs still hold tasks after {_SETTLING:g} s")
+
+
 def grown(rows: list[report.Row]) -> list[report.Row]:
     """Say what each figure is to that of the fewest tasks."""
     columns = ("consumer MiB", "lateness p50 ms", "lateness p99 ms", "inspect s")
@@ -115,12 +155,12 @@ def main() -> int:
     """Pile up, measure, and print the table."""
     parser = report.parser(__doc__ or "")
     parser.add_argument("--sizes", help="numbers of waiting tasks, with commas between, growing")
-    parser.add_argument("--moving", action="store_true", help="any delays, not those without short legs")
+    parser.add_argument("--walking", type=int, default=10_000, help="tasks on short legs at the end")
     parser.add_argument("--fresh", type=int, default=100, help="tasks of 5 s whose lateness is measured")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.sizes.split(",")] if arguments.sizes else list(_SIZES)
     if arguments.quick:
-        sizes = sizes[:3]
+        sizes, arguments.walking = sizes[:3], 1_000
     chance = random.Random(7)
     rows: list[report.Row] = []
     with Broker.start() as broker, Receiver() as receiver, tempfile.TemporaryDirectory() as folder:
@@ -133,20 +173,20 @@ def main() -> int:
         try:
             with Client.from_config(config) as client:
                 waiting = 0
+                lateness(place, client, _WARMING)
                 for size in sizes:
                     report.say(f"piling up to {size:,} waiting tasks")
-                    rate = (
-                        pile(client, size - waiting, chance, moving=arguments.moving)
-                        if size > waiting
-                        else None
-                    )
+                    rate = pile(client, size - waiting, chance) if size > waiting else None
                     waiting = size
                     rows.append(measure(place, client, waiting, arguments.fresh, rate))
+                report.say(f"{arguments.walking:,} more tasks, on short legs")
+                walked = walking(place, client, arguments.walking, chance, arguments.fresh)
         finally:
             consumer.terminate()
             consumer.wait()
     heading = "One consumer, quorum queues, tasks of 5 s beside those waiting"
-    report.tell(arguments, "scale", {heading: rows, "To the fewest": grown(rows)})
+    tables = {heading: rows, "To the fewest": grown(rows), "More tasks were just sent": walked}
+    report.tell(arguments, "scale", tables)
     return 0
 
 

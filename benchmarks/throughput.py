@@ -109,7 +109,7 @@ def main() -> int:
     parser = report.parser(__doc__ or "")
     parser.add_argument("--tasks", type=int, default=20_000, help="tasks of each contender in each round")
     parser.add_argument(
-        "--rounds", type=int, default=2, help="interleaved rounds, of which the median is taken"
+        "--rounds", type=int, default=1, help="interleaved rounds, of which the median is taken"
     )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
