@@ -87,7 +87,7 @@ def main() -> int:
     """Compare, and print the tables."""
     parser = report.parser(__doc__ or "")
     parser.add_argument("--rate", type=float, default=200, help="tasks a second")
-    parser.add_argument("--seconds", type=float, default=12, help="how long to send")
+    parser.add_argument("--seconds", type=float, default=10, help="how long to send")
     parser.add_argument("--delays", default="1,10", help="shortest and longest delay in seconds")
     arguments = parser.parse_args()
     if arguments.quick:

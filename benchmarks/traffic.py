@@ -18,7 +18,7 @@ from benchmarks.ladders import Way
 _SPAWN = multiprocessing.get_context("spawn")
 _OF_ONE_PUBLISHER = 1_500
 """Messages a second that one process of Python surely publishes, with much to spare."""
-_QUIET = 20.0
+_QUIET = 10.0
 """Seconds without an arrival, and past the last due time, after which nothing more is waited for."""
 _PADDING = b" " * 180
 """Bodies of 200 bytes, as a small task has."""
