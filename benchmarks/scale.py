@@ -34,7 +34,7 @@ from taskqueue.topology.declare import declare
 _QUEUE = "default"
 _SIZES = (0, 1_000, 10_000, 100_000)
 _DELAY = 5.0
-_GAP = 0.05
+_GAP = 0.025
 """Seconds between the due times of fresh tasks."""
 _STILL = 10_000
 _MOST = 32
