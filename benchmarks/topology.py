@@ -165,7 +165,7 @@ def main() -> int:
         behind: dict[Way, float] = {}
         for way, queue_type, load in _runs(arguments):
             if load.rate >= behind.get(way, math.inf):
-                report.say(f"{way.name}, {queue_type}: fell behind at less than {load.rate:g}/s")
+                report.say(f"{way.name}, {queue_type}: left out, it fell behind at {behind[way]:g}/s")
                 continue
             report.say(f"{way.name}, {queue_type}, {load.rate:g}/s, steps of {load.step:g} s")
             rows.append(measure(broker, way, queue_type, load))
