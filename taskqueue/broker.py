@@ -52,8 +52,8 @@ def connect(
             # The stubs ask for an object where pika takes a class.
             return pika.BlockingConnection(host, implementation)  # type: ignore[arg-type]
         except (AMQPError, OSError) as error:
-            failures.append(_failure(error, host))
-    raise _worst(failures)
+            failures.append(failure(error, host))
+    raise worst(failures)
 
 
 def version(connection: pika.BlockingConnection) -> tuple[int, ...]:
@@ -132,7 +132,8 @@ def _tls(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def _failure(error: Exception, host: Parameters) -> TaskqueueError:
+def failure(error: BaseException, host: Parameters) -> TaskqueueError:
+    """Say why a host could not be connected to, and what to do."""
     user = getattr(host.credentials, "username", "")
     if isinstance(error, (ProbableAuthenticationError, AuthenticationError)):
         return BrokerUnreachable(f"{where(host)} refused the login of user {user!r}: check 'server'")
@@ -146,13 +147,24 @@ def _failure(error: Exception, host: Parameters) -> TaskqueueError:
     return BrokerUnreachable(f"no broker at {where(host)}: {reason(error)}")
 
 
-def _worst(failures: list[TaskqueueError]) -> TaskqueueError:
+def worst(failures: list[TaskqueueError]) -> TaskqueueError:
     """Make one error of one for each host: a broker that answers 'no' says more than one that is down."""
     told = "; ".join(dict.fromkeys(str(failure) for failure in failures))
     for failure in failures:
         if isinstance(failure, BrokerRefused):
             return BrokerRefused(told)
     return BrokerUnreachable(told or "no broker is configured: set 'server'")
+
+
+def cause(error: BaseException | str) -> Exception:
+    """Find the error that ended an attempt to connect, beneath what pika wraps it in."""
+    while isinstance(error, BaseException):
+        every = getattr(error, "exceptions", None)
+        inner = every[-1] if every else getattr(error, "exception", None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    return error if isinstance(error, Exception) else AMQPError(str(error))
 
 
 def reason(error: BaseException | str) -> str:

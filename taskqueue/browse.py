@@ -1,31 +1,22 @@
 """Look through the messages of a queue without taking them, and take only chosen ones.
 
-Messages are consumed without an ack, a page at a time, and all that were not taken go back to
-where they stood when the channel closes. Memory holds no more than one page.
+Messages are consumed without an ack, a page at a time, and all that were not taken go back to where they
+stood when the channel closes. Memory holds no more than one page. A look sees all that its queue held when
+it began, or raises NotKnown.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
-from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
-from pika.exceptions import ChannelClosedByBroker
+from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
+from taskqueue.session import Channel, Counts, Delivery, Refused, Session
 
-from taskqueue import broker
-from taskqueue.errors import BrokerRefused, NotDeclared
-from taskqueue.link import TolerantConnection
-from taskqueue.link.wire import to_message
-from taskqueue.message import Message
-from taskqueue.settings import Settings
-
-NOT_FOUND = 404
 Progress = Callable[[int, int], None]
 """Called with how many messages were looked at, and how many there are to look at."""
 _FIRST_PAGE = 200
@@ -34,111 +25,66 @@ _LARGEST_PAGE = 65_535
 _PAGE_BYTES = 64 * 2**20
 _COUNTS = frozenset({"x-delivery-count", "x-acquired-count"})
 _TICK = 0.1
-_QUIET = 1.0
-_QUIET_AFTER_ACK = 0.3
-"""An ack makes room for one message more, which may or may not be there."""
-_READ_PER_SECOND = 10_000
-"""What a broker surely reads from its disk: a quorum queue is silent while it fetches a page."""
-_PATIENCE = 10.0
-_RETURNED = 0.5
+_QUIET = 0.3
+"""Seconds in which a message that a follower of the queue hands out may come behind the leader's answer."""
+_PATIENCE = 15.0
+"""Seconds in which a broker reads on from its disk, or takes back what another look held."""
 _POLL = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A message that was looked at: `page` and `tag` are what it takes to ack it."""
+class Look:
+    """One look through one queue, from its head: `count` messages at most, which is what was ready.
 
-    message: Message
-    tag: int
-    page: int
-
-
-class Browse:
-    """One look through one queue, from its head; at most `limit` messages, all there are if None.
-
-    Covers what is ready when it starts, so that it ends even where more keeps coming. A page that
-    is full of messages to be returned is cancelled as a consumer and the next one, larger, opened:
-    a quorum queue returns them page by page (in the order of the consumer tags, up to 32 of them),
-    which keeps the order. `most_extra` bounds how far the look goes on at its end to keep it, see
-    `close`. Raises NotDeclared where there is no such queue.
+    A page that is full of messages to be returned is cancelled as a consumer and the next one, larger,
+    opened: a quorum queue returns them page by page (in the order of the consumer tags, up to 32 of them),
+    which keeps the order. `most_extra` bounds how far the look goes on at its end to keep it, see `close`.
     """
 
-    def __init__(
-        self,
-        connection: BlockingConnection,
-        queue: str,
-        *,
-        limit: int | None = None,
-        most_extra: float = math.inf,
-    ) -> None:
-        self._connection = connection
-        self._queue = queue
-        self._channel: BlockingChannel = connection.channel()
-        ready = ready_messages(self._channel, queue)
-        self.count = ready if limit is None else min(ready, limit)
+    def __init__(self, channel: Channel, queue: str, count: int, most_extra: float) -> None:
+        self.count = count
         """How many messages this look covers."""
-        self._arrived: deque[Found] = deque()
-        self._received = self._held = self._expected = 0
+        self._channel = channel
+        self._queue = queue
+        self._received = 0
         self._last_came_back = False
         self._most_extra = most_extra
         self._bytes = 0
-        self._page = 0
-        self._size = self._room = 0
+        self._page = self._size = self._room = 0
+        self._tag = ""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[Found]:
+    async def __aiter__(self) -> AsyncIterator[Delivery]:
         """Yield each message, oldest first; ends early where others take messages meanwhile."""
         for _ in range(self.count):
-            if not self._arrived and not self._more():
+            if self._room == 0:
+                await self._turn_page(self._next_size())
+            found = await self._next()
+            if found is None:
                 return
-            yield self._arrived.popleft()
+            yield found
 
-    def take(self, found: Found) -> None:
+    def take(self, found: Delivery) -> None:
         """Ack a message: it is gone from the queue."""
-        self._channel.basic_ack(found.tag)
-        self._held -= 1
-        if found.page == self._page:
-            self._room += 1
+        self._channel.ack(found)
 
-    def close(self) -> None:
-        """Return every message that was not taken, in order.
+    async def end(self) -> None:
+        """Go on to where messages come that no look has seen, before all is returned.
 
-        A quorum queue puts what comes back behind what came back before, and ahead of all else. So
-        a look that ended amid messages that had been looked at before goes on to the end of those.
+        A quorum queue puts what comes back behind what came back before, and ahead of all else. So a look
+        that ended amid messages that had been looked at before goes on to the end of those.
         """
-        if self._channel.is_closed:
-            return
-        self._drain()
+        while self._room > 0 and await self._next():
+            pass
         looked, size = self._received, 1
         while self._last_came_back and self._received - looked < self._most_extra:
-            if not ready_messages(self._channel, self._queue):
-                break
-            self._turn_page(size)
-            self._drain()
-            if self._received == self._expected - size:
-                break
+            if not (await self._counts()).ready:
+                return
+            await self._turn_page(size)
+            before = self._received
+            while self._room > 0 and await self._next():
+                pass
+            if self._received == before:
+                return
             size = min(2 * size, _LARGEST_PAGE)
-        self._connection.process_data_events(time_limit=0)
-        self._channel.close()
-        self._await_return()
-
-    def _drain(self) -> None:
-        # pika rejects what it has not handed out yet one by one, which would mix up the order.
-        while self._room > 0 and self._await_delivery():
-            self._arrived.clear()
-        self._arrived.clear()
-
-    def _more(self) -> bool:
-        if self._room == 0:
-            self._turn_page(self._next_size())
-        return self._await_delivery()
 
     def _next_size(self) -> int:
         mean = self._bytes // max(1, self._received)
@@ -146,80 +92,95 @@ class Browse:
         grown = max(_FIRST_PAGE, 2 * self._size)
         return max(1, min(grown, bounded, _LARGEST_PAGE, self.count - self._received))
 
-    def _turn_page(self, size: int) -> None:
-        if self._tag in self._channel.consumer_tags:
-            self._channel.basic_cancel(self._tag)
+    async def _turn_page(self, size: int) -> None:
+        if self._tag:
+            await self._channel.ask("basic_cancel", self._tag)
         self._page += 1
+        self._tag = f"browse-{self._page:06d}"
         self._size = self._room = size
-        self._expected = self._received + size
-        self._channel.basic_qos(prefetch_count=size)
-        self._channel.basic_consume(self._queue, self._arrive, consumer_tag=self._tag)
+        await self._channel.consume(self._queue, window=size, tag=self._tag)
 
-    @property
-    def _tag(self) -> str:
-        return f"browse-{self._page:06d}"
+    async def _next(self) -> Delivery | None:
+        """Wait for a message; None once the queue has handed out all that was ready.
 
-    def _arrive(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        Raises NotKnown where the broker has more and does not send it.
+        """
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        while True:
+            found = await self._channel.next(_TICK)
+            if found is None and not (await self._counts()).ready:
+                # The channel answers this behind what its queue had given it by then.
+                await self._channel.ask("basic_qos", prefetch_count=self._size)
+                found = await self._channel.next(_QUIET)
+                if found is None:
+                    return None
+            if found is not None:
+                return self._arrived(found)
+            if asyncio.get_running_loop().time() > deadline:
+                raise NotKnown(f"{self._queue}: the broker hands out no more of it: the look is not complete")
+
+    def _arrived(self, found: Delivery) -> Delivery:
         self._received += 1
-        self._held += 1
-        self._bytes += len(body)
         self._room -= 1
-        message = to_message(properties, body)
+        self._bytes += len(found.message.body)
         # A classic queue sets the flag too, but no count: there each message goes back to its place.
-        counted = message.fault is not None or not _COUNTS.isdisjoint(message.headers)
-        self._last_came_back = method.redelivered and counted
-        self._arrived.append(Found(message, method.delivery_tag, self._page))
+        counted = found.message.fault is not None or not _COUNTS.isdisjoint(found.message.headers)
+        self._last_came_back = found.redelivered and counted
+        return found
 
-    def _await_delivery(self) -> bool:
-        """Wait for a message; False once none is to be expected any more.
-
-        Nothing tells whether the broker has sent all: others may have taken some, or a TTL.
-        """
-        before = self._received
-        start = time.monotonic()
-        quiet = _QUIET + self._size / _READ_PER_SECOND if before < self._expected else _QUIET_AFTER_ACK
-        while self._tag in self._channel.consumer_tags:
-            self._connection.process_data_events(time_limit=_TICK)
-            if self._received > before:
-                return True
-            waited = time.monotonic() - start
-            if waited > _PATIENCE or (waited > quiet and not ready_messages(self._channel, self._queue)):
-                return False
-        return False
-
-    def _await_return(self) -> None:
-        """Wait until what was held is back, so that the next look sees it all.
-
-        A quorum queue takes it back behind the close. What expires or is taken meanwhile never shows.
-        """
-        if not self._held:
-            return
-        channel = self._connection.channel()
-        last, since = -1, time.monotonic()
-        while (ready := ready_messages(channel, self._queue)) < self._held:
-            if ready != last:
-                last, since = ready, time.monotonic()
-            elif time.monotonic() - since > _RETURNED:
-                break
-            self._connection.sleep(_POLL)
-        channel.close()
+    async def _counts(self) -> Counts:
+        answer = await self._channel.ask("queue_declare", self._queue, passive=True)
+        if not answer.consumer_count:
+            # At least we are one: nobody has asked the leader.
+            raise NotKnown(f"{self._queue}: its leader does not answer: the look is not complete")
+        return Counts(answer.message_count, answer.consumer_count)
 
 
-def connect(settings: Settings, *, name: str) -> BlockingConnection:
-    """Connect so that no message found there can end the connection, whatever its headers hold."""
-    return broker.connect(settings, name=name, implementation=TolerantConnection)
+@asynccontextmanager
+async def look(
+    session: Session, queue: str, *, limit: int | None = None, most_extra: float = math.inf
+) -> AsyncIterator[Look]:
+    """Look through a queue from its head, at most `limit` messages; in the end what was not taken goes back.
+
+    Covers what is ready when it starts, so that it ends even where more keeps coming. Waits for what another
+    look holds, before and after. Raises NotDeclared where there is no such queue, NotKnown where it can't be
+    seen as a whole.
+    """
+    counts = await _undisturbed(session, queue)
+    count = counts.ready if limit is None else min(counts.ready, limit)
+    async with session.own_channel() as channel:
+        looking = Look(channel, queue, count, most_extra)
+        try:
+            yield looking
+        except BaseException:
+            with suppress(TaskqueueError, Refused):
+                await looking.end()
+            raise
+        await looking.end()
+    await _undisturbed(session, queue)
 
 
-def ready_messages(channel: BlockingChannel, queue: str) -> int:
-    """Count what is ready in a queue; raises NotDeclared where there is none of that name."""
-    try:
-        return int(channel.queue_declare(queue, passive=True).method.message_count)
-    except ChannelClosedByBroker as error:
-        if error.reply_code == NOT_FOUND:
-            msg = f"queue {queue} does not exist: run `taskqueue declare`"
-            raise NotDeclared(msg) from error
-        msg = f"the broker does not show queue {queue}: {error.reply_text}"
-        raise BrokerRefused(msg) from error
+async def count(session: Session, queue: str) -> int:
+    """Count what is ready in a queue; raises NotDeclared where there is none of that name, NotKnown."""
+    counts = await session.counts(queue)
+    if counts is None:
+        raise NotDeclared(f"queue {queue} does not exist: run `taskqueue declare`")
+    return counts.ready
+
+
+async def _undisturbed(session: Session, queue: str) -> Counts:
+    """Wait until nobody holds anything of a queue: what has been looked at comes back as its look ends."""
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    while True:
+        counts = await session.counts(queue)
+        if counts is None:
+            raise NotDeclared(f"queue {queue} does not exist: run `taskqueue declare`")
+        if not counts.consumers:
+            return counts
+        if asyncio.get_running_loop().time() > deadline:
+            msg = f"{queue}: somebody else holds messages of it, so a look would not be complete: try again"
+            raise NotKnown(msg)
+        await asyncio.sleep(_POLL)
 
 
 def url_of(body: bytes) -> str | None:

@@ -8,7 +8,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +18,7 @@ from taskqueue.errors import ConfigError
 from taskqueue.message import Message, Publish
 from taskqueue.sender import Sender
 from taskqueue.settings import Settings, load
-from taskqueue.topology.ladder import Ladder, route
+from taskqueue.topology.ladder import Way
 from taskqueue.tracing import Tracing
 
 ABSENT: Any = object()
@@ -31,8 +30,7 @@ _BODY_FIELDS = ("countdown", "eta", "max_retries", "expires", "roll_back", "meta
 class Client:
     """Sends tasks to a broker; thread-safe, fork-safe, and connects when it first has to.
 
-    `server` is one AMQP URL or several with commas between; `resolution` and `levels` are those
-    the queues were declared with; `tracing` makes spans (extra `opentelemetry`).
+    `server` is one AMQP URL or several with commas between; `tracing` makes spans (extra `opentelemetry`).
     Settings that name queues (`from_config`) limit it to them.
     Every send returns when the broker has confirmed the task, or raises: BrokerUnreachable,
     BrokerRefused, NotDeclared or PublishFailed after at most `timeout` seconds, InvalidTask
@@ -43,14 +41,12 @@ class Client:
         self,
         server: str = "amqp://guest:guest@localhost:5672/",
         *,
-        resolution: float = 0.1,
-        levels: int = 8,
         timeout: float = TIMEOUT,
         tracing: bool = False,
         settings: Settings | None = None,
     ) -> None:
         if settings is None:
-            settings = _settings(server, resolution, levels)
+            settings = _settings(server)
         self._settings = settings
         traced = tracing or any(queue.tracing != "off" for queue in settings.queues.values())
         self._tracing = Tracing() if traced else None
@@ -143,12 +139,12 @@ class Client:
             traced = dict(fields)
             if self._tracing is not None:
                 traced["headers"] = self._tracing.carried(fields.get("headers") or {})
-            publish = publish_of(traced, queue, self._settings.ladder, time.time())
+            publish = publish_of(traced, self._settings.way(queue), time.time())
             ids.append(publish.message.properties["message_id"])
             yield publish
 
 
-def publish_of(fields: Mapping[str, Any], queue: str, ladder: Ladder, now: float) -> Publish:
+def publish_of(fields: Mapping[str, Any], way: Way, now: float) -> Publish:
     """Make the message of a new task and its way onto the ladder; raises InvalidTask."""
     unknown = set(fields) - {"url", "queue", "payload", "id", "priority", "headers", *_BODY_FIELDS}
     if unknown:
@@ -171,10 +167,9 @@ def publish_of(fields: Mapping[str, Any], queue: str, ladder: Ladder, now: float
         state.DUE: task.due,
         state.FIRST_SEEN: task.first_seen,
     }
-    exchange, keys = route(queue, ladder, task.due, now)
+    exchange, keys = way.route(task.due, now)
     return Publish(exchange, keys, Message(body, headers, properties))
 
 
-def _settings(server: str, resolution: float, levels: int) -> Settings:
-    servers = tuple(part.strip() for part in server.split(",") if part.strip())
-    return Settings(servers=servers, resolution=Decimal(str(resolution)), levels=levels)
+def _settings(server: str) -> Settings:
+    return Settings(servers=tuple(part.strip() for part in server.split(",") if part.strip()))

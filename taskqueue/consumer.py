@@ -10,10 +10,12 @@ from pika.connection import Parameters
 
 from taskqueue.errors import NotDeclared, TaskqueueError
 from taskqueue.isolation import Isolation
+from taskqueue.ladder_check import LadderCheck
 from taskqueue.link import Link, TolerantConnection
 from taskqueue.metrics import Metrics
 from taskqueue.settings import Settings
 from taskqueue.subscription import Subscription
+from taskqueue.topology.plan import Exchange, Queue, ladder_essentials
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ class Consumer:
         self._subscriptions = [
             Subscription(
                 queue,
-                ladder=settings.ladder,
+                way=settings.way(queue.name),
                 known=known,
                 link=self._link,
                 owner=self,
@@ -55,6 +57,7 @@ class Consumer:
             )
             for queue in settings.queues.values()
         ]
+        self._ladders = _ladders(settings)
         self._stop = threading.Event()
         self._idle = threading.Event()
         self._failure: TaskqueueError | None = None
@@ -83,9 +86,26 @@ class Consumer:
         self._stop.set()
 
     def connected(self, connection: TolerantConnection) -> None:
-        """Give every subscription its channel."""
-        for subscription in self._subscriptions:
-            subscription.connected(connection)
+        """Give every subscription its channel, the first time once every ladder is seen to be there."""
+        if self._ladders:
+            LadderCheck(self._link, connection, self._ladders, found=self._found, missing=self._no_ladder)
+        else:
+            self._open(connection)
+
+    def _found(self, connection: TolerantConnection) -> None:
+        self._ladders = ()
+        self._open(connection)
+
+    def _no_ladder(self, reason: str) -> None:
+        self._fail(
+            f"the ladder is not the one that the configuration says ({reason}): run 'taskqueue declare', "
+            "or set resolution, levels, ladder and queue_type as they were declared"
+        )
+
+    def _open(self, connection: TolerantConnection) -> None:
+        if connection.is_open:
+            for subscription in self._subscriptions:
+                subscription.connected(connection)
 
     def disconnected(self, reason: str) -> None:
         """Tell every subscription that its channel is gone."""
@@ -98,11 +118,14 @@ class Consumer:
 
     def missing(self, queue: str, reason: str) -> None:
         """Come to an end: what was never declared will not appear by itself."""
+        self._fail(
+            f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare', "
+            "or 'taskqueue run --declare'"
+        )
+
+    def _fail(self, why: str) -> None:
         if self._failure is None:
-            self._failure = NotDeclared(
-                f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare', "
-                "or 'taskqueue run --declare'"
-            )
+            self._failure = NotDeclared(why)
         self._stop.set()
 
     def progressed(self) -> None:
@@ -115,3 +138,10 @@ class Consumer:
             subscription.stop()
         log.info("stopping: finishing what runs (up to %.0f s)", grace)
         self.progressed()
+
+
+def _ladders(settings: Settings) -> tuple[Exchange | Queue, ...]:
+    names = dict.fromkeys(queue.ladder for queue in settings.queues.values())
+    return tuple(
+        item for name in names for item in ladder_essentials(name, settings.rungs, settings.queue_type)
+    )

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
-from pika.exceptions import NackError, UnroutableError
-
+from taskqueue import browse
 from taskqueue import message as amqp
 from taskqueue import task as state
-from taskqueue.browse import Browse, Found, Progress, ready_messages, text, url_of, whole
+from taskqueue.browse import Progress, text, url_of, whole
 from taskqueue.errors import PublishFailed
-from taskqueue.link.wire import to_properties
 from taskqueue.message import Message, Publish
+from taskqueue.session import Channel, Delivery, Refused, Session
 from taskqueue.topology import names
 
 _MOST_EXTRA = 20_000
 """Bounds a short look into a long dead queue; past it, their order may change, which only looks odd."""
+_WINDOW = 200
+"""Tasks without a confirm at once: what is there twice when a replay is killed."""
+_CONFIRMING = 30.0
 _KEPT = frozenset({state.FIRST_SEEN, state.FAILED_ID, state.FAILED_URL, state.FAILURE})
 
 
@@ -87,21 +91,18 @@ def revived(message: Message, *, now: float) -> Message:
     return Message(message.body, headers, amqp.kept(message.properties))
 
 
-def count(connection: BlockingConnection, queue: str) -> int:
-    """Count the dead tasks; raises NotDeclared where there is no dead queue."""
-    channel = connection.channel()
-    ready = ready_messages(channel, names.dead(queue))
-    channel.close()
-    return ready
+async def count(session: Session, queue: str) -> int:
+    """Count the dead tasks; raises NotDeclared where there is no dead queue, NotKnown."""
+    return await browse.count(session, names.dead(queue))
 
 
-def entries(
-    connection: BlockingConnection, queue: str, *, limit: int, reason: str | None = None
-) -> Iterator[DeadTask]:
+async def entries(
+    session: Session, queue: str, *, limit: int, reason: str | None = None
+) -> AsyncIterator[DeadTask]:
     """Yield the oldest `limit` dead tasks, of one reason if it is given; leaves them where they are."""
     selection = Selection(reason=reason)
-    with _browse(connection, queue, limit if reason is None else None) as browse:
-        for found in browse:
+    async with _look(session, queue, limit if reason is None else None) as looking:
+        async for found in looking:
             task = read(found.message, queue)
             if selection.covers(task):
                 yield task
@@ -110,15 +111,18 @@ def entries(
                 return
 
 
-def find(connection: BlockingConnection, queue: str, task_id: str) -> DeadTask | None:
+async def find(session: Session, queue: str, task_id: str) -> DeadTask | None:
     """Look one dead task up by its id; None where it is not there."""
-    with _browse(connection, queue) as browse:
-        tasks = (read(found.message, queue) for found in browse)
-        return next((task for task in tasks if task.id == task_id), None)
+    async with _look(session, queue) as looking:
+        async for found in looking:
+            task = read(found.message, queue)
+            if task.id == task_id:
+                return task
+    return None
 
 
-def replay(
-    connection: BlockingConnection,
+async def replay(
+    session: Session,
     queue: str,
     selection: Selection,
     *,
@@ -129,62 +133,91 @@ def replay(
 
     Raises PublishFailed at the first one that the broker does not take; that one stays dead.
     """
-    channel = connection.channel()
-    channel.confirm_delivery()
-    with _browse(connection, queue) as browse:
-        return _each(
-            browse, queue, selection, progress, lambda found: _publish(channel, queue, found, clock())
-        )
+    async with session.own_channel() as channel, _look(session, queue) as looking:
+        await channel.confirms()
+        replaying = _Replay(channel, looking, queue, clock)
+        handled = await _each(looking, queue, selection, progress, replaying.put)
+        await replaying.settle(0)
+        return handled
 
 
-def purge(
-    connection: BlockingConnection, queue: str, selection: Selection, *, progress: Progress | None = None
+async def purge(
+    session: Session, queue: str, selection: Selection, *, progress: Progress | None = None
 ) -> Handled:
-    """Delete the chosen tasks for good."""
-    if selection == Selection():
-        method = connection.channel().queue_purge(names.dead(queue)).method
-        return Handled(method.message_count or 0)
-    with _browse(connection, queue) as browse:
-        return _each(browse, queue, selection, progress, lambda _: None)
+    """Delete the chosen tasks for good: those that were seen, never what has died meanwhile.
+
+    So nothing is purged as a whole: a leader that hangs would do it when it comes to, whatever is in the
+    queue by then.
+    """
+
+    async def take(found: Delivery) -> None:
+        looking.take(found)
+
+    async with _look(session, queue) as looking:
+        return await _each(looking, queue, selection, progress, take)
 
 
-def _browse(connection: BlockingConnection, queue: str, limit: int | None = None) -> Browse:
-    return Browse(connection, names.dead(queue), limit=limit, most_extra=_MOST_EXTRA)
+def _look(session: Session, queue: str, limit: int | None = None) -> AbstractAsyncContextManager[browse.Look]:
+    return browse.look(session, names.dead(queue), limit=limit, most_extra=_MOST_EXTRA)
 
 
-def _each(
-    browse: Browse,
+async def _each(
+    looking: browse.Look,
     queue: str,
     selection: Selection,
     progress: Progress | None,
-    before_ack: Callable[[Found], None],
+    handle: Callable[[Delivery], Awaitable[None]],
 ) -> Handled:
     left = set(selection.ids or ())
-    handled = 0
-    for looked, found in enumerate(browse, start=1):
+    handled = looked = 0
+    async for found in looking:
+        looked += 1
         task = read(found.message, queue)
         if selection.covers(task) and (selection.ids is None or task.id in left):
-            before_ack(found)
-            browse.take(found)
+            await handle(found)
             left.discard(task.id or "")
             handled += 1
         if progress is not None:
-            progress(looked, browse.count)
+            progress(looked, looking.count)
         if selection.ids is not None and not left:
             break
     return Handled(handled, tuple(sorted(left)))
 
 
-def _publish(channel: BlockingChannel, queue: str, found: Found, now: float) -> None:
-    publish = Publish("", (queue,), revived(found.message, now=now))
-    try:
-        channel.basic_publish("", queue, publish.message.body, to_properties(publish), mandatory=True)
-    except UnroutableError as error:
-        msg = f"queue {queue} does not exist, the task stays dead: run `taskqueue declare`"
-        raise PublishFailed(msg) from error
-    except NackError as error:
-        msg = f"the broker did not take the task into queue {queue}, it stays dead: try again"
-        raise PublishFailed(msg) from error
+class _Replay:
+    """Publishes dead tasks again, some at once, and acks each in the dead queue once it is confirmed."""
+
+    def __init__(
+        self, channel: Channel, looking: browse.Look, queue: str, clock: Callable[[], float]
+    ) -> None:
+        self._channel = channel
+        self._looking = looking
+        self._queue = queue
+        self._clock = clock
+        self._out: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
+
+    async def put(self, found: Delivery) -> None:
+        """Publish one, and wait while too many are without a confirm."""
+        message = revived(found.message, now=self._clock())
+        publish = Publish(names.due(self._queue), (self._queue,), message)
+        self._out.append((found, self._channel.publish(publish)))
+        await self.settle(_WINDOW)
+
+    async def settle(self, most: int) -> None:
+        """Wait until at most so many are without a confirm."""
+        while len(self._out) > most:
+            found, confirm = self._out[0]
+            try:
+                async with asyncio.timeout(_CONFIRMING):
+                    await confirm
+            except Refused as error:
+                raise error.told() from error
+            except (TimeoutError, PublishFailed) as error:
+                why = str(error) or f"no confirm in {_CONFIRMING:g} s"
+                msg = f"the broker did not take the task into queue {self._queue}, it stays dead: {why}"
+                raise PublishFailed(msg) from error
+            self._looking.take(found)
+            self._out.popleft()
 
 
 def _broker_death(headers: Mapping[str, Any], queue: str) -> Mapping[str, Any]:

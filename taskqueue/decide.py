@@ -52,6 +52,8 @@ class Again:
     has_slot: bool = False
     crashes: int = 0
     """What the broker has counted so far, where it starts to count anew before there was an answer."""
+    early: bool = False
+    """It came before its time, by a ladder that is too short, another's clock, or no way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,14 @@ def on_receipt(
     before without an answer (``x-delivery-count`` and its `crashes`), `now` is in seconds since the
     epoch.
     """
-    if task.queue is not None and task.queue != policy.name:
-        if task.queue in known:
-            return Move(task.queue)
-        return Dead(UNKNOWN_QUEUE, f"queue: {task.queue!a} is in no section of taskqueue.ini", task.runs)
+    # One that finds no way on a shared ladder comes to the queue of its name, whoever it is for.
+    wanted = task.queue or task.meant_for
+    if wanted is not None and wanted != policy.name:
+        if wanted in known:
+            return Move(wanted)
+        return Dead(UNKNOWN_QUEUE, f"queue: {wanted!a} is in no section of taskqueue.ini", task.runs)
     if task.due > now * 1000:
-        return Again(task.due, task.runs, task.error, task.has_slot)
+        return Again(task.due, task.runs, task.error, task.has_slot, early=True)
     if task.expires is not None and now > task.expires:
         return Dead(EXPIRED, task.error or f"expired {now - task.expires:.1f} s ago", task.runs)
     return _unfit(task, policy, deliveries) or Run(alone=suspect(policy, deliveries))

@@ -46,3 +46,7 @@ class TopologyConflict(TaskqueueError):
 
 class PublishFailed(TaskqueueError):
     """The broker did not take responsibility for a message: nacked, returned, or never confirmed."""
+
+
+class NotKnown(TaskqueueError):
+    """The broker did not answer in time: what was asked is neither so nor not so."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
-from pika.exceptions import ChannelClosedByBroker
-
-from taskqueue.browse import NOT_FOUND
-from taskqueue.errors import BrokerRefused
-from taskqueue.management import Counts
+from taskqueue.errors import NotKnown
+from taskqueue.management import Counts as Unready
+from taskqueue.session import Counts, Session
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology import names
-from taskqueue.topology.plan import plan_queue
-from taskqueue.waiting import rungs
+from taskqueue.topology.plan import Exchange, Queue, plan_ladder, plan_queue
+from taskqueue.waiting import Rung, rungs
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
@@ -22,14 +19,15 @@ _HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Waiting tasks by the TTL of the wait queue that holds them: up to a minute, an hour, longer.
+    """Waiting tasks by the wait queue that holds them: due within a minute, an hour, later.
 
-    Short legs come first, so a task that is due in a day stands in a short rung for a moment.
+    The longest leg comes first, so the rung that a task stands on tells within its own length when it is due:
+    what is left are shorter ones. None where a rung's leader does not answer.
     """
 
-    minute: int
-    hour: int
-    later: int
+    minute: int | None
+    hour: int | None
+    later: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,121 +35,167 @@ class QueueState:
     """One task queue at a glance; None where nothing is known."""
 
     name: str
+    ladder: str
     ready: int | None
     unacked: int | None
-    due: Due | None
-    held: int | None
-    """Tasks whose stay in a wait queue is over, and which the broker has not handed on yet."""
-    parked: int
-    """What an unfinished `declare --migrate` has put aside."""
     dead: int | None
     consumers: int | None
     missing: tuple[str, ...]
     """Every queue and exchange that should exist and does not, ``queue mail.dead``."""
+    unknown: tuple[str, ...]
+    """Every queue that does not answer."""
 
     @property
     def declared(self) -> bool:
         """Whether all that belongs to the queue exists."""
         return not self.missing
 
+
+@dataclass(frozen=True, slots=True)
+class LadderState:
+    """One ladder at a glance; None where nothing is known."""
+
+    name: str
+    due: Due | None
+    """None where nothing of it is declared."""
+    held: int | None
+    """Tasks whose stay in a wait queue is over, and which the broker has not handed on yet."""
+    lost: int | None
+    """Messages on a shared ladder that name no queue of it."""
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+
     @property
     def waiting(self) -> int | None:
-        """How many tasks are on the ladder."""
-        return None if self.due is None else self.due.minute + self.due.hour + self.due.later
-
-
-class Glance:
-    """Passive look-ups on one connection; a look-up that fails closes its channel, so there are many.
-
-    One connection is enough: 1480 look-ups (20 queues) took 0.6 s, and no less on four.
-    """
-
-    def __init__(self, connection: BlockingConnection) -> None:
-        self._connection = connection
-        self._open: BlockingChannel | None = None
-
-    def queue(self, name: str) -> tuple[int, int] | None:
-        """Count the ready messages and the consumers of a queue, None where it does not exist."""
-        try:
-            method = self._channel().queue_declare(name, passive=True).method
-        except ChannelClosedByBroker as error:
-            _check_absent(error, f"queue {name}")
+        """How many tasks are on it."""
+        if self.due is None or None in (self.due.minute, self.due.hour, self.due.later):
             return None
-        return int(method.message_count), int(method.consumer_count)
-
-    def has_exchange(self, name: str) -> bool:
-        """Tell whether an exchange exists."""
-        try:
-            self._channel().exchange_declare(name, passive=True)
-        except ChannelClosedByBroker as error:
-            _check_absent(error, f"exchange {name}")
-            return False
-        return True
-
-    def _channel(self) -> BlockingChannel:
-        if self._open is None or self._open.is_closed:
-            self._open = self._connection.channel()
-        return self._open
+        return (self.due.minute or 0) + (self.due.hour or 0) + (self.due.later or 0)
 
 
-def look(
-    connection: BlockingConnection,
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    """What a look found where no answer came."""
+
+
+_Seen = Mapping[str, Counts | _Unknown | None]
+
+
+async def look(
+    session: Session,
     settings: Settings,
     queues: Iterable[QueueSettings],
-    counts: Mapping[str, Counts] | None = None,
-) -> tuple[QueueState, ...]:
-    """Look at each of `queues`; raises BrokerRefused where the broker does not show one.
+    unready: Mapping[str, Unready] | None = None,
+) -> tuple[tuple[QueueState, ...], tuple[LadderState, ...]]:
+    """Look at each of `queues` and at the ladders they wait on; raises BrokerRefused.
 
-    `counts` are those of the management API, by the name of the queue; None where nobody can tell.
+    `unready` are the counts of the management API, by the name of the queue; None where nobody can tell.
     """
-    glance = Glance(connection)
-    return tuple(_look(glance, settings, queue, counts) for queue in queues)
-
-
-def _look(
-    glance: Glance, settings: Settings, queue: QueueSettings, counts: Mapping[str, Counts] | None
-) -> QueueState:
-    plan = plan_queue(queue, settings.ladder, settings.queue_type)
-    seen = {planned.name: glance.queue(planned.name) for planned in plan.queues}
-    missing = [f"queue {name}" for name, counts in seen.items() if counts is None]
-    missing += [f"exchange {each.name}" for each in plan.exchanges if not glance.has_exchange(each.name)]
-    work = seen[queue.name]
-    dead = seen[names.dead(queue.name)]
-    ladder = rungs(queue.name, settings.ladder)
-    waiting = [(rung.ttl_ms, found[0]) for rung in ladder if (found := seen[rung.queue])]
-    parked = [glance.queue(names.moving(each)) for each in (queue.name, names.dead(queue.name))]
-    return QueueState(
-        name=queue.name,
-        ready=work[0] if work else None,
-        unacked=None if counts is None or work is None else _counts(counts, queue.name).unacked,
-        due=due(waiting) if waiting else None,
-        held=None if counts is None else sum(_counts(counts, rung.queue).held for rung in ladder),
-        parked=sum(found[0] for found in parked if found),
-        dead=dead[0] if dead else None,
-        consumers=work[1] if work else None,
-        missing=tuple(missing),
+    wanted = tuple(queues)
+    ladders = tuple(dict.fromkeys(queue.ladder for queue in wanted))
+    plans = {queue.name: plan_queue(queue.name, queue.ladder, settings) for queue in wanted}
+    ladder_plans = {ladder: plan_ladder(ladder, settings) for ladder in ladders}
+    every = [*plans.values(), *ladder_plans.values()]
+    planned = [item for plan in every for item in plan.queues]
+    seen = dict(zip((item.name for item in planned), await session.each("", _count, planned), strict=True))
+    exchanges = [item for plan in every for item in plan.exchanges]
+    there = await session.each("", _exists, exchanges)
+    absent = {item.name for item, found in zip(exchanges, there, strict=True) if not found}
+    return (
+        tuple(_queue_state(queue, plans[queue.name].items, seen, absent, unready) for queue in wanted),
+        tuple(
+            _ladder_state(
+                name, settings, items=ladder_plans[name].items, seen=seen, absent=absent, unready=unready
+            )
+            for name in ladders
+        ),
     )
 
 
-def _counts(counts: Mapping[str, Counts], queue: str) -> Counts:
+async def _count(session: Session, queue: Queue) -> Counts | _Unknown | None:
+    try:
+        return await session.counts(queue.name)
+    except NotKnown:
+        return _Unknown()
+
+
+async def _exists(session: Session, exchange: Exchange) -> bool:
+    return await session.exists("exchange", exchange.name)
+
+
+def _queue_state(
+    queue: QueueSettings,
+    items: tuple[Exchange | Queue, ...],
+    seen: _Seen,
+    absent: set[str],
+    unready: Mapping[str, Unready] | None,
+) -> QueueState:
+    work, dead = seen[queue.name], seen[names.dead(queue.name)]
+    known = isinstance(work, Counts)
+    return QueueState(
+        name=queue.name,
+        ladder=queue.ladder,
+        ready=work.ready if isinstance(work, Counts) else None,
+        unacked=_unready(unready, queue.name).unacked if unready is not None and known else None,
+        dead=dead.ready if isinstance(dead, Counts) else None,
+        consumers=work.consumers if isinstance(work, Counts) else None,
+        missing=_missing(items, seen, absent),
+        unknown=_unknown(items, seen),
+    )
+
+
+def _ladder_state(
+    name: str,
+    settings: Settings,
+    *,
+    items: tuple[Exchange | Queue, ...],
+    seen: _Seen,
+    absent: set[str],
+    unready: Mapping[str, Unready] | None,
+) -> LadderState:
+    steps = rungs(name, settings)
+    lost = seen.get(names.lost(name))
+    return LadderState(
+        name=name,
+        due=due([(step, seen[step.queue]) for step in steps if seen[step.queue] is not None]),
+        held=None if unready is None else sum(_unready(unready, step.queue).held for step in steps),
+        lost=lost.ready if isinstance(lost, Counts) else None,
+        missing=_missing(items, seen, absent),
+        unknown=_unknown(items, seen),
+    )
+
+
+def _missing(items: Iterable[Exchange | Queue], seen: _Seen, absent: set[str]) -> tuple[str, ...]:
+    return tuple(
+        f"{item.kind} {item.name}"
+        for item in items
+        if (item.name in absent if isinstance(item, Exchange) else seen[item.name] is None)
+    )
+
+
+def _unknown(items: Iterable[Exchange | Queue], seen: _Seen) -> tuple[str, ...]:
+    return tuple(
+        item.name for item in items if isinstance(item, Queue) and isinstance(seen[item.name], _Unknown)
+    )
+
+
+def _unready(counts: Mapping[str, Unready], queue: str) -> Unready:
     # A queue that was declared a moment ago is not known there yet.
-    return counts.get(queue, Counts(0, 0))
+    return counts.get(queue, Unready(0, 0))
 
 
-def due(waiting: Iterable[tuple[int, int]]) -> Due:
-    """Sort counts by the TTL (milliseconds) of their wait queue."""
-    minute = hour = later = 0
-    for ttl_ms, count in waiting:
-        if ttl_ms <= _MINUTE_MS:
-            minute += count
-        elif ttl_ms <= _HOUR_MS:
-            hour += count
-        else:
-            later += count
-    return Due(minute, hour, later)
+def due(found: Iterable[tuple[Rung, Counts | _Unknown | None]]) -> Due | None:
+    """Sum counts by when the tasks of a rung are due; None where there is no rung at all."""
+    sums: dict[str, int | None] = {"minute": 0, "hour": 0, "later": 0}
+    steps = tuple(found)
+    for rung, counts in steps:
+        part = _part(rung.within_ms)
+        total = sums[part]
+        sums[part] = total + counts.ready if isinstance(counts, Counts) and total is not None else None
+    return Due(sums["minute"], sums["hour"], sums["later"]) if steps else None
 
 
-def _check_absent(error: ChannelClosedByBroker, what: str) -> None:
-    if error.reply_code != NOT_FOUND:
-        msg = f"the broker does not show {what}: {error.reply_text}"
-        raise BrokerRefused(msg) from error
+def _part(within_ms: int) -> str:
+    if within_ms <= _MINUTE_MS:
+        return "minute"
+    return "hour" if within_ms <= _HOUR_MS else "later"

@@ -14,8 +14,6 @@ from typing import Any
 from taskqueue.acks import Acks
 from taskqueue.link import ConfirmChannel, Link, TolerantConnection
 from taskqueue.link.wire import to_message
-from taskqueue.message import CONTROL, YIELD
-from taskqueue.topology import names
 from taskqueue.topology.plan import Exchange, essentials
 from taskqueue.workers import Delivery
 
@@ -29,10 +27,6 @@ _REOPEN = 1.0
 _LONGEST_REOPEN = 10.0
 _HEALTHY = 30.0
 """Seconds of consuming after which a channel that is lost is opened again soon."""
-_RESOURCE_LOCKED = 405
-_AWAY = 1.0
-"""Seconds after which a consumer looks whether the queue that it has left has been replaced."""
-_LOOK = 0.1
 
 
 class Intake:
@@ -41,10 +35,6 @@ class Intake:
     A delivery belongs to the channel on which it came. When that is lost, `lost` is called, and
     the delivery can't be acked any more: the broker hands it out again. `missing` is called with
     the reason where something of the queue is not declared, and nothing of it was ever consumed.
-
-    `declare --migrate` asks for the queue by a control message. Then nothing more is taken, and once
-    `idle` says that all is settled the channel is closed, which gives the rest back, until a queue
-    is gone that belongs to the connection of the one who asked.
     """
 
     def __init__(
@@ -56,7 +46,6 @@ class Intake:
         received: Callable[[Delivery], None],
         lost: Callable[[], None],
         missing: Callable[[str], None],
-        idle: Callable[[], bool],
     ) -> None:
         self._queue = queue
         self._prefetch = prefetch
@@ -64,15 +53,12 @@ class Intake:
         self._received = received
         self._lost = lost
         self._missing = missing
-        self._idle = idle
         self._connection: TolerantConnection | None = None
         self._channel: ConfirmChannel | None = None
         self._consumer_tag: str | None = None
         self._acks = Acks()
         self._flushing = False
         self._stopping = False
-        self._leaving = False
-        self._away = False
         self._paused = False
         self._cancelling = False
         self._ready = False
@@ -156,13 +142,9 @@ class Intake:
         if self._connection.is_open:
             self._acks = Acks()
             self._ready = False
-            opened = self._look_back if self._away else self._verify
-            self._channel = ConfirmChannel(self._link, self._connection, opened=opened, closed=self._closed)
-
-    def _look_back(self, channel: ConfirmChannel) -> None:
-        """Ask for a queue that is never ours: the broker closes the channel, and how is the answer."""
-        name = names.asking(self._queue)
-        channel.raw.queue_declare(name, passive=True, callback=lambda _: channel.close("nobody asks"))
+            self._channel = ConfirmChannel(
+                self._link, self._connection, opened=self._verify, closed=self._closed
+            )
 
     def _verify(self, channel: ConfirmChannel) -> None:
         """Ask for everything that settling needs, as a publish to what is missing closes the channel."""
@@ -184,12 +166,7 @@ class Intake:
         def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
             self._acks.delivered(method.delivery_tag)
             message = to_message(properties, body)
-            delivery = Delivery(channel, method.delivery_tag, message, redelivered=method.redelivered)
-            if delivery.message.headers.get(CONTROL) == YIELD:
-                self.ack(delivery)
-                self._leave(channel)
-            elif not self._leaving:
-                self._received(delivery)
+            self._received(Delivery(channel, method.delivery_tag, message, redelivered=method.redelivered))
 
         self._consumer_tag = channel.raw.basic_consume(
             self._queue, on_message_callback=on_message, callback=lambda _: self._consuming()
@@ -200,25 +177,6 @@ class Intake:
         self._ever_consumed = True
         self._consuming_since = time.monotonic()
 
-    def _leave(self, channel: ConfirmChannel) -> None:
-        """Let go of the queue; stays its consumer until then, so that nobody deletes what is unacked."""
-        if self._leaving:
-            return
-        log.info("leaving %s: it is about to be replaced", self._queue)
-        self._leaving = True
-        self._lost()
-
-        def look() -> None:
-            if channel is not self._channel or self._stopping:
-                return
-            if self._idle():
-                self.flush()
-                channel.close("asked to leave")
-            else:
-                self._link.later(_LOOK, look)
-
-        self._link.later(_LOOK, look)
-
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
         if channel is not self._channel:
             return
@@ -226,15 +184,7 @@ class Intake:
         self._consumer_tag = None
         self._cancelling = False
         self._lost()
-        looked, self._away = self._away, self._leaving or (self._away and code == _RESOURCE_LOCKED)
-        self._leaving = False
         if self._stopping or self._connection is None or not self._connection.is_open:
-            return
-        if self._away:
-            self._link.later(_AWAY, self._open)
-            return
-        if looked:
-            self._open()
             return
         # A broker that refuses our publishes would have every task run again each time it is opened.
         if self._consuming_since is not None and time.monotonic() - self._consuming_since > _HEALTHY:

@@ -28,6 +28,7 @@ GLOBAL_KEYS: Mapping[str, Read] = {
     "management_url": values.optional(addresses.url("http", "https")),
 }
 QUEUE_KEYS: Mapping[str, Read] = {
+    "ladder": values.ladder,
     "base_url": values.optional(addresses.base_url),
     "concurrency": values.whole(1, 1000),
     "per_host": values.optional(values.whole(1, 1000)),

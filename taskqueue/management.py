@@ -64,7 +64,12 @@ class Management:
 
     def exchanges(self) -> list[dict[str, Any]] | None:
         """List the exchanges of the virtual host, None where that is not known."""
-        found = self._get(f"exchanges/{self._vhost}?columns=name,durable,type")
+        found = self._get(f"exchanges/{self._vhost}?columns=name,durable,type,arguments")
+        return found if isinstance(found, list) else None
+
+    def bindings(self) -> list[dict[str, Any]] | None:
+        """List the bindings of the virtual host, None where that is not known."""
+        found = self._get(f"bindings/{self._vhost}?columns=source,destination,destination_type,routing_key")
         return found if isinstance(found, list) else None
 
     def _get(self, path: str) -> Any:

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PREFIX = "taskqueue-"
-CONTROL = f"{PREFIX}control"
-YIELD = "yield"
-"""With this `CONTROL` a message is no task: it asks its consumer to leave the queue for a while."""
 _BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-")
 DELIVERIES = "x-delivery-count"
 """How often a message was handed out before; of a message that comes for the first time, in another queue."""

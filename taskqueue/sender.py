@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pika.connection import Parameters
 
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotDeclared, PublishFailed, TaskqueueError
-from taskqueue.link import ConfirmChannel, Link, Outcome, TolerantConnection
+from taskqueue.link import ConfirmChannel, Link, Outcome, TolerantConnection, Trial
 from taskqueue.message import Publish
+from taskqueue.topology import names
 
 WINDOW = 1000
 """Publishes of one call that may be without a confirm at once."""
@@ -32,10 +33,6 @@ class _Sending:
         self.batch = batch
         self.publish = publish
         self.refusals = 0
-
-    def is_named(self, reason: str) -> bool:
-        """Tell whether the broker speaks of this one's exchange."""
-        return f"'{self.publish.exchange or 'amq.default'}'" in reason
 
 
 class _Batch:
@@ -84,7 +81,11 @@ class _Batch:
 
 
 class Sender:
-    """A link that only publishes. What was lost with a connection is sent again on the next one."""
+    """A link that only publishes. What was lost with a connection is sent again on the next one.
+
+    The first publish to an exchange goes out on a channel of its own: a queue that is not declared, or that
+    the user may not write to, is the mistake of one caller, and costs no other anything.
+    """
 
     def __init__(self, hosts: Sequence[Parameters]) -> None:
         self._link = Link(hosts, self, name="taskqueue-client")
@@ -92,6 +93,9 @@ class Sender:
         self._channel: ConfirmChannel | None = None
         self._connection: TolerantConnection | None = None
         self._waiting: deque[_Sending] = deque()
+        self._proven: set[str] = set()
+        self._trials: dict[str, Trial] = {}
+        self._behind: dict[str, deque[_Sending]] = {}
         self._looking = False
         self._unreachable = 0
         self._ever_connected = False
@@ -131,6 +135,9 @@ class Sender:
     def disconnected(self, reason: str) -> None:
         """Forget the channel; what was on it waits for the next one."""
         self._connection = None
+        self._proven.clear()
+        for trial in tuple(self._trials.values()):
+            trial.abandon(reason)
         if self._channel is not None:
             self._channel.abandon(reason)
 
@@ -154,7 +161,33 @@ class Sender:
         if self._channel is None or not self._channel.is_open or self._link.blocked:
             self._hold(sending)
             return
-        self._channel.publish(sending.publish, lambda outcome: self._ended(sending, outcome))
+        exchange = sending.publish.exchange
+        if exchange in self._proven:
+            self._channel.publish(sending.publish, lambda outcome: self._ended(sending, outcome))
+        elif exchange in self._trials:
+            self._behind.setdefault(exchange, deque()).append(sending)
+        else:
+            self._try(sending)
+
+    def _try(self, sending: _Sending) -> None:
+        """Publish the first one to an exchange; what is behind it waits for how that ends."""
+        exchange, connection = sending.publish.exchange, self._connection
+        if connection is None or not connection.is_open:
+            self._hold(sending)
+            return
+
+        def ended(outcome: Outcome, code: int, reason: str) -> None:
+            del self._trials[exchange]
+            if code:
+                sending.batch.failed(_refusal(sending, code, reason))
+            else:
+                if outcome in {Outcome.CONFIRMED, Outcome.NACKED}:
+                    self._proven.add(exchange)
+                self._ended(sending, outcome)
+            for each in self._behind.pop(exchange, ()):
+                self._publish(each)
+
+        self._trials[exchange] = Trial(self._link, connection, sending.publish, ended)
 
     def _hold(self, sending: _Sending) -> None:
         self._waiting.append(sending)
@@ -179,8 +212,7 @@ class Sender:
             case Outcome.LOST:
                 self._hold(sending)
             case Outcome.RETURNED:
-                queue = publish.exchange.removesuffix(".wait") or publish.routing_keys[0]
-                sending.batch.failed(_not_declared(queue, outcome.value))
+                sending.batch.failed(_not_declared(publish, outcome.value))
             case _:
                 sending.batch.failed(PublishFailed(f"the task was not taken, {outcome.value}"))
 
@@ -191,8 +223,9 @@ class Sender:
         if not code:
             self._open()
             return
-        judge = {_NOT_FOUND: _missing, _REFUSED: _refused}.get(code, _closed_over)
-        failed = self._fail(lambda sending: judge(sending, reason))
+        # What was there is there no more, or one message was too much for the broker: look at each again.
+        self._proven.clear()
+        failed = self._fail(lambda sending: _closed_over(sending, reason))
         # What the broker refused and is sent again may be refused again: not in a hot loop.
         self._link.later(0.0 if failed else _REOPEN, self._open)
 
@@ -207,16 +240,13 @@ class Sender:
         return len(waiting) - len(self._waiting)
 
 
-def _missing(sending: _Sending, reason: str) -> TaskqueueError | None:
-    if sending.publish.exchange and sending.is_named(reason):
-        return _not_declared(sending.publish.exchange.removesuffix(".wait"), reason)
-    return None
-
-
-def _refused(sending: _Sending, reason: str) -> TaskqueueError | None:
-    if sending.is_named(reason):
+def _refusal(sending: _Sending, code: int, reason: str) -> TaskqueueError:
+    """Say what the broker had against the one publish that it closed a channel over."""
+    if code == _NOT_FOUND:
+        return _not_declared(sending.publish, reason)
+    if code == _REFUSED:
         return BrokerRefused(f"{reason}: the user needs write permission, ^queue(\\..*)?$")
-    return _closed_over(sending, reason)
+    return PublishFailed(f"the broker refused: {reason}")
 
 
 def _closed_over(sending: _Sending, reason: str) -> TaskqueueError | None:
@@ -225,5 +255,6 @@ def _closed_over(sending: _Sending, reason: str) -> TaskqueueError | None:
     return PublishFailed(f"the broker refused: {reason}") if sending.refusals >= _MOST_REFUSALS else None
 
 
-def _not_declared(queue: str, reason: str) -> NotDeclared:
+def _not_declared(publish: Publish, reason: str) -> NotDeclared:
+    queue = names.destination(publish.routing_keys[-1]) or publish.routing_keys[0]
     return NotDeclared(f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare'")

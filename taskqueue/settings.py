@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -12,16 +11,15 @@ from pathlib import Path
 from taskqueue import ini
 from taskqueue.errors import ConfigError
 from taskqueue.keys import GLOBAL_KEYS, QUEUE_KEYS, read
-from taskqueue.topology.ladder import BASE, LONGEST_TTL_MS, Ladder
-from taskqueue.values import Rate
+from taskqueue.topology import names
+from taskqueue.topology.ladder import BASE, LONGEST_TTL_MS, Ladder, Way
+from taskqueue.values import LONGEST_NAME, Rate
 
 __all__ = ["QueueSettings", "Rate", "Settings", "load", "parse"]
 
 OK_ONLY = frozenset({200})
 # Link-local, which is where clouds serve their metadata, in both families.
 LINK_LOCAL = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
-_LONGEST_NAME = 200
-_TAKEN = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|wait\..*)")
 _LONGEST_SHOWN = 60
 # Built-in handlers and the key that each can't be without.
 _NEEDS = {"signing": "signing_secret", "bearer": "bearer_token", "basic": "basic_auth"}
@@ -32,6 +30,8 @@ class QueueSettings:
     """One section of the ini: how the tasks of one queue run. Seconds where nothing else is said."""
 
     name: str
+    ladder: str = ""
+    """The ladder that its tasks wait on; its own, of its name, unless it shares one."""
     base_url: str | None = None
     concurrency: int = 10
     per_host: int | None = None
@@ -59,6 +59,11 @@ class QueueSettings:
     tracing: str = "off"
     delivery_limit: int = 20
 
+    def __post_init__(self) -> None:
+        """Give it a ladder of its own where none is named."""
+        if not self.ladder:
+            object.__setattr__(self, "ladder", self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -77,10 +82,22 @@ class Settings:
     management_url: str | None = field(default=None, repr=False)
     queues: Mapping[str, QueueSettings] = field(default_factory=dict)
 
+    names: frozenset[str] = frozenset()
+    """Of all queues of the ini, where `queues` holds only some of them."""
+
     @property
-    def ladder(self) -> Ladder:
-        """The rungs of every queue."""
+    def rungs(self) -> Ladder:
+        """The rungs of every ladder."""
         return Ladder(self.resolution, self.levels)
+
+    def way(self, queue: str) -> Way:
+        """Give the way that tasks take to a queue; one that is not configured has a ladder of its own."""
+        found = self.queues.get(queue)
+        return Way(queue, found.ladder if found else queue, self.rungs)
+
+    def is_queue(self, ladder: str) -> bool:
+        """Tell whether a ladder is that of the queue of its name, however many share it."""
+        return ladder in self.names or ladder in self.queues
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -110,7 +127,9 @@ def parse(text: str, *, source: str, environ: Mapping[str, str]) -> Settings:
         _check_handlers(queue, section, top, source)
         _check_request_tls(queue, section, top, source)
         queues[section.name] = queue
-    return replace(settings, queues=queues)
+    for section in sections.values():
+        _check_shared(queues[section.name], queues, section, top, source)
+    return replace(settings, queues=queues, names=frozenset(queues))
 
 
 def _line(key: str, *sections: ini.Section) -> int:
@@ -123,14 +142,30 @@ def _line(key: str, *sections: ini.Section) -> int:
 
 def _check_name(section: ini.Section, sections: Mapping[str, ini.Section], source: str) -> None:
     name, where = section.name, f"{source}:{section.line}: [{section.name[:_LONGEST_SHOWN]}]"
-    if not name or not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
-        raise ConfigError(f"{where}: a queue's name has 1 to {_LONGEST_NAME} bytes, all printable")
+    if not name or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        raise ConfigError(f"{where}: a queue's name has 1 to {LONGEST_NAME} bytes, all printable")
     if name.startswith("amq."):
         raise ConfigError(f"{where}: names that begin with amq. belong to RabbitMQ")
-    if found := _TAKEN.fullmatch(name):
-        owner = found["owner"]
+    if (owner := names.owner(name)) is not None:
         known = " (a queue here)" if owner in sections else ""
         raise ConfigError(f"{where}: is a name that belongs to queue {owner!r}{known}: choose another")
+
+
+def _check_shared(
+    queue: QueueSettings,
+    queues: Mapping[str, QueueSettings],
+    section: ini.Section,
+    top: ini.Section,
+    source: str,
+) -> None:
+    ladder = queue.ladder
+    where = f"{source}:{_line('ladder', section, top)}: ladder"
+    if ladder in queues and queues[ladder].ladder != ladder:
+        raise ConfigError(
+            f"{where}: {ladder!r} is a queue that waits on {queues[ladder].ladder!r}: name that, or another"
+        )
+    if ladder not in queues and (names.owner(ladder) is not None or ladder.startswith("amq.")):
+        raise ConfigError(f"{where}: is a name that belongs to a queue or to RabbitMQ: choose another")
 
 
 def _check_backoff(queue: QueueSettings, section: ini.Section, top: ini.Section, source: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from taskqueue import astray
 from taskqueue import message as amqp
 from taskqueue import task as state
 from taskqueue.decide import INVALID, Again, Dead, Decision, Done, Move
@@ -16,24 +17,31 @@ from taskqueue.handlers.chain import Following
 from taskqueue.message import Message, Publish
 from taskqueue.task import Task
 from taskqueue.topology import names
-from taskqueue.topology.ladder import Ladder, route
+from taskqueue.topology.ladder import Way
 
 _LONGEST_ERROR = 500
 _CARRIED = ("payload", "max_retries", "metadata")
 
 
 def successors(
-    message: Message, task: Task | None, decision: Decision | Move, *, queue: str, ladder: Ladder, now: float
+    message: Message, task: Task | None, decision: Decision | Move, *, way: Way, now: float
 ) -> tuple[Publish, ...]:
-    """List what to publish before the ack; `task` is None where the message could not be decoded."""
+    r"""List what to publish before the ack; `task` is None where the message could not be decoded.
+
+    All of it goes through exchanges of the queue it is for, never through the default exchange: whoever may
+    write to ``^Q(\..*)?$`` may settle the tasks of queue Q.
+    """
+    queue = way.queue
     match decision:
         case Done(following):
             return tuple(_follow(message, each, queue, now) for each in following)
         case Move(target) if task is not None:
             # With its due time, so that a countdown does not begin again there.
-            return (Publish("", (target,), _copy(message, {state.DUE: task.due, **_seen(task)})),)
+            return (
+                Publish(names.due(target), (target,), _copy(message, {state.DUE: task.due, **_seen(task)})),
+            )
         case Again() if task is not None:
-            return (_again(message, task, decision, queue=queue, ladder=ladder, now=now),)
+            return (_again(message, task, decision, way, now),)
         case Dead():
             publishes = [_dead(message, task, decision, queue, now)]
             # What is invalid is a mistake to be mended and replayed, with nothing undone by then.
@@ -49,9 +57,7 @@ def roll_back_id(task_id: str) -> str:
     return state.related_id(task_id, "roll_back")
 
 
-def _again(
-    message: Message, task: Task, decision: Again, *, queue: str, ladder: Ladder, now: float
-) -> Publish:
+def _again(message: Message, task: Task, decision: Again, way: Way, now: float) -> Publish:
     headers = {state.DUE: decision.due, state.RUNS: decision.runs, **_seen(task)}
     if decision.error is not None:
         headers[state.ERROR] = decision.error[:_LONGEST_ERROR]
@@ -59,10 +65,14 @@ def _again(
         headers[state.SLOT] = 1
     if decision.runs != task.runs:
         headers[state.SINCE] = int(now * 1000)
+    if decision.early:
+        headers[astray.SENT_ROUND] = int(now * 1000)
     if decision.crashes:
         headers[state.CRASHES] = decision.crashes
-    exchange, keys = route(queue, ladder, decision.due, now)
-    return Publish(exchange, keys, _copy(message, headers, without=(state.SLOT, state.CRASHES)))
+    exchange, keys = way.route(decision.due, now)
+    return Publish(
+        exchange, keys, _copy(message, headers, without=(state.SLOT, state.CRASHES, astray.SENT_ROUND))
+    )
 
 
 def _dead(message: Message, task: Task | None, decision: Dead, queue: str, now: float) -> Publish:
@@ -86,12 +96,12 @@ def _roll_back(message: Message, task: Task, decision: Dead, queue: str, now: fl
         state.FAILURE: f"{decision.reason}: {decision.error}"[:_LONGEST_ERROR],
     }
     properties = amqp.kept(message.properties) | {"message_id": roll_back_id(task.id)}
-    return Publish("", (queue,), Message(state.encode(body), headers, properties))
+    return Publish(names.due(queue), (queue,), Message(state.encode(body), headers, properties))
 
 
 def _follow(message: Message, following: Following, queue: str, now: float) -> Publish:
     properties = amqp.kept(message.properties) | {"message_id": following.id}
-    return Publish("", (queue,), Message(following.body, _fresh(message, now), properties))
+    return Publish(names.due(queue), (queue,), Message(following.body, _fresh(message, now), properties))
 
 
 def _fresh(message: Message, now: float) -> dict[str, Any]:

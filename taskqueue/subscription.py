@@ -14,6 +14,7 @@ from collections.abc import Container
 from dataclasses import replace
 from typing import Protocol
 
+from taskqueue.astray import came_back_at_once, missed_rungs
 from taskqueue.decide import INVALID, Again, Dead, Done, Move, Run, on_receipt, on_result, suspect
 from taskqueue.errors import InvalidTask
 from taskqueue.execute import Executor, Result
@@ -26,7 +27,7 @@ from taskqueue.settings import QueueSettings
 from taskqueue.settle import successors
 from taskqueue.settlement import Settlement
 from taskqueue.task import Task, decode
-from taskqueue.topology.ladder import Ladder
+from taskqueue.topology.ladder import Way
 from taskqueue.workers import Attempt, Delivery, Workers
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ _MOST_TOLD = 1000
 _LINGER = 0.004
 """Seconds after which an I/O thread that had results looks for more, unasked."""
 _ACKED = 0.1
+_ROUND = 1.0
+"""Seconds between two rounds of a task that no rung holds."""
 _EMPTYING = 30.0
 """Seconds that other queues get to finish what they run, before one attempt runs alone or all go on."""
 
@@ -57,7 +60,7 @@ class Subscription:
         self,
         queue: QueueSettings,
         *,
-        ladder: Ladder,
+        way: Way,
         known: Container[str],
         link: Link,
         owner: Owner,
@@ -66,7 +69,7 @@ class Subscription:
         rate_share: float = 1.0,
     ) -> None:
         self.queue = queue
-        self._ladder = ladder
+        self._way = way
         self._known = known
         self._link = link
         self._owner = owner
@@ -80,7 +83,6 @@ class Subscription:
             received=self._received,
             lost=self._lost_channel,
             missing=lambda reason: owner.missing(queue.name, reason),
-            idle=lambda: self.idle,
         )
         self._results: deque[tuple[Attempt, Result]] = deque()
         self._draining = False
@@ -170,7 +172,30 @@ class Subscription:
             self._ask_for_isolation(Attempt(delivery, task), deliveries)
         elif isinstance(decision, Run):
             self._dispatch(Attempt(delivery, task), now)
+        elif isinstance(decision, Again) and decision.early:
+            self._send_round(delivery, task, decision, now)
         else:
+            self._settle(delivery, task, decision)
+
+    def _send_round(self, delivery: Delivery, task: Task, decision: Again, now: float) -> None:
+        """Put a task that came early on the ladder; say so where it has missed the rungs it was to be on."""
+        headers = delivery.message.headers
+        if came_back_at_once(headers, decision.due, int(now * 1000)):
+            self._tell_once(
+                "tasks come back from the ladder at once: it is not the one of this configuration any more; "
+                "run 'taskqueue declare', or start this consumer again with the present one"
+            )
+            self._link.later(_ROUND, lambda: self._settle_held(delivery, task, decision))
+            return
+        if missed_rungs(headers):
+            self._tell_once(
+                "tasks come early: their senders wait on another ladder (resolution, levels) than the "
+                "declared one; they are put on that one, and none runs before its time"
+            )
+        self._settle(delivery, task, decision)
+
+    def _settle_held(self, delivery: Delivery, task: Task, decision: Again) -> None:
+        if self._intake.holds(delivery):
             self._settle(delivery, task, decision)
 
     def _dispatch(self, attempt: Attempt, now: float) -> None:
@@ -312,9 +337,7 @@ class Subscription:
             self._intake.ack(delivery)
             return
         try:
-            publishes = successors(
-                delivery.message, task, decision, queue=self.queue.name, ladder=self._ladder, now=time.time()
-            )
+            publishes = successors(delivery.message, task, decision, way=self._way, now=time.time())
         except Exception as error:
             if task is None:
                 raise

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from taskqueue import fields
+from taskqueue import astray, fields
 from taskqueue.errors import InvalidTask
 from taskqueue.message import PREFIX, Message
 
@@ -88,6 +88,8 @@ class Task:
     traceparent: str | None = None
     """Of the trace that it belongs to (https://www.w3.org/TR/trace-context/)."""
     tracestate: str | None = None
+    meant_for: str | None = None
+    """The work queue at the end of the way that it came; None where it came straight."""
 
 
 def decode(message: Message, *, now: float) -> Task:
@@ -125,6 +127,7 @@ def decode(message: Message, *, now: float) -> Task:
         crashes=fields.whole(headers, CRASHES) or 0,
         traceparent=_matching(headers, "traceparent", _TRACEPARENT),
         tracestate=_matching(headers, "tracestate", _TRACESTATE),
+        meant_for=astray.meant_for(headers) if "CC" in headers else None,
     )
 
 

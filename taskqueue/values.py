@@ -14,7 +14,9 @@ from typing import TypeVar
 
 _RATE = re.compile(r"([0-9]{1,7})\s*/\s*([smh])")
 _PERIOD = {"s": 1, "m": 60, "h": 3600}
-_LONGEST_TICK = 60
+_TICKS = tuple(map(Decimal, ("0.001", "0.01", "0.1", "1", "10")))
+LONGEST_NAME = 200
+"""Bytes of a queue's name: AMQP allows 255, and ours must fit with it into a routing key."""
 _MOST_RUNS = 1_000_000
 _NUMBER = re.compile(r"[0-9.]+(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _STATUS = re.compile(r"([0-9])xx|([0-9]{3})(?:\s*-\s*([0-9]{3}))?", re.IGNORECASE)
@@ -105,15 +107,21 @@ def yes_no(text: str) -> bool:
 
 
 def resolution(text: str) -> Decimal:
-    """Read the length of a tick: whole milliseconds."""
-    allowed = "must be from 0.001 to 60 seconds, in whole milliseconds"
+    """Read the length of a tick: a power of ten, so that every ladder is a window of the same decimal one."""
     try:
-        value = Decimal(text) if _NUMBER.fullmatch(text) else Decimal(0)
-    except InvalidOperation as error:
-        raise ValueError(allowed) from error
-    if not Decimal("0.001") <= value <= _LONGEST_TICK or value * 1000 % 1:
-        raise ValueError(allowed)
-    return value
+        value = Decimal(text) if _NUMBER.fullmatch(text) else None
+    except InvalidOperation:
+        value = None
+    if value not in _TICKS:
+        raise ValueError(f"must be one of {', '.join(map(str, _TICKS))} (seconds)")
+    return _TICKS[_TICKS.index(value)]
+
+
+def ladder(text: str) -> str:
+    """Read the name of a ladder; empty for a queue's own."""
+    if not text.isprintable() or len(text.encode()) > LONGEST_NAME:
+        raise ValueError(f"must be a name of at most {LONGEST_NAME} bytes, all printable, or empty")
+    return text
 
 
 def rate(text: str) -> Rate:

@@ -1,22 +1,26 @@
 """The ladder of one queue: which tasks wait on it, and taking some off it.
 
-The wait queues are looked through from the shortest TTL to the longest, which is the way that
-tasks walk: one that moves on meanwhile is met again further up, never missed. While a wait queue
-is looked through its messages are held, so one that comes due in that moment is late by it.
+The wait queues are looked through from the longest TTL to the shortest, which is the way that tasks walk: one
+that moves on meanwhile is met again further down, never missed. While a wait queue is looked through its
+messages are held, so one that comes due in that moment is late by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 
-from pika.adapters.blocking_connection import BlockingConnection
-
+from taskqueue import browse
 from taskqueue import task as state
-from taskqueue.browse import Browse, Progress, ready_messages, text, url_of, whole
+from taskqueue.browse import Progress, text, url_of, whole
 from taskqueue.message import Message
-from taskqueue.topology import names
-from taskqueue.topology.ladder import Ladder
+from taskqueue.session import Session
+from taskqueue.settings import Settings
+from taskqueue.topology.ladder import BASE
+from taskqueue.topology.names import destination
+from taskqueue.topology.plan import rung_name
+
+_FOR_EVER = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +35,37 @@ class WaitingTask:
     error: str | None
     """Why its last run failed."""
     rung: str
-    """How long its wait queue holds it, ``20s``; other rungs may follow."""
+    """How long its wait queue holds it, ``20s``; shorter rungs may follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One wait queue: its TTL as it is written, in milliseconds, and the queue's name."""
+    """One wait queue: its TTL as it is written and in milliseconds, and the queue's name."""
 
     ttl: str
     ttl_ms: int
     queue: str
+    within_ms: int
+    """Every task on it is due within so long: its TTL, and shorter legs behind it."""
 
 
-def rungs(queue: str, ladder: Ladder) -> tuple[Rung, ...]:
-    """List the wait queues of `queue` from the shortest TTL to the longest."""
+def rungs(ladder: str, settings: Settings) -> tuple[Rung, ...]:
+    """List the wait queues of a ladder from the longest TTL to the shortest."""
+    steps = settings.rungs
+    top = steps.levels - 1
     every = (
-        Rung(ladder.ttl(leg), ladder.ttl_ms(leg), names.wait_queue(queue, ladder.ttl(leg)))
-        for leg in ladder.rungs()
+        Rung(
+            ttl=steps.ttl(leg),
+            ttl_ms=steps.ttl_ms(leg),
+            queue=rung_name(ladder, steps.ttl(leg), settings.queue_type),
+            # What is due later than the ladder is long goes round on its last rung.
+            within_ms=_FOR_EVER
+            if (leg.level, leg.digit) == (top, BASE - 1)
+            else steps.ttl_ms(leg) * (leg.digit + 1) // leg.digit,
+        )
+        for leg in steps.rungs()
     )
-    return tuple(sorted(every, key=lambda rung: rung.ttl_ms))
+    return tuple(sorted(every, key=lambda rung: -rung.ttl_ms))
 
 
 def read(message: Message, rung: str) -> WaitingTask:
@@ -65,32 +81,31 @@ def read(message: Message, rung: str) -> WaitingTask:
     )
 
 
-def count(connection: BlockingConnection, queue: str, ladder: Ladder) -> int:
-    """Count the tasks that wait; raises NotDeclared where a wait queue is missing."""
-    channel = connection.channel()
-    total = sum(ready_messages(channel, rung.queue) for rung in rungs(queue, ladder))
-    channel.close()
-    return total
+async def count(session: Session, queue: str, settings: Settings) -> int:
+    """Count what waits on the ladder of a queue; raises NotDeclared where one is missing, NotKnown."""
+    steps = rungs(settings.queues[queue].ladder, settings)
+    return sum(await session.each("", browse.count, [rung.queue for rung in steps]))
 
 
-def entries(
-    connection: BlockingConnection, queue: str, ladder: Ladder, *, limit: int
-) -> Iterator[WaitingTask]:
+async def entries(
+    session: Session, queue: str, settings: Settings, *, limit: int
+) -> AsyncIterator[WaitingTask]:
     """Yield at most `limit` waiting tasks, rung by rung; leaves them where they are."""
-    for rung in rungs(queue, ladder):
+    for rung in rungs(settings.queues[queue].ladder, settings):
         if limit <= 0:
             return
         # Read as a whole before any is handed on: what is held longer than needed may be late.
-        with Browse(connection, rung.queue, limit=limit) as browse:
-            found = [read(found.message, rung.ttl) for found in browse]
-        yield from found
+        async with browse.look(session, rung.queue) as looking:
+            found = [read(each.message, rung.ttl) async for each in looking if _is_for(each.message, queue)]
+        for task in found[:limit]:
+            yield task
         limit -= len(found)
 
 
-def cancel(
-    connection: BlockingConnection,
+async def cancel(
+    session: Session,
     queue: str,
-    ladder: Ladder,
+    settings: Settings,
     ids: Collection[str],
     *,
     progress: Progress | None = None,
@@ -100,20 +115,28 @@ def cancel(
     Such a task may be in the work queue, running, done, or dead.
     """
     left = set(ids)
-    total = count(connection, queue, ladder) if progress is not None else 0
+    total = await count(session, queue, settings) if progress is not None else 0
     looked = 0
-    for rung in rungs(queue, ladder):
+    for rung in rungs(settings.queues[queue].ladder, settings):
         if not left:
             break
-        with Browse(connection, rung.queue) as browse:
-            for found in browse:
+        async with browse.look(session, rung.queue) as looking:
+            async for found in looking:
                 looked += 1
                 if progress is not None:
                     progress(looked, max(looked, total))
                 task_id = read(found.message, rung.ttl).id
-                if task_id in left:
-                    browse.take(found)
+                if task_id in left and _is_for(found.message, queue):
+                    looking.take(found)
                     left.discard(task_id)
                     if not left:
                         break
     return frozenset(left)
+
+
+def _is_for(message: Message, queue: str) -> bool:
+    """Tell whether a message is on its way to a queue: others may share the ladder."""
+    itinerary = message.headers.get("CC")
+    last = itinerary[-1] if isinstance(itinerary, list) and itinerary else None
+    target = destination(last) if isinstance(last, str) else None
+    return target is None or target == queue

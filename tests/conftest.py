@@ -127,10 +127,10 @@ def connect(url: str) -> amqp.Connection:
 
 def _delete(channel: amqp.Channel, queue: str) -> None:
     queues = {queue, names.dead(queue)}
-    exchanges = {names.dead(queue), names.wait_exchange(queue)}
+    exchanges = {names.dead(queue), names.wait(queue), names.due(queue)}
     for ladder in LADDERS:
-        queues |= {names.wait_queue(queue, ladder.ttl(rung)) for rung in ladder.rungs()}
-        exchanges |= {names.level_exchange(queue, ladder.unit(level)) for level in range(ladder.levels)}
+        queues |= {names.rung(queue, ladder.ttl(rung)) for rung in ladder.rungs()}
+        exchanges |= {names.level(queue, ladder.unit(level)) for level in range(ladder.levels)}
     for name in queues:
         channel.queue_delete(name, nowait=True)
     for name in exchanges:

@@ -53,6 +53,11 @@ def cell(value: object, style: str = "") -> Text:
     return Text(harmless(str(value)), style)
 
 
+def count(value: int | None, style: str = "", *, known: bool = True) -> Text:
+    """Write a number into a table: a question mark where nobody knows it, a dash where there is none."""
+    return cell(value, style) if known else Text("?", "red")
+
+
 def moment(seconds: float | None) -> str | None:
     """Write a time (seconds since the epoch) as ISO 8601 in UTC, to the millisecond; None stays None."""
     if seconds is None:

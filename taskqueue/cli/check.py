@@ -7,21 +7,22 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import pika
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from taskqueue.broker import connect, properties, require_version
+from taskqueue.broker import refuse_version
 from taskqueue.cli import app, frame
-from taskqueue.errors import BrokerRefused, ConfigError, TaskqueueError
+from taskqueue.declare.permissions import lacking
+from taskqueue.declare.verify import examine
+from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
 from taskqueue.execute import Executor
+from taskqueue.inspect import look
 from taskqueue.management import Management
+from taskqueue.session import Session, connected, run
 from taskqueue.settings import QueueSettings, Settings, load
-from taskqueue.topology.declare import crew, silent
-from taskqueue.topology.permissions import lacking
-from taskqueue.topology.plan import Exchange, Queue, plan_queue
-from taskqueue.topology.verify import examine
+from taskqueue.topology import names
+from taskqueue.topology.plan import Plan, joined, plan_ladder, plan_queue
 
 _SHOWN = 3
 _HANDLER_OF = {"signing_secret": "signing", "bearer_token": "bearer", "basic_auth": "basic"}
@@ -66,28 +67,51 @@ def _checks(config: frame.Config, queues: frame.Queues) -> Iterator[Check]:
     for queue in settings.queues.values():
         yield _check_requests(queue)
     try:
-        connection = connect(settings, name="taskqueue check")
+        yield from run(_check_broker(settings))
     except TaskqueueError as error:
         yield _failure("broker", error)
-        return
-    with connection:
-        yield from _check_broker(connection, settings)
 
 
-def _check_broker(connection: pika.BlockingConnection, settings: Settings) -> Iterator[Check]:
-    about = properties(connection)
-    yield Check("broker", ok=True, detail=f"connected to {about.get('cluster_name', 'a broker')}")
-    try:
-        require_version(connection)
-    except BrokerRefused as error:
-        yield _failure("version", error)
-        return
-    yield Check("version", ok=True, detail=f"{about.get('product')} {about.get('version')}")
-    for queue in settings.queues.values():
-        yield _check_permissions(connection, queue.name)
-        yield _check_declared(settings, queue)
-    if settings.management_url is not None:
-        yield _check_management(settings)
+async def _check_broker(settings: Settings) -> list[Check]:
+    async with connected(settings, name="taskqueue check") as session:
+        about = session.properties
+        found = [Check("broker", ok=True, detail=f"connected to {about.get('cluster_name', 'a broker')}")]
+        try:
+            refuse_version(about)
+        except BrokerRefused as error:
+            return [*found, _failure("version", error)]
+        found.append(Check("version", ok=True, detail=f"{about.get('product')} {about.get('version')}"))
+        for queue in settings.queues.values():
+            found.append(await _check_permissions(session, queue.name))
+            plans = [plan_queue(queue.name, queue.ladder, settings)]
+            if queue.ladder == queue.name:
+                plans.append(plan_ladder(queue.name, settings))
+            found.append(await _check_declared(session, joined(plans), queue.name))
+        shared = dict.fromkeys(queue.ladder for queue in settings.queues.values())
+        found += [
+            await _check_declared(session, plan_ladder(ladder, settings), ladder)
+            for ladder in shared
+            if ladder not in settings.queues
+        ]
+        found.append(await _check_counts(session, settings))
+        if settings.management_url is not None:
+            found.append(_check_management(settings))
+        return found
+
+
+async def _check_counts(session: Session, settings: Settings) -> Check:
+    """Look whether every queue has a leader that answers, and whether a shared ladder has lost something."""
+    queues, ladders = await look(session, settings, settings.queues.values())
+    silent = [name for queue in queues for name in queue.unknown]
+    silent += [name for ladder in ladders for name in ladder.unknown]
+    if silent:
+        advice = "look for nodes that are down or overloaded, and check again"
+        return Check("leaders", ok=False, detail=f"do not answer: {_some(silent)}", advice=advice)
+    astray = [f"{ladder.lost} in {names.lost(ladder.name)}" for ladder in ladders if ladder.lost]
+    if astray:
+        advice = "they name no queue of their ladder: declare it and publish them to it, or delete them"
+        return Check("leaders", ok=False, detail=f"messages that are lost: {_some(astray)}", advice=advice)
+    return Check("leaders", ok=True, detail="every queue answers")
 
 
 def _check_requests(queue: QueueSettings) -> Check:
@@ -104,10 +128,10 @@ def _check_requests(queue: QueueSettings) -> Check:
     return Check("requests", ok=True, detail=f"handlers: {handlers}", queue=queue.name, advice=advice or None)
 
 
-def _check_permissions(connection: pika.BlockingConnection, queue: str) -> Check:
+async def _check_permissions(session: Session, queue: str) -> Check:
     try:
-        missing = lacking(connection, queue)
-    except BrokerRefused as error:
+        missing = await lacking(session, queue)
+    except (BrokerRefused, NotKnown) as error:
         return _failure("permissions", error, queue)
     if not missing:
         return Check("permissions", ok=True, detail="configure, write, read", queue=queue)
@@ -121,21 +145,20 @@ def _check_permissions(connection: pika.BlockingConnection, queue: str) -> Check
     )
 
 
-def _check_declared(settings: Settings, queue: QueueSettings) -> Check:
-    planned = plan_queue(queue, settings.ladder, settings.queue_type)
+async def _check_declared(session: Session, planned: Plan, name: str) -> Check:
     try:
-        findings = examine(crew(settings, silent), planned)
-    except BrokerRefused as error:
-        return _failure("declared", error, queue.name)
-    items: tuple[Exchange | Queue, ...] = planned.exchanges + planned.queues
+        findings = await examine(session, planned)
+    except (BrokerRefused, NotKnown) as error:
+        return _failure("declared", error, name)
+    items = planned.items
     missing = [item for item in items if item not in findings.existing]
     if findings.conflicts:
         told = _some([str(conflict) for conflict in findings.conflicts])
-        return Check("declared", ok=False, detail=told, queue=queue.name, advice=findings.conflicts[0].advice)
+        return Check("declared", ok=False, detail=told, queue=name, advice=findings.conflicts[0].advice)
     if missing:
         told = f"missing: {_some([f'{item.kind} {item.name}' for item in missing])}"
-        return Check("declared", ok=False, detail=told, queue=queue.name, advice="run 'taskqueue declare'")
-    return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges", queue=queue.name)
+        return Check("declared", ok=False, detail=told, queue=name, advice="run 'taskqueue declare'")
+    return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges", queue=name)
 
 
 def _check_management(settings: Settings) -> Check:

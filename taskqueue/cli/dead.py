@@ -9,11 +9,11 @@ import typer
 from rich.text import Text
 
 from taskqueue import dead
-from taskqueue.browse import connect
 from taskqueue.cli import app, cells, frame, record
 from taskqueue.dead import DeadTask, Handled, Selection
 from taskqueue.errors import ConfigError
-from taskqueue.settings import load
+from taskqueue.session import connected, run
+from taskqueue.settings import Settings, load
 
 _NAME = "taskqueue dead"
 _COLUMNS = ("id", "reason", "url", "attempts", "error", "at")
@@ -48,10 +48,7 @@ def list_(
 ) -> None:
     """List dead tasks, oldest first: reason, url, attempts, last error and when."""
     settings = frame.only(load(config), [queue])
-    with connect(settings, name=_NAME) as connection:
-        total = dead.count(connection, queue)
-        # Rows at once, so that no body is kept.
-        rows = [_row(task) for task in dead.entries(connection, queue, limit=limit, reason=reason)]
+    rows, total = run(_listed(settings, queue, limit, reason))
     if as_json:
         frame.emit(rows)
         return
@@ -69,8 +66,7 @@ def show(
 ) -> None:
     """Show all there is of one dead task: what became of it, its headers and its body."""
     settings = frame.only(load(config), [queue])
-    with connect(settings, name=_NAME) as connection:
-        task = dead.find(connection, queue, task_id)
+    task = run(_found(settings, queue, task_id))
     if task is None:
         frame.say(f"{task_id} is not in the dead queue of {queue}", "yellow")
         raise typer.Exit(frame.FAILED)
@@ -96,8 +92,13 @@ def replay(
     """Run dead tasks again at once, with all their attempts; what is not chosen stays where it is."""
     selection = _selection(ids, every=every, reason=reason)
     settings = frame.only(load(config), [queue])
-    with connect(settings, name=_NAME) as connection, cells.progress("replaying") as progress:
-        handled = dead.replay(connection, queue, selection, progress=progress)
+
+    async def work() -> Handled:
+        async with connected(settings, name=_NAME) as session:
+            with cells.progress("replaying") as progress:
+                return await dead.replay(session, queue, selection, progress=progress)
+
+    handled = run(work())
     _report(handled, "replayed", queue)
 
 
@@ -116,14 +117,35 @@ def purge(
     settings = frame.only(load(config), [queue])
     if not yes and not sys.stdin.isatty():
         raise ConfigError("purge deletes for good and can't ask here: add --yes")
-    with connect(settings, name=_NAME) as connection:
-        if not yes:
-            what = ", ".join(ids) if ids else f"all of reason {reason}" if reason else "all"
-            total = dead.count(connection, queue)
-            typer.confirm(f"Delete {what} of {total} dead tasks of {queue} for good?", abort=True, err=True)
-        with cells.progress("purging") as progress:
-            handled = dead.purge(connection, queue, selection, progress=progress)
+    if not yes:
+        what = ", ".join(ids) if ids else f"all of reason {reason}" if reason else "all"
+        _, total = run(_listed(settings, queue, 0, reason))
+        typer.confirm(f"Delete {what} of {total} dead tasks of {queue} for good?", abort=True, err=True)
+
+    async def work() -> Handled:
+        async with connected(settings, name=_NAME) as session:
+            with cells.progress("purging") as progress:
+                return await dead.purge(session, queue, selection, progress=progress)
+
+    handled = run(work())
     _report(handled, "purged", queue)
+
+
+async def _listed(
+    settings: Settings, queue: str, limit: int, reason: str | None
+) -> tuple[list[dict[str, Any]], int]:
+    """Give a row for each of the oldest tasks, and how many there are."""
+    async with connected(settings, name=_NAME) as session:
+        total = await dead.count(session, queue)
+        if not limit or not total:
+            return [], total
+        # Rows at once, so that no body is kept.
+        return [_row(task) async for task in dead.entries(session, queue, limit=limit, reason=reason)], total
+
+
+async def _found(settings: Settings, queue: str, task_id: str) -> DeadTask | None:
+    async with connected(settings, name=_NAME) as session:
+        return await dead.find(session, queue, task_id)
 
 
 def _selection(ids: list[str] | None, *, every: bool, reason: str | None) -> Selection:

@@ -5,31 +5,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
 from taskqueue.cli import app, frame, plans
+from taskqueue.cli.plans import Outcome
+from taskqueue.declare import migrate as migration
+from taskqueue.declare import prune as pruning
+from taskqueue.declare.apply import NAME, apply, verify
+from taskqueue.declare.verify import Findings
 from taskqueue.errors import BrokerUnreachable, ConfigError, TopologyConflict
+from taskqueue.session import Progress, Session, connected, run
 from taskqueue.settings import Settings, load
-from taskqueue.topology import crew
-from taskqueue.topology import prune as pruning
-from taskqueue.topology.declare import apply, silent, verify
-from taskqueue.topology.declare import crew as crew_of
-from taskqueue.topology.migrate import Migrated, examine, migrate
 from taskqueue.topology.plan import CLASSIC
-from taskqueue.topology.prune import Leftover
-from taskqueue.topology.survey import Work
-from taskqueue.topology.verify import Findings
 
 _PRUNE_HELP = (
     "Also remove, where it is empty and unused, what the virtual host has under our naming scheme and the "
     "configuration no longer names. Needs management_url."
 )
 _MIGRATE_HELP = (
-    "Also replace what exists with other settings: what waits there moves, each task with its own due time. "
-    "Interrupted, run it again."
+    "Also replace work queues that are of the other queue_type, with what is in them. Stop their consumers "
+    "first. Interrupted, run it again."
 )
 _YES_HELP = "Do not ask before work queues are replaced."
 
@@ -49,28 +49,75 @@ def declare(
     whole = load(config)
     settings = frame.only(whole, queues)
     _warn(settings)
-    with _progress(shown=not as_json) as progress:
-        findings = _look(settings, progress, needed=not dry_run)
-        works = examine(settings, findings, progress=progress) if migrating and findings is not None else ()
-    migrated = None if dry_run else _migrate(settings, works, as_json=as_json, yes=yes)
-    if migrated:
-        findings = Findings(findings.plan, findings.existing, ()) if findings is not None else None
-    with _progress(shown=not as_json) as progress:
-        leftovers = pruning.leftovers(whole, queues) if prune else ()
-        done = findings is not None and not findings.conflicts and not dry_run
-        if findings is not None and done:
-            if not migrated:
-                apply(settings, findings, progress=progress)
-            leftovers = _prune(settings, leftovers, progress)
+    wanted = _Wanted(
+        whole, settings, tuple(queues) if queues else None, dry_run, prune, migrating, yes, as_json
+    )
+    outcome = run(_declare(wanted))
     if as_json:
-        document = plans.document(settings, findings, leftovers, done=done)
-        frame.emit(document | plans.moves(works, migrated) if migrating else document)
+        frame.emit(plans.document(settings, outcome))
     else:
-        _print(settings, findings, leftovers, dry_run=dry_run, done=done)
-        for line in plans.move_lines(works, migrated):
+        for line in plans.lines(settings, outcome, dry_run=dry_run):
             typer.echo(line)
-    if findings is not None and not (migrating and dry_run):
-        _report(findings)
+    if outcome.findings is not None and not (migrating and dry_run):
+        _report(outcome.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the command line asks for; `whole` has all queues, `settings` those that are meant."""
+
+    whole: Settings
+    settings: Settings
+    only: tuple[str, ...] | None
+    dry_run: bool
+    prune: bool
+    migrate: bool
+    yes: bool
+    as_json: bool
+
+
+async def _declare(wanted: _Wanted) -> Outcome:
+    with _progress(shown=not wanted.as_json) as progress:
+        try:
+            async with connected(wanted.settings, name=NAME) as session:
+                return await _in_session(session, wanted, progress)
+        except BrokerUnreachable as error:
+            if not wanted.dry_run:
+                raise
+            frame.say(f"{error}; so the plan can't say what exists already", "yellow")
+            return Outcome(None)
+
+
+async def _in_session(session: Session, wanted: _Wanted, progress: Progress) -> Outcome:
+    settings = wanted.settings
+    findings = await verify(session, settings, progress)
+    replaced = await migration.examine(session, settings, findings) if wanted.migrate else ()
+    leftovers = pruning.leftovers(wanted.whole, wanted.only) if wanted.prune else ()
+    if wanted.dry_run or (findings.conflicts and not replaced):
+        return Outcome(findings, replaced, None, leftovers)
+    moved: dict[str, int] = {}
+    if replaced:
+        _ask(replaced, yes=wanted.yes)
+        moved = await migration.migrate(session, settings, findings, replaced, progress)
+        findings = Findings(findings.plan, findings.existing, ())
+    else:
+        await apply(session, settings, findings, progress)
+    removed = await pruning.prune(session, wanted.whole, leftovers, progress)
+    busy = tuple(left for left in leftovers if left.busy is not None)
+    return Outcome(findings, replaced, moved, (*removed, *busy), done=True)
+
+
+def _ask(replaced: tuple[migration.Replaced, ...], *, yes: bool) -> None:
+    """Ask before a work queue is replaced."""
+    if yes:
+        return
+    warning = (
+        f"{', '.join(each.queue for each in replaced)}: the work queue is replaced. Stop its consumers "
+        "first; programs that publish straight to it, other than with the Client, must pause meanwhile"
+    )
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{warning}: add --yes")
+    typer.confirm(f"{warning}. Go on?", abort=True, err=True)
 
 
 def _warn(settings: Settings) -> None:
@@ -81,54 +128,16 @@ def _warn(settings: Settings) -> None:
         )
 
 
-def _migrate(
-    settings: Settings, works: tuple[Work, ...], *, as_json: bool, yes: bool
-) -> tuple[Migrated, ...] | None:
-    """Migrate what there is to migrate, after a question where a work queue is replaced."""
-    if not works:
-        return None
-    replaced = ", ".join(work.queue.name for work in works if work.work is not None)
-    if replaced and not yes:
-        warning = (
-            f"{replaced}: the work queue is replaced. Consumers let go by themselves; programs that publish "
-            "straight to it, other than with the Client and a countdown, must pause meanwhile"
-        )
-        if as_json or not sys.stdin.isatty():
-            raise ConfigError(f"{warning}: add --yes")
-        typer.confirm(f"{warning}. Go on?", abort=True, err=True)
-    with _progress(shown=not as_json) as progress:
-        return migrate(settings, works, progress=progress)
-
-
-def _look(settings: Settings, progress: crew.Progress, *, needed: bool) -> Findings | None:
-    """Look at what exists; None where the broker is not reachable and need not be."""
-    try:
-        return verify(settings, progress=progress)
-    except BrokerUnreachable as error:
-        if needed:
-            raise
-        frame.say(f"{error}; so the plan can't say what exists already", "yellow")
-        return None
-
-
-def _prune(
-    settings: Settings, leftovers: tuple[Leftover, ...], progress: crew.Progress
-) -> tuple[Leftover, ...]:
-    """Remove what can go; gives all of them as they are then."""
-    busy = tuple(left for left in leftovers if left.busy is not None)
-    return pruning.prune(crew_of(settings, progress), leftovers) + busy
-
-
 @contextmanager
-def _progress(*, shown: bool) -> Iterator[crew.Progress]:
+def _progress(*, shown: bool) -> Iterator[Progress]:
     """Show how far it is: bars on a terminal, and a line for each finished step elsewhere."""
     if not shown:
-        yield silent
+        yield lambda _step, _done, _total: None
     elif not frame.err.is_terminal:
         yield lambda step, done, total: frame.say(f"{step}: {total}") if done == total else None
     else:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=frame.err, transient=True) as bars:
+        with Bars(*columns, console=frame.err, transient=True) as bars:
             steps: dict[str, TaskID] = {}
 
             def show(step: str, done: int, total: int) -> None:
@@ -137,24 +146,6 @@ def _progress(*, shown: bool) -> Iterator[crew.Progress]:
                 bars.update(steps[step], completed=done, total=total)
 
             yield show
-
-
-def _print(
-    settings: Settings,
-    findings: Findings | None,
-    leftovers: tuple[Leftover, ...],
-    *,
-    dry_run: bool,
-    done: bool,
-) -> None:
-    if dry_run:
-        for line in plans.lines(settings, findings):
-            typer.echo(line)
-    elif findings is not None and done:
-        for line in plans.summary(settings, findings):
-            typer.echo(line)
-    for line in plans.leftover_lines(leftovers, done=done):
-        typer.echo(line)
 
 
 def _report(findings: Findings) -> None:

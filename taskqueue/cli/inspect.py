@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
-from pika.exceptions import AMQPError
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from taskqueue.broker import connect
 from taskqueue.cli import app, cells, frame
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError
-from taskqueue.inspect import QueueState, look
+from taskqueue.inspect import LadderState, QueueState, look
 from taskqueue.management import Management
+from taskqueue.session import Session, connected, run
 from taskqueue.settings import Settings, load
+from taskqueue.topology.names import dead, lost
 
 _NAME = "taskqueue inspect"
+_SHOWN = 3
 _NUMBERS = ("ready", "unacked", "waiting", "≤ 1 min", "≤ 1 h", "later", "held", "dead", "consumers")
 
 
@@ -40,53 +42,191 @@ def inspect(
     as_json: frame.Json = False,
     config: frame.Config = None,
 ) -> None:
-    """Show what is ready, running, waiting and dead; exits with 1 where something is not declared.
+    """Show what is ready, running, waiting and dead; exits with 1 where something is missing or unknown.
 
-    Waiting tasks are counted by the wait queue that holds them: up to a minute, up to an hour, longer.
-    A task takes its short legs first, so one that is due later stands among the short ones for a moment.
-    What the broker keeps though its stay is over is held: for a moment always, for up to 3 minutes after the
-    broker was down. Unacked and held take management_url.
+    Waiting tasks are counted by the wait queue that holds them: it tells that they are due within a minute,
+    within an hour, or later. A question mark is a queue whose leader does not answer. What the broker keeps
+    though its stay is over is held: for a moment always, for up to 3 minutes after the broker was down.
+    Unacked and held take management_url.
     """
     if watch and as_json:
         raise ConfigError("--watch and --json: choose one of them")
     settings = frame.only(load(config), names)
     if watch:
         with suppress(KeyboardInterrupt):
-            _watch(settings, interval, max_dead)
+            run(_watch(settings, interval, max_dead))
         return
     management = Management(settings)
-    with connect(settings, name=_NAME) as connection:
-        states = look(connection, settings, settings.queues.values(), management.counts())
+
+    async def work() -> Picture:
+        async with connected(settings, name=_NAME) as session:
+            return await _picture(session, settings, management, max_dead)
+
+    picture = run(work())
     if as_json:
-        frame.emit({"queues": [_document(state) for state in states]})
+        frame.emit(picture.document())
     else:
-        cells.show(_table(states, max_dead))
-    problems = _problems(states, management, max_dead)
-    for problem in problems:
+        cells.show(picture.table())
+    for problem in picture.problems():
         frame.say(problem, "yellow")
-    if any(not state.declared or _too_many(state, max_dead) for state in states):
+    if picture.failed:
         raise typer.Exit(frame.FAILED)
 
 
-def _watch(settings: Settings, interval: float, max_dead: int | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What one look has found."""
+
+    queues: tuple[QueueState, ...]
+    ladders: dict[str, LadderState]
+    fault: str | None
+    max_dead: int | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether something is missing, not known, or more than it may be."""
+        states: tuple[QueueState | LadderState, ...] = (*self.queues, *self.ladders.values())
+        return (
+            any(state.missing or state.unknown for state in states)
+            or any(self.too_many(state) for state in self.queues)
+            or any(state.lost for state in self.ladders.values())
+        )
+
+    def too_many(self, state: QueueState) -> bool:
+        """Tell whether a queue has more dead tasks than it may have."""
+        return self.max_dead is not None and (state.dead or 0) > self.max_dead
+
+    def problems(self) -> Iterator[str]:
+        """Say what is wrong and what to do, a line each."""
+        if self.fault is not None:
+            yield f"unacked and held are unknown: {self.fault}"
+        states: tuple[QueueState | LadderState, ...] = (*self.queues, *self.ladders.values())
+        for state in states:
+            if state.unknown:
+                yield (
+                    f"{state.name}: not known, {_some(state.unknown)} did not answer: a leader is "
+                    "overloaded or away, look again"
+                )
+            if state.missing:
+                yield (
+                    f"{state.name}: {len(state.missing)} missing ({_some(state.missing)}): "
+                    "run `taskqueue declare`"
+                )
+        for ladder in self.ladders.values():
+            if ladder.lost:
+                yield (
+                    f"{ladder.name}: {ladder.lost} messages name no queue of this ladder; they are in "
+                    f"{lost(ladder.name)}: declare their queue and publish them to it, or delete them"
+                )
+        for queue in self.queues:
+            if self.too_many(queue):
+                yield (
+                    f"{queue.name}: {queue.dead} dead, over {self.max_dead}: "
+                    f"see `taskqueue dead list {queue.name}`"
+                )
+
+    def table(self) -> Table:
+        """Make a row for each queue with a ladder of its own, and for each shared ladder."""
+        table = cells.table("queue", *_NUMBERS, right=_NUMBERS)
+        for state in self.queues:
+            ladder = self.ladders[state.ladder] if state.ladder == state.name else None
+            table.add_row(
+                cells.cell(state.name, "" if state.declared else "red"),
+                cells.count(state.ready, known=state.name not in state.unknown),
+                cells.cell(state.unacked),
+                *_waiting(ladder),
+                cells.count(
+                    state.dead,
+                    style="red" if self.too_many(state) else "",
+                    known=dead(state.name) not in state.unknown,
+                ),
+                cells.count(state.consumers, known=state.name not in state.unknown),
+            )
+        for name, ladder in self.ladders.items():
+            if all(state.name != name for state in self.queues):
+                nothing = cells.cell("")
+                table.add_row(
+                    cells.cell(f"ladder {name}"), nothing, nothing, *_waiting(ladder), nothing, nothing
+                )
+        return table
+
+    def document(self) -> dict[str, Any]:
+        """Give it all for JSON; null where nothing is known."""
+        return {
+            "queues": [
+                {
+                    "name": state.name,
+                    "declared": state.declared and not self._of(state).missing,
+                    "ready": state.ready,
+                    "unacked": state.unacked,
+                    **_numbers(self._of(state) if state.ladder == state.name else None),
+                    "dead": state.dead,
+                    "consumers": state.consumers,
+                    "ladder": state.ladder,
+                    "missing": [*state.missing, *self._of(state).missing],
+                    "unknown": [*state.unknown, *self._of(state).unknown],
+                }
+                for state in self.queues
+            ],
+            "ladders": [
+                {"name": name, **_numbers(ladder), "lost": ladder.lost}
+                for name, ladder in self.ladders.items()
+            ],
+        }
+
+    def _of(self, state: QueueState) -> LadderState:
+        return self.ladders[state.ladder]
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+
+
+def _numbers(ladder: LadderState | None) -> dict[str, Any]:
+    due = ladder.due if ladder else None
+    return {
+        "waiting": ladder.waiting if ladder else None,
+        "due": asdict(due) if due else {"minute": None, "hour": None, "later": None},
+        "held": ladder.held if ladder else None,
+    }
+
+
+def _waiting(ladder: LadderState | None) -> Iterator[Text]:
+    if ladder is None:
+        yield from (cells.cell(None) for _ in range(5))
+        return
+    due = ladder.due
+    for each in (ladder.waiting, *((due.minute, due.hour, due.later) if due else (None,) * 3)):
+        yield cells.count(each, known=due is None or each is not None)
+    yield cells.cell(ladder.held)
+
+
+async def _picture(
+    session: Session, settings: Settings, management: Management, max_dead: int | None
+) -> Picture:
+    counts = await asyncio.to_thread(management.counts)
+    queues, ladders = await look(session, settings, settings.queues.values(), counts)
+    return Picture(queues, {each.name: each for each in ladders}, management.fault, max_dead)
+
+
+async def _watch(settings: Settings, interval: float, max_dead: int | None) -> None:
     """Look again and again; a broker that is not there is shown as that, and waited for."""
     management = Management(settings)
     shown: RenderableType = ""
     with _screen() as show:
         while True:
             try:
-                with connect(settings, name=_NAME) as connection:
+                async with connected(settings, name=_NAME) as session:
                     while True:
                         management.fault = None
-                        states = look(connection, settings, settings.queues.values(), management.counts())
-                        problems = [Text(each, "yellow") for each in _problems(states, management, max_dead)]
-                        shown = Group(_stamp(), _table(states, max_dead), *problems)
+                        picture = await _picture(session, settings, management, max_dead)
+                        problems = [Text(each, "yellow") for each in picture.problems()]
+                        shown = Group(_stamp(), picture.table(), *problems)
                         show(shown)
-                        # Not time.sleep: the heartbeats go on.
-                        connection.sleep(interval)
-            except (BrokerUnreachable, BrokerRefused, AMQPError) as error:
-                show(Group(shown, Text(f"\n{_lost(error)}; trying again", "red")))
-                time.sleep(interval)
+                        await asyncio.sleep(interval)
+            except (BrokerUnreachable, BrokerRefused) as error:
+                show(Group(shown, Text(f"\n{error}; trying again", "red")))
+                await asyncio.sleep(interval)
 
 
 @contextmanager
@@ -99,64 +239,5 @@ def _screen() -> Iterator[Callable[[RenderableType], None]]:
         yield lambda picture: live.update(picture, refresh=True)
 
 
-def _lost(error: Exception) -> str:
-    return "lost the connection to the broker" if isinstance(error, AMQPError) else str(error)
-
-
 def _stamp() -> Text:
     return Text(f"{cells.moment(time.time())}   Ctrl-C ends\n", "dim")
-
-
-def _too_many(state: QueueState, max_dead: int | None) -> bool:
-    return max_dead is not None and (state.dead or 0) > max_dead
-
-
-def _problems(states: tuple[QueueState, ...], management: Management, max_dead: int | None) -> list[str]:
-    found = [] if management.fault is None else [f"unacked and held are unknown: {management.fault}"]
-    for state in states:
-        if state.parked:
-            found.append(
-                f"{state.name}: {state.parked} put aside by a migration: if none is running, it was "
-                "interrupted; `taskqueue declare --migrate` finishes it"
-            )
-        if not state.declared:
-            shown = ", ".join(state.missing[:3]) + (", …" if len(state.missing) > 3 else "")  # noqa: PLR2004
-            found.append(f"{state.name}: {len(state.missing)} missing ({shown}): run `taskqueue declare`")
-        if _too_many(state, max_dead):
-            found.append(
-                f"{state.name}: {state.dead} dead, over {max_dead}: see `taskqueue dead list {state.name}`"
-            )
-    return found
-
-
-def _table(states: tuple[QueueState, ...], max_dead: int | None) -> Table:
-    table = cells.table("queue", *_NUMBERS, right=_NUMBERS)
-    for state in states:
-        due = state.due
-        table.add_row(
-            cells.cell(state.name, "" if state.declared else "red"),
-            cells.cell(state.ready),
-            cells.cell(state.unacked),
-            cells.cell(state.waiting),
-            *(cells.cell(each) for each in ((due.minute, due.hour, due.later) if due else (None,) * 3)),
-            cells.cell(state.held),
-            cells.cell(state.dead, "red" if _too_many(state, max_dead) else ""),
-            cells.cell(state.consumers),
-        )
-    return table
-
-
-def _document(state: QueueState) -> dict[str, Any]:
-    return {
-        "name": state.name,
-        "declared": state.declared,
-        "ready": state.ready,
-        "unacked": state.unacked,
-        "waiting": state.waiting,
-        "due": asdict(state.due) if state.due else {"minute": None, "hour": None, "later": None},
-        "held": state.held,
-        "parked": state.parked,
-        "dead": state.dead,
-        "consumers": state.consumers,
-        "missing": list(state.missing),
-    }

@@ -1,90 +1,58 @@
-"""How a plan is shown: as lines to read and search, and as JSON."""
+"""How a plan is shown, and what became of it: as lines to read and search, and as JSON."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from taskqueue.declare.migrate import Replaced
+from taskqueue.declare.prune import Leftover
+from taskqueue.declare.verify import Conflict, Findings
 from taskqueue.settings import Settings
-from taskqueue.topology.migrate import Migrated
-from taskqueue.topology.plan import Exchange, Queue, plan, plan_queue
-from taskqueue.topology.prune import Leftover
-from taskqueue.topology.survey import Work
-from taskqueue.topology.verify import Conflict, Findings
+from taskqueue.topology.plan import Exchange, Plan, Queue, plan, plan_ladder, plan_queue
 
 
-def lines(settings: Settings, findings: Findings | None) -> Iterator[str]:
-    """Write a line for each exchange, queue and binding; `findings` is None where nobody could look."""
-    planned = plan(settings)
-    items: tuple[Exchange | Queue, ...] = planned.exchanges + planned.queues
-    for item in items:
-        yield f"{_state(item, findings):<8} {item.kind:<8} {item.name}  {_detail(item)}"
-    for binding in planned.bindings:
-        yield f"{'':<8} binding  {binding.exchange} --{binding.routing_key}--> {binding.queue}"
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `declare` has found and done; `findings` is None where nobody could look."""
+
+    findings: Findings | None
+    replaced: tuple[Replaced, ...] = ()
+    moved: dict[str, int] | None = None
+    """Messages that a migration has moved, by queue; None where it did not run."""
+    leftovers: tuple[Leftover, ...] = ()
+    done: bool = False
 
 
-def leftover_lines(leftovers: Iterable[Leftover], *, done: bool) -> Iterator[str]:
-    """Write a line for each thing that is no longer named, and for each task queue that has to stay."""
-    for left in leftovers:
-        if left.busy:
-            yield f"{left.owner}: no longer in the configuration, and kept: {left.busy}"
-            continue
-        for kind, names in (("exchange", left.exchanges), ("queue", left.queues)):
-            for name in names:
-                yield f"{'removed' if done else 'remove':<8} {kind:<8} {name}"
+def lines(settings: Settings, outcome: Outcome, *, dry_run: bool) -> Iterator[str]:
+    """Write the plan where nothing was to be changed, else what is declared now, moved and removed."""
+    if dry_run:
+        yield from _plan_lines(settings, outcome.findings)
+    elif outcome.done and outcome.findings is not None:
+        yield from _summary(settings, outcome.findings)
+    for each in outcome.replaced:
+        if outcome.moved is None:
+            why = "an interrupted migration" if each.interrupted else f"is {each.current}"
+            yield f"{'replace':<8} queue    {each.queue}  {why}, becomes {each.wanted}"
+        else:
+            yield f"{each.queue}: migrated to {each.wanted} ({outcome.moved[each.queue]} messages moved)"
+    for left in outcome.leftovers:
+        yield from _leftover_lines(left, done=outcome.done)
 
 
-def summary(settings: Settings, findings: Findings) -> Iterator[str]:
-    """Write a line for each task queue that is declared now."""
-    for queue in settings.queues.values():
-        own = plan_queue(queue, settings.ladder, settings.queue_type)
-        items: tuple[Exchange | Queue, ...] = own.exchanges + own.queues
-        created = sum(item not in findings.existing for item in items)
-        news = f"{created} of {len(items)} created" if created else f"all {len(items)} existed"
-        counts = f"{len(own.queues)} queues, {len(own.exchanges)} exchanges, {len(own.bindings)} bindings"
-        yield f"{queue.name}: declared ({counts}; {news})"
-
-
-def move_lines(works: Iterable[Work], migrated: Iterable[Migrated] | None) -> Iterator[str]:
-    """Write what has moved, or with `migrated` None a line for each queue that would be emptied."""
-    if migrated is not None:
-        for each in migrated:
-            yield f"{each.work.queue.name}: migrated ({len(each.work.emptied)} queues, {each.moved} moves)"
-        return
-    for work in works:
-        for emptied in work.emptied:
-            yield f"{'move':<8} queue    {emptied.name}  {emptied.messages} messages: {emptied.why}"
-        for exchange in work.obsolete:
-            yield f"{'remove':<8} exchange {exchange}"
-
-
-def moves(works: Iterable[Work], migrated: Iterable[Migrated] | None) -> dict[str, Any]:
-    """Give for JSON what `--migrate` empties; `moved` is None for each task queue where it did not run."""
-    moved = {each.work.queue.name: each.moved for each in migrated or ()}
-    return {
-        "migration": [
-            {
-                "queue": work.queue.name,
-                "moved": moved.get(work.queue.name),
-                "replaces_work_queue": work.work is not None,
-                "emptied": [dataclasses.asdict(each) for each in work.emptied],
-                "removed_exchanges": list(work.obsolete),
-            }
-            for work in works
-        ]
-    }
-
-
-def document(
-    settings: Settings, findings: Findings | None, leftovers: Iterable[Leftover], *, done: bool
-) -> dict[str, Any]:
-    """Give the whole plan for JSON; `done` tells whether it has been applied."""
-    planned = plan(settings)
+def document(settings: Settings, outcome: Outcome) -> dict[str, Any]:
+    """Give the whole plan for JSON, and what became of it."""
+    planned, findings, done = plan(settings), outcome.findings, outcome.done
     return {
         "applied": done,
         "exchanges": [
-            {"name": each.name, "type": each.type, "state": _state(each, findings, done=done)}
+            {
+                "name": each.name,
+                "type": each.type,
+                "arguments": each.arguments,
+                "state": _state(each, findings, done=done),
+            }
             for each in planned.exchanges
         ],
         "queues": [
@@ -93,10 +61,59 @@ def document(
         ],
         "bindings": [dataclasses.asdict(each) for each in planned.bindings],
         "conflicts": [_conflict(each) for each in findings.conflicts] if findings else [],
+        "migration": [
+            dataclasses.asdict(each) | {"moved": None if outcome.moved is None else outcome.moved[each.queue]}
+            for each in outcome.replaced
+        ],
         "leftovers": [
-            {**dataclasses.asdict(left), "removed": done and left.busy is None} for left in leftovers
+            {
+                "owner": left.owner,
+                "queues": left.queues,
+                "exchanges": left.exchanges,
+                "busy": left.busy,
+                "removed": done and left.busy is None,
+            }
+            for left in outcome.leftovers
         ],
     }
+
+
+def _plan_lines(settings: Settings, findings: Findings | None) -> Iterator[str]:
+    planned = plan(settings)
+    for item in planned.items:
+        yield f"{_state(item, findings):<8} {item.kind:<8} {item.name}  {_detail(item)}"
+    for binding in planned.bindings:
+        yield f"{'':<8} binding  {binding.exchange} --{binding.routing_key}--> {binding.queue}"
+
+
+def _leftover_lines(left: Leftover, *, done: bool) -> Iterator[str]:
+    if left.busy:
+        yield f"{left.owner}: no longer in the configuration, and kept: {left.busy}"
+        return
+    for kind, names in (("exchange", left.exchanges), ("queue", left.queues)):
+        for name in names:
+            yield f"{'removed' if done else 'remove':<8} {kind:<8} {name}"
+
+
+def _summary(settings: Settings, findings: Findings) -> Iterator[str]:
+    """Write a line for each task queue, and for each ladder that several share."""
+    for queue in settings.queues.values():
+        own = plan_queue(queue.name, queue.ladder, settings)
+        parts = (own, plan_ladder(queue.name, settings)) if queue.ladder == queue.name else (own,)
+        yield _declared(queue.name, parts, findings)
+    for ladder in dict.fromkeys(queue.ladder for queue in settings.queues.values()):
+        if ladder not in settings.queues:
+            yield _declared(f"ladder {ladder}", (plan_ladder(ladder, settings),), findings)
+
+
+def _declared(name: str, parts: tuple[Plan, ...], findings: Findings) -> str:
+    items = [item for part in parts for item in part.items]
+    queues = sum(isinstance(item, Queue) for item in items)
+    created = sum(item not in findings.existing for item in items)
+    bindings = sum(len(part.bindings) for part in parts)
+    news = f"{created} of {len(items)} created" if created else f"all {len(items)} existed"
+    counts = f"{queues} queues, {len(items) - queues} exchanges, {bindings} bindings"
+    return f"{name}: declared ({counts}; {news})"
 
 
 def _conflict(conflict: Conflict) -> dict[str, Any]:
@@ -120,6 +137,5 @@ def _state(item: Exchange | Queue, findings: Findings | None, *, done: bool = Fa
 
 
 def _detail(item: Exchange | Queue) -> str:
-    if isinstance(item, Exchange):
-        return item.type
-    return " ".join(f"{key}={value}" for key, value in item.arguments.items())
+    told = " ".join(f"{key}={value}" for key, value in item.arguments.items())
+    return f"{item.type} {told}".strip() if isinstance(item, Exchange) else told

@@ -16,11 +16,11 @@ from taskqueue import logs
 from taskqueue.broker import parameters
 from taskqueue.cli import app, frame
 from taskqueue.consumer import GRACE, Consumer
+from taskqueue.declare.apply import declare as declare_plan
 from taskqueue.errors import ConfigError
 from taskqueue.metrics import shared_page, started
 from taskqueue.settings import Settings, load
 from taskqueue.supervisor import GAVE_UP, PROCESS, WATCHED, Supervisor, share
-from taskqueue.topology.declare import declare as declare_plan
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 

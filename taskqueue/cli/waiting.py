@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from taskqueue import waiting
-from taskqueue.browse import connect
 from taskqueue.cli import app, cells, frame
-from taskqueue.settings import load
+from taskqueue.session import connected, run
+from taskqueue.settings import Settings, load
+from taskqueue.waiting import WaitingTask
 
 _NAME = "taskqueue waiting"
 _COLUMNS = ("id", "url", "due", "runs", "error", "rung")
@@ -31,14 +32,12 @@ def list_(
     as_json: frame.Json = False,
     config: frame.Config = None,
 ) -> None:
-    """List waiting tasks from the shortest wait queue to the longest, in the order in which they are due.
+    """List waiting tasks in the order in which they are due.
 
     A rung is the wait queue that holds a task at this moment; others may follow.
     """
     settings = frame.only(load(config), [queue])
-    with connect(settings, name=_NAME) as connection:
-        total = waiting.count(connection, queue, settings.ladder)
-        tasks = list(waiting.entries(connection, queue, settings.ladder, limit=limit))
+    tasks, total = run(_listed(settings, queue, limit))
     tasks.sort(key=lambda task: math.inf if task.due is None else task.due)
     rows = [asdict(task) | {"due": cells.moment(task.due)} for task in tasks]
     if as_json:
@@ -61,8 +60,13 @@ def cancel(
     A task that is already on its way to the work queue may still run.
     """
     settings = frame.only(load(config), [queue])
-    with connect(settings, name=_NAME) as connection, cells.progress("looking") as progress:
-        missing = waiting.cancel(connection, queue, settings.ladder, ids, progress=progress)
+
+    async def work() -> frozenset[str]:
+        async with connected(settings, name=_NAME) as session:
+            with cells.progress("looking") as progress:
+                return await waiting.cancel(session, queue, settings, ids, progress=progress)
+
+    missing = run(work())
     typer.echo(f"{len(set(ids)) - len(missing)} cancelled")
     for task_id in sorted(missing):
         frame.say(
@@ -71,3 +75,9 @@ def cancel(
         )
     if missing:
         raise typer.Exit(frame.FAILED)
+
+
+async def _listed(settings: Settings, queue: str, limit: int) -> tuple[list[WaitingTask], int]:
+    async with connected(settings, name=_NAME) as session:
+        total = await waiting.count(session, queue, settings)
+        return [task async for task in waiting.entries(session, queue, settings, limit=limit)], total

@@ -2,6 +2,7 @@
 
 from taskqueue.link.channel import ConfirmChannel, Outcome
 from taskqueue.link.loop import Link
+from taskqueue.link.trial import Trial
 from taskqueue.link.wire import TolerantConnection
 
-__all__ = ["ConfirmChannel", "Link", "Outcome", "TolerantConnection"]
+__all__ = ["ConfirmChannel", "Link", "Outcome", "TolerantConnection", "Trial"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pika
 from pika import DeliveryMode, frame, spec
+from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import InvalidFrameError
 
 from taskqueue.message import PREFIX, Message, Publish
@@ -38,8 +39,8 @@ class FaultyProperties(pika.BasicProperties):
         self.fault = fault
 
 
-class TolerantConnection(pika.SelectConnection):
-    """A connection that survives headers which pika can't decode.
+class Tolerant:
+    """What makes a connection of pika survive headers that pika can't decode.
 
     Timestamps past the year 9999, NaN and deep nesting raise in pika's decoder, which would end
     the connection, bring the message back, and end the next one too. Overrides the one place where
@@ -52,13 +53,21 @@ class TolerantConnection(pika.SelectConnection):
             size = _headers_size(data)
             if size > LARGEST_HEADERS and size > _bound(data[:size]):
                 return _without_properties(data, f"must have at most {LARGEST_HEADERS} bytes")
-            return super()._read_frame()  # type: ignore[misc]  # the same
+            return super()._read_frame()  # type: ignore[misc]  # of the connection that it is mixed into
         except InvalidFrameError:
             raise
         except Exception as error:
             if _headers_size(data) == 0:
                 raise
             return _without_properties(data, f"can't be decoded: {type(error).__name__}: {error}"[:200])
+
+
+class TolerantConnection(Tolerant, pika.SelectConnection):
+    """A connection of the I/O thread."""
+
+
+class TolerantAsyncio(Tolerant, AsyncioConnection):
+    """A connection of a command."""
 
 
 def _headers_size(data: bytes) -> int:

@@ -1,8 +1,11 @@
 """A delay and the way through the wait queues that adds up to it: pure arithmetic.
 
 Time is counted in ticks of `resolution` seconds and written in decimal. Each non-zero digit is
-one leg: a stay in the wait queue whose TTL is digit x 10^level ticks. Legs go least digit first,
-so that the short ones are paid right after publishing and not when many tasks are due at once.
+one leg: a stay in the wait queue whose TTL is digit x 10^level ticks. Legs go most digit first, so
+that the rung a task stands on tells within its unit when the task is due.
+
+`resolution` is a power of ten, so every ladder is a window of the same decimal one: a rung's name says
+all of its arguments, and `20s` is the same rung for every resolution and any number of levels.
 
 The hops ride in the message: RabbitMQ routes by the routing key and by every entry of the ``CC``
 header, and keeps all of them when it dead-letters (https://www.rabbitmq.com/docs/sender-selected).
@@ -45,7 +48,7 @@ class Ladder:
 
     @property
     def longest(self) -> int:
-        """The longest delay of one itinerary, in ticks; a longer one goes round again."""
+        """The longest delay of one itinerary, in ticks."""
         ticks: int = BASE**self.levels - 1
         return ticks
 
@@ -56,9 +59,17 @@ class Ladder:
         return math.ceil(Decimal(delay_ms) / (self.resolution * 1000))
 
     def legs(self, ticks: int) -> tuple[Leg, ...]:
-        """Split a delay into its legs, least digit first; the longest itinerary if it is longer."""
-        digits = reversed(str(min(ticks, self.longest)))
-        return tuple(Leg(level, int(digit)) for level, digit in enumerate(digits) if digit != "0")
+        """Split a delay into its legs, most digit first.
+
+        A longer one than the ladder has takes the longest rung, arrives early, and goes round again.
+        """
+        if ticks > self.longest:
+            return (Leg(self.levels - 1, BASE - 1),)
+        digits = str(ticks)
+        levels = reversed(range(len(digits)))
+        return tuple(
+            Leg(level, int(digit)) for level, digit in zip(levels, digits, strict=True) if digit != "0"
+        )
 
     def rungs(self) -> Iterator[Leg]:
         """Yield every leg that a delay can be made of: one wait queue each."""
@@ -78,20 +89,32 @@ class Ladder:
         """Write the unit of one level in seconds: the name of its exchange."""
         return names.seconds(self.resolution * BASE**level)
 
-    def itinerary(self, ticks: int) -> tuple[str, ...]:
-        """List the routing keys that lead a message through its legs; empty for no delay."""
+    def itinerary(self, ticks: int, queue: str) -> tuple[str, ...]:
+        """List the routing keys that lead a message through its legs to `queue`; empty for no delay."""
         keys = []
         place = names.ENTRY
         for leg in self.legs(ticks):
             keys.append(names.hop(place, self.ttl(leg)))
             place = self.unit(leg.level)
         if keys:
-            keys.append(names.hop(place, names.DUE))
+            keys.append(names.last_hop(place, queue))
         return tuple(keys)
 
 
-def route(queue: str, ladder: Ladder, due: int, now: float) -> tuple[str, tuple[str, ...]]:
-    """Give the exchange and the routing keys that bring a message to `queue` at `due` (ms)."""
-    # Whole milliseconds on both sides: a fraction would cost a delay of 20 s a leg of one tick.
-    itinerary = ladder.itinerary(ladder.ticks(due - math.ceil(now * 1000)))
-    return (names.wait_exchange(queue), itinerary) if itinerary else ("", (queue,))
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How messages come to one work queue: the ladder they wait on, its name, and its rungs."""
+
+    queue: str
+    ladder: str
+    rungs: Ladder = Ladder()
+
+    def route(self, due: int, now: float) -> tuple[str, tuple[str, ...]]:
+        """Give the exchange and the routing keys that bring a message to the queue at `due` (ms)."""
+        # Whole milliseconds on both sides: a fraction would cost a delay of 20 s a leg of one tick.
+        keys = self.rungs.itinerary(self.rungs.ticks(due - math.ceil(now * 1000)), self.queue)
+        if not keys:
+            return names.due(self.queue), (self.queue,)
+        if self.ladder != self.queue:
+            keys = (*keys, names.astray(self.queue))
+        return names.wait(self.ladder), keys

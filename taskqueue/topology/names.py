@@ -1,15 +1,21 @@
 r"""Every exchange and queue name, all under the queue's own prefix.
 
-One permission pattern, ``^Q(\..*)?$``, covers everything that belongs to queue ``Q``.
+One permission pattern, ``^Q(\..*)?$``, covers everything that belongs to queue ``Q``;
+``^L\.wait(\..*)?$`` covers the ladder ``L`` where several queues share it.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from decimal import Decimal
 
 ENTRY = "in"
-DUE = "due"
-STALE = "old"
+_DUE = "due:"
+_ASTRAY = "astray"
+_OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving)(?:\..*)?")
+_TIMED = re.compile(r"(?P<owner>.+)\.wait\.(?P<seconds>\d+(?:\.\d+)?)s(?:\.classic)?")
+_LAST_HOP = re.compile(rf"[^>]+>{_DUE}(?P<queue>.+)")
 
 
 def seconds(value: Decimal) -> str:
@@ -17,41 +23,88 @@ def seconds(value: Decimal) -> str:
     return f"{value.normalize():f}s"
 
 
-def wait_exchange(queue: str) -> str:
-    """Name the exchange where every delayed message enters the ladder."""
-    return f"{queue}.wait"
-
-
-def level_exchange(queue: str, unit: str) -> str:
-    """Name the exchange that the wait queues of one level dead-letter to; `unit` is its tick."""
-    return f"{queue}.wait.{unit}"
-
-
-def wait_queue(queue: str, ttl: str) -> str:
-    """Name the wait queue whose messages stay for `ttl`."""
-    return f"{queue}.wait.{ttl}"
-
-
 def dead(queue: str) -> str:
     """Name both the dead exchange and the dead queue."""
     return f"{queue}.dead"
 
 
+def wait(ladder: str) -> str:
+    """Name the exchange where every delayed message enters a ladder."""
+    return f"{ladder}.wait"
+
+
+def due(queue: str) -> str:
+    """Name the exchange that leads straight to the work queue.
+
+    It also is where a message goes that finds no way on the ladder of that name.
+    """
+    return f"{queue}.wait.due"
+
+
+def lost(ladder: str) -> str:
+    """Name the exchange and queue of a shared ladder for messages that name no queue of it."""
+    return f"{ladder}.wait.lost"
+
+
+def level(ladder: str, unit: str) -> str:
+    """Name the exchange that the wait queues of one level dead-letter to; `unit` is its tick."""
+    return f"{ladder}.wait.{unit}"
+
+
+def rung(ladder: str, ttl: str, *, classic: bool = False) -> str:
+    """Name the wait queue whose messages stay for `ttl`.
+
+    Those of one type have other names than those of the other, so that either empties itself.
+    """
+    return f"{ladder}.wait.{ttl}{'.classic' if classic else ''}"
+
+
 def moving(queue: str) -> str:
-    """Name the queue where `declare --migrate` parks the messages of a queue that it replaces."""
+    """Name the queue that holds the messages of `queue` while `declare --migrate` replaces it."""
     return f"{queue}.moving"
 
 
-def asking(queue: str) -> str:
-    """Name the queue whose existence, in another connection, keeps consumers away from `queue`."""
-    return f"{queue}.moving.ask"
-
-
-def stale(queue: str) -> str:
-    """Name the queue of messages that follow the itinerary of a ladder that is no more."""
-    return f"{queue}.wait.{STALE}"
-
-
 def hop(leaves: str, goes: str) -> str:
-    """Name the routing key that a message follows from one rung to the next, ``10s>due``."""
+    """Name the routing key that a message follows from one rung to the next, ``10s>0.3s``."""
     return f"{leaves}>{goes}"
+
+
+def last_hop(leaves: str, queue: str) -> str:
+    """Name the routing key from the last rung to the work queue, ``0.1s>due:mail``."""
+    return f"{leaves}>{_DUE}{queue}"
+
+
+def astray(queue: str) -> str:
+    """Name the routing key that brings a message to `queue` once it finds no way on a shared ladder."""
+    return last_hop(_ASTRAY, queue)
+
+
+def destination(routing_key: str) -> str | None:
+    """Read the work queue that a last hop names, None for any other key."""
+    found = _LAST_HOP.fullmatch(routing_key)
+    return found["queue"] if found else None
+
+
+def owner(name: str) -> str | None:
+    """Give the queue that a name of ours belongs to, None where it could be a queue's own name."""
+    found = _OURS.fullmatch(name)
+    return found["owner"] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What the name of a rung says."""
+
+    ladder: str
+    seconds: Decimal
+
+    @property
+    def level(self) -> str:
+        """The exchange of its level, which it dead-letters to."""
+        return level(self.ladder, seconds(Decimal(1).scaleb(self.seconds.adjusted())))
+
+
+def timed(name: str) -> Timed | None:
+    """Read the name of a rung, None where it is none."""
+    found = _TIMED.fullmatch(name)
+    return Timed(found["owner"], Decimal(found["seconds"])) if found else None

@@ -1,28 +1,40 @@
-"""What should exist in the broker for a queue, as data: nothing here talks to one."""
+"""What should exist in the broker, as data: nothing here talks to one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from taskqueue.settings import QueueSettings, Settings
+from taskqueue.settings import Settings
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder
 
 QUORUM = "quorum"
 CLASSIC = "classic"
 NO_DELIVERY_LIMIT = 2_000_000_000
-"""RabbitMQ 4 dead-letters after 20 deliveries unless told otherwise, and browsing is a delivery."""
+"""RabbitMQ 4 dead-letters after 20 deliveries unless told otherwise, and browsing is a delivery.
+
+On the work queue it is a backstop: the consumer counts, and settles a task at its `delivery_limit`.
+"""
+
+KEPT: dict[str, str | int] = {"x-queue-type": QUORUM, "x-delivery-limit": NO_DELIVERY_LIMIT}
+"""The arguments of a queue that keeps what is in it until somebody takes it, whatever `queue_type` says."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A durable exchange; `type` is ``direct`` or ``fanout``."""
+    """A durable exchange; `type` is ``direct`` or ``fanout``, `alternate` takes what it can't route."""
 
     kind: ClassVar[str] = "exchange"
     name: str
     type: str = "direct"
+    alternate: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, str | int]:
+        """Its arguments (https://www.rabbitmq.com/docs/ae)."""
+        return {} if self.alternate is None else {"alternate-exchange": self.alternate}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +59,70 @@ class Binding:
 class Plan:
     """All that should exist, in an order in which it can be created."""
 
-    exchanges: tuple[Exchange, ...]
-    queues: tuple[Queue, ...]
-    bindings: tuple[Binding, ...]
+    exchanges: tuple[Exchange, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+
+    @property
+    def items(self) -> tuple[Exchange | Queue, ...]:
+        """Everything that has a name."""
+        return self.exchanges + self.queues
 
 
 def plan(settings: Settings) -> Plan:
-    """Plan every queue of the configuration."""
+    """Plan every queue of the settings, and every ladder that one of them waits on."""
+    ladders = dict.fromkeys(queue.ladder for queue in settings.queues.values())
     return joined(
-        plan_queue(queue, settings.ladder, settings.queue_type) for queue in settings.queues.values()
+        (
+            *(plan_queue(name, queue.ladder, settings) for name, queue in settings.queues.items()),
+            *(plan_ladder(ladder, settings) for ladder in ladders),
+        )
     )
 
 
-def plan_queue(queue: QueueSettings, ladder: Ladder, queue_type: str) -> Plan:
-    """Plan one queue: the work queue, its ladder of wait queues, and where its dead tasks go."""
+def plan_queue(name: str, ladder: str, settings: Settings) -> Plan:
+    """Plan one queue: the work queue, where its dead tasks go, and its ways off the ladder.
+
+    A queue on a shared ladder has an entry of its own too, which leads to the work queue at once: whoever
+    does not know of the ladder is corrected by the consumer.
+    """
+    dead, due = names.dead(name), names.due(name)
+    units = map(settings.rungs.unit, range(settings.levels))
+    # While a migration replaces the work queue, what comes straight to it goes to the one that is parked in.
+    exchanges = [Exchange(dead, "fanout"), Exchange(due, "fanout", alternate=names.moving(name))]
+    bindings = [Binding(dead, dead, ""), Binding(due, name, "")]
+    bindings += (Binding(names.level(ladder, unit), name, names.last_hop(unit, name)) for unit in units)
+    if ladder != name:
+        exchanges.append(Exchange(names.wait(name), alternate=due))
+    if not settings.is_queue(ladder):
+        bindings.append(Binding(names.due(ladder), name, names.astray(name)))
     return Plan(
-        exchanges=(
-            Exchange(names.dead(queue.name), "fanout"),
-            Exchange(names.wait_exchange(queue.name)),
-            *(
-                Exchange(names.level_exchange(queue.name, ladder.unit(level)))
-                for level in range(ladder.levels)
-            ),
-        ),
-        queues=(
-            _dead_queue(queue, queue_type),
-            _work_queue(queue, queue_type),
-            *_wait_queues(queue, ladder, queue_type),
-        ),
-        bindings=(
-            Binding(names.dead(queue.name), names.dead(queue.name), ""),
-            *_hops(queue, ladder),
-        ),
+        tuple(exchanges),
+        (Queue(dead, KEPT), Queue(name, dead_lettering(settings.queue_type, to=dead))),
+        tuple(bindings),
     )
+
+
+def plan_ladder(name: str, settings: Settings) -> Plan:
+    """Plan a ladder: its entry, an exchange for each level, a wait queue for each digit of each level.
+
+    What finds no way at any of them comes to the work queue of that name. A shared ladder, which has none,
+    leads it to the queue that the message names, and what names none to a queue of its own.
+    """
+    rungs, due, lost = settings.rungs, names.due(name), names.lost(name)
+    exchanges = [Exchange(names.wait(name), alternate=due)]
+    exchanges += (Exchange(level, alternate=due) for level in levels(name, rungs))
+    queues = list(_wait_queues(name, rungs, settings.queue_type))
+    bindings = list(hops(name, rungs, settings.queue_type))
+    if not settings.is_queue(name):
+        exchanges += [Exchange(lost, "fanout"), Exchange(due, alternate=lost)]
+        queues.append(Queue(lost, KEPT))
+        bindings.append(Binding(lost, lost, ""))
+    return Plan(tuple(exchanges), tuple(queues), tuple(bindings))
 
 
 def joined(plans: Iterable[Plan]) -> Plan:
-    """Put plans of different queues together."""
+    """Put plans together."""
     parts = tuple(plans)
     return Plan(
         exchanges=tuple(exchange for part in parts for exchange in part.exchanges),
@@ -96,54 +135,56 @@ def essentials(queue: str) -> tuple[Exchange | Queue, ...]:
     """List what must exist for the tasks of a queue to be consumed and settled (names only)."""
     return (
         Queue(queue),
-        Exchange(names.wait_exchange(queue)),
-        Exchange(names.dead(queue), "fanout"),
+        Exchange(names.due(queue)),
+        Exchange(names.dead(queue)),
         Queue(names.dead(queue)),
     )
 
 
-def _work_queue(queue: QueueSettings, queue_type: str) -> Queue:
-    return Queue(
-        queue.name, dead_lettering(queue_type, to=names.dead(queue.name), deliveries=queue.delivery_limit)
+def ladder_essentials(ladder: str, rungs: Ladder, queue_type: str) -> tuple[Exchange | Queue, ...]:
+    """List what must exist for a ladder to be the one that the configuration says (names only)."""
+    return (
+        Exchange(names.wait(ladder)),
+        *(Exchange(level) for level in levels(ladder, rungs)),
+        *(Queue(rung_name(ladder, rungs.ttl(leg), queue_type)) for leg in rungs.rungs()),
     )
 
 
-def _dead_queue(queue: QueueSettings, queue_type: str) -> Queue:
-    arguments: dict[str, str | int] = {"x-queue-type": queue_type}
-    if queue_type == QUORUM:
-        arguments["x-delivery-limit"] = NO_DELIVERY_LIMIT
-    return Queue(names.dead(queue.name), arguments)
+def levels(ladder: str, rungs: Ladder) -> Iterator[str]:
+    """Name the exchange of each level."""
+    return (names.level(ladder, rungs.unit(level)) for level in range(rungs.levels))
 
 
-def _wait_queues(queue: QueueSettings, ladder: Ladder, queue_type: str) -> Iterable[Queue]:
-    for leg in ladder.rungs():
-        onward = names.level_exchange(queue.name, ladder.unit(leg.level))
-        arguments = dead_lettering(queue_type, to=onward)
-        arguments["x-message-ttl"] = ladder.ttl_ms(leg)
-        yield Queue(names.wait_queue(queue.name, ladder.ttl(leg)), arguments)
+def rung_name(ladder: str, ttl: str, queue_type: str) -> str:
+    """Name a rung of the type that is configured."""
+    return names.rung(ladder, ttl, classic=queue_type == CLASSIC)
 
 
-def dead_lettering(queue_type: str, *, to: str, deliveries: int = NO_DELIVERY_LIMIT) -> dict[str, str | int]:
+def dead_lettering(queue_type: str, *, to: str) -> dict[str, str | int]:
     """Make the arguments of a queue that must not lose what it dead-letters."""
-    arguments: dict[str, str | int] = {"x-queue-type": queue_type, "x-dead-letter-exchange": to}
-    if queue_type == QUORUM:
-        arguments["x-dead-letter-strategy"] = "at-least-once"
+    if queue_type == CLASSIC:
+        return {"x-queue-type": CLASSIC, "x-dead-letter-exchange": to}
+    return KEPT | {
+        "x-dead-letter-exchange": to,
+        "x-dead-letter-strategy": "at-least-once",
         # At-least-once is silently at-most-once with the default overflow (rabbitmq.com/docs/quorum-queues).
-        arguments["x-overflow"] = "reject-publish"
-        arguments["x-delivery-limit"] = deliveries
-    return arguments
+        "x-overflow": "reject-publish",
+    }
 
 
-def _hops(queue: QueueSettings, ladder: Ladder) -> Iterable[Binding]:
-    """Bind every rung to the entry and to each lower level, and the work queue to every level."""
-    entry = names.wait_exchange(queue.name)
-    for leg in ladder.rungs():
-        ttl = ladder.ttl(leg)
-        rung = names.wait_queue(queue.name, ttl)
-        yield Binding(entry, rung, names.hop(names.ENTRY, ttl))
-        for level in range(leg.level):
-            unit = ladder.unit(level)
-            yield Binding(names.level_exchange(queue.name, unit), rung, names.hop(unit, ttl))
-    for level in range(ladder.levels):
-        unit = ladder.unit(level)
-        yield Binding(names.level_exchange(queue.name, unit), queue.name, names.hop(unit, names.DUE))
+def hops(ladder: str, rungs: Ladder, queue_type: str) -> Iterator[Binding]:
+    """Bind every rung to the entry and to each higher level."""
+    for leg in rungs.rungs():
+        ttl = rungs.ttl(leg)
+        rung = rung_name(ladder, ttl, queue_type)
+        yield Binding(names.wait(ladder), rung, names.hop(names.ENTRY, ttl))
+        for level in range(leg.level + 1, rungs.levels):
+            unit = rungs.unit(level)
+            yield Binding(names.level(ladder, unit), rung, names.hop(unit, ttl))
+
+
+def _wait_queues(ladder: str, rungs: Ladder, queue_type: str) -> Iterator[Queue]:
+    for leg in rungs.rungs():
+        onward = names.level(ladder, rungs.unit(leg.level))
+        arguments = dead_lettering(queue_type, to=onward) | {"x-message-ttl": rungs.ttl_ms(leg)}
+        yield Queue(rung_name(ladder, rungs.ttl(leg), queue_type), arguments)

@@ -136,7 +136,9 @@ class Stage:
             channel = connection.channel()
             planned = plan(self.settings)
             for exchange in planned.exchanges:
-                channel.exchange_declare(exchange.name, exchange.type, durable=True)
+                channel.exchange_declare(
+                    exchange.name, exchange.type, durable=True, arguments=exchange.arguments
+                )
             for queue in planned.queues:
                 channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
             for binding in planned.bindings:

@@ -6,17 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import ChannelClosedByBroker
-
-from taskqueue.errors import BrokerRefused, TopologyConflict
-from taskqueue.topology.crew import Crew, Hand
+from taskqueue.errors import TopologyConflict
+from taskqueue.session import PRECONDITION_FAILED, RESOURCE_LOCKED, Channel, Progress, Refused, Session
 from taskqueue.topology.plan import Exchange, Plan, Queue
 
-ACCESS_REFUSED = 403
-NOT_FOUND = 404
-RESOURCE_LOCKED = 405
-PRECONDITION_FAILED = 406
 _MOST_DIFFERENCES = 12
 _SHOWN = 2
 _INEQUIVALENT = re.compile(
@@ -54,6 +47,16 @@ class Conflict:
         return f"{self.item.kind} {self.item.name!r} exists with other settings: {found}"
 
     @property
+    def type(self) -> str | None:
+        """The type of the queue where it differs, which `declare --migrate` mends."""
+        return next((each.current for each in self.differences if each.argument == "x-queue-type"), None)
+
+    @property
+    def of_type(self) -> bool:
+        """Whether it is the type of the queue that differs."""
+        return any(each.argument == "x-queue-type" for each in self.differences)
+
+    @property
     def advice(self) -> str:
         """Say what to do about it."""
         if isinstance(self.item, Exchange):
@@ -64,9 +67,11 @@ class Conflict:
                 "publish only or declare passively and run 'taskqueue declare --migrate', which takes along "
                 "what waits there, or set queue_type = classic"
             )
-        return (
-            "run 'taskqueue declare --migrate', which takes what waits there along, or restore the settings"
-        )
+        if self.of_type:
+            return (
+                "run 'taskqueue declare --migrate', which takes along what waits there, or restore queue_type"
+            )
+        return "somebody else has declared the queue: delete it, or give the task queue another name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +100,23 @@ class _Attempt:
     def __init__(self, item: Exchange | Queue) -> None:
         self._name = item.name
         self._type = item.type if isinstance(item, Exchange) else None
-        self._arguments: dict[str, Any] = {} if isinstance(item, Exchange) else dict(item.arguments)
+        self._arguments: dict[str, Any] = dict(item.arguments)
         self._flags = {"durable": True}
 
-    def declare(self, channel: BlockingChannel) -> None:
+    async def declare(self, channel: Channel) -> None:
         """Make it: nothing happens where it equals what exists, 406 where it does not."""
         if self._type is None:
-            channel.queue_declare(self._name, arguments=self._arguments, **self._flags)
+            await channel.ask("queue_declare", self._name, arguments=self._arguments, **self._flags)
         else:
-            channel.exchange_declare(self._name, self._type, arguments=self._arguments, **self._flags)
+            await channel.ask(
+                "exchange_declare", self._name, self._type, arguments=self._arguments, **self._flags
+            )
 
     def adopt(self, argument: str, current: str | None) -> None:
         """Take over the broker's value of one property."""
         if argument == "type":
             self._type = current
-        elif not argument.startswith("x-"):
+        elif argument in {"durable", "auto_delete", "exclusive", "internal"}:
             self._flags[argument] = current == "true"
         elif current is None:
             self._arguments.pop(argument, None)
@@ -117,66 +124,40 @@ class _Attempt:
             self._arguments[argument] = int(current) if current.isdecimal() else current
 
 
-def examine(crew: Crew, plan: Plan) -> Findings:
+async def examine(session: Session, plan: Plan, progress: Progress | None = None) -> Findings:
     """Look at everything of the plan that can be looked at; creates and changes nothing.
 
-    Raises BrokerRefused where the broker does not let us look.
+    Raises BrokerRefused where the broker does not let us look, NotKnown where it does not answer.
     """
-    items: tuple[Exchange | Queue, ...] = plan.exchanges + plan.queues
-    found = crew.each("verifying", _compare, items)
+    found = await session.each("verifying", _compare, plan.items, progress)
     return Findings(
         plan=plan,
-        existing=frozenset(item for item, there in zip(items, found, strict=True) if there),
+        existing=frozenset(item for item, there in zip(plan.items, found, strict=True) if there),
         conflicts=tuple(there for there in found if isinstance(there, Conflict)),
     )
 
 
-def exists(hand: Hand, item: Exchange | Queue) -> bool:
-    """Tell whether there is an exchange or queue of this name, whatever its settings."""
-    try:
-        if isinstance(item, Exchange):
-            hand.channel.exchange_declare(item.name, passive=True)
-        else:
-            hand.channel.queue_declare(item.name, passive=True)
-    except ChannelClosedByBroker as error:
-        if error.reply_code == NOT_FOUND and "NOT_FOUND - no " in error.reply_text:
-            return False
-        # A queue of another connection can't be looked at, but it is there.
-        if error.reply_code != RESOURCE_LOCKED:
-            raise refused(error) from error
-    return True
-
-
-def refused(error: ChannelClosedByBroker) -> BrokerRefused:
-    """Say what the broker said, and which permission it takes."""
-    if error.reply_code == ACCESS_REFUSED:
-        return BrokerRefused(
-            f"{error.reply_text}: the user needs configure, write and read permission on "
-            r"^Q(\..*)?$ for each queue Q (rabbitmqctl set_permissions)"
-        )
-    return BrokerRefused(f"the broker refused: {error.reply_text}")
-
-
-def _compare(hand: Hand, item: Exchange | Queue) -> Conflict | bool:
+async def _compare(session: Session, item: Exchange | Queue) -> Conflict | bool:
     """Tell whether the item exists, or how it conflicts."""
-    if not exists(hand, item):
+    if not await session.exists(item.kind, item.name):
         return False
-    differences, told = _differences(hand, item)
+    differences, told = await _differences(session, item)
     return Conflict(item, differences, told) if told else True
 
 
-def _differences(hand: Hand, item: Exchange | Queue) -> tuple[tuple[Difference, ...], str]:
+async def _differences(session: Session, item: Exchange | Queue) -> tuple[tuple[Difference, ...], str]:
     """Find what differs: the broker names one property at a time, so take its value over and ask again."""
     attempt = _Attempt(item)
     found: dict[str, Difference] = {}
     answer = ""
     for _ in range(_MOST_DIFFERENCES):
         try:
-            attempt.declare(hand.channel)
-        except ChannelClosedByBroker as error:
-            if error.reply_code not in {PRECONDITION_FAILED, RESOURCE_LOCKED}:
-                raise refused(error) from error
-            answer = error.reply_text
+            async with session.channel() as channel:
+                await attempt.declare(channel)
+        except Refused as error:
+            if error.code not in {PRECONDITION_FAILED, RESOURCE_LOCKED}:
+                raise error.told() from error
+            answer = error.reason
         else:
             break
         told = _INEQUIVALENT.search(answer)

@@ -1,0 +1,1 @@
+"""Make the broker have what the configuration says: verify, apply, prune, migrate."""

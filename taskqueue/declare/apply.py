@@ -1,0 +1,99 @@
+"""Make the broker have what the configuration says: verify first, so that a conflict changes nothing."""
+
+from __future__ import annotations
+
+from taskqueue import broker
+from taskqueue.declare.verify import Findings, examine
+from taskqueue.errors import TopologyConflict
+from taskqueue.session import PRECONDITION_FAILED, Progress, Refused, Session, connected, run
+from taskqueue.settings import Settings
+from taskqueue.topology import names
+from taskqueue.topology.plan import Binding, Exchange, Queue, plan
+
+NAME = "taskqueue declare"
+
+
+def declare(settings: Settings, *, progress: Progress | None = None) -> Findings:
+    """Verify what exists of every queue, then create what is missing; gives what was there before.
+
+    Doing it again changes nothing. Raises TopologyConflict before anything is changed where something exists
+    with other settings, BrokerRefused where a permission is missing or the broker is too old, NotKnown where
+    it does not answer, BrokerUnreachable.
+    """
+
+    async def work() -> Findings:
+        async with connected(settings, name=NAME) as session:
+            findings = await verify(session, settings, progress)
+            findings.require_none()
+            await apply(session, settings, findings, progress)
+            return findings
+
+    return run(work())
+
+
+async def verify(session: Session, settings: Settings, progress: Progress | None = None) -> Findings:
+    """Compare what the broker has with the configuration; creates and changes nothing.
+
+    Raises BrokerRefused and NotKnown as `declare` does.
+    """
+    broker.refuse_version(session.properties)
+    return await examine(session, plan(settings), progress)
+
+
+async def apply(
+    session: Session, settings: Settings, findings: Findings, progress: Progress | None = None
+) -> None:
+    """Create what is missing, exchanges before queues before bindings: no way ever leads nowhere.
+
+    Bindings can't be looked at, and making one again is harmless, so all of them are made. Raises
+    BrokerRefused, or TopologyConflict where a migration was interrupted or someone else declares meanwhile.
+    """
+    await session.each("looking for migrations", _require_none_moving, settings.queues, progress)
+    missing = [item for item in findings.plan.exchanges if item not in findings.existing]
+    absent = [item for item in findings.plan.queues if item not in findings.existing]
+    await session.each("creating exchanges", create, missing, progress)
+    await session.each("creating queues", create, absent, progress)
+    await session.each("binding", bind, findings.plan.bindings, progress)
+
+
+async def create(session: Session, item: Exchange | Queue) -> None:
+    """Create an exchange or a queue; raises TopologyConflict where it exists with other settings."""
+    try:
+        async with session.channel() as channel:
+            if isinstance(item, Exchange):
+                await channel.ask(
+                    "exchange_declare", item.name, item.type, durable=True, arguments=item.arguments
+                )
+            else:
+                await channel.ask("queue_declare", item.name, durable=True, arguments=dict(item.arguments))
+    except Refused as error:
+        if error.code != PRECONDITION_FAILED:
+            raise error.told() from error
+        msg = f"{item.name!r} was declared by someone else just now ({error.reason}): declare again"
+        raise TopologyConflict(msg) from error
+
+
+async def bind(session: Session, binding: Binding) -> None:
+    """Bind a queue; again changes nothing."""
+    await _bound("queue_bind", session, binding)
+
+
+async def unbind(session: Session, binding: Binding) -> None:
+    """Unbind a queue; again changes nothing."""
+    await _bound("queue_unbind", session, binding)
+
+
+async def _bound(method: str, session: Session, binding: Binding) -> None:
+    try:
+        async with session.channel() as channel:
+            await channel.ask(method, binding.queue, binding.exchange, binding.routing_key)
+    except Refused as error:
+        if method == "queue_unbind" and error.absent:
+            return
+        raise error.told() from error
+
+
+async def _require_none_moving(session: Session, queue: str) -> None:
+    if await session.exists("queue", names.moving(queue)):
+        msg = f"{queue}: a migration was interrupted: run 'taskqueue declare --migrate' to finish it"
+        raise TopologyConflict(msg)

@@ -1,0 +1,211 @@
+"""Remove what was declared for a configuration that has changed since: only what is proven to be empty.
+
+What belongs to a queue that the configuration does not name is removed together or not at all: a task on an
+old ladder still needs every rung of it, and the work queue at its end. Of a ladder that is still named, each
+rung that is not goes by itself once it is empty; what finds no way any more comes to the work queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from taskqueue.declare.apply import bind, unbind
+from taskqueue.declare.emptiness import delete, reported, settled
+from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
+from taskqueue.management import Management
+from taskqueue.session import Channel, Progress, Session
+from taskqueue.settings import Settings
+from taskqueue.topology import names
+from taskqueue.topology.plan import CLASSIC, Binding, plan
+
+Listed = Mapping[str, Any]
+"""A queue, an exchange or a binding as the management API lists it."""
+_TARGET = "x-dead-letter-exchange"
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What goes together; `busy` says why it has to stay, None where it may go."""
+
+    owner: str
+    queues: tuple[str, ...]
+    exchanges: tuple[str, ...]
+    busy: str | None = None
+    ways: tuple[Binding, ...] = ()
+    """Everything that leads to one of the queues."""
+    classic: frozenset[str] = frozenset()
+    """Those of the queues that the broker itself deletes only where they are empty."""
+
+
+def leftovers(settings: Settings, only: Collection[str] | None = None) -> tuple[Leftover, ...]:
+    """Find what the virtual host has under our naming scheme and the configuration does not name.
+
+    `only` limits it to what bears one of those names. Raises ConfigError without `management_url`, as AMQP
+    itself can't list anything, and BrokerUnreachable where the API does not answer.
+    """
+    if settings.management_url is None:
+        raise ConfigError("--prune: needs 'management_url' in the configuration: AMQP can't list what exists")
+    management = Management(settings)
+    queues, exchanges, bindings = management.queues(), management.exchanges(), management.bindings()
+    if queues is None or exchanges is None or bindings is None:
+        raise BrokerUnreachable(f"{management.fault}: --prune can't find what is left over")
+    found = sorted_out(settings, queues, exchanges, bindings)
+    return tuple(each for each in found if only is None or each.owner in only)
+
+
+def sorted_out(
+    settings: Settings, queues: Iterable[Listed], exchanges: Iterable[Listed], bindings: Iterable[Listed]
+) -> tuple[Leftover, ...]:
+    """Sort what is listed by what it belongs to; what the plan has is left out.
+
+    An exchange `Q.wait.due`, made as we make it, shows that `Q` was ours. Without one nothing is touched:
+    applications of every kind have a queue `orders` and another `orders.dead`.
+    """
+    planned = plan(settings)
+    kept = {item.name for item in planned.items}
+    spare = {each["name"]: each for each in queues if each.get("durable") and each["name"] not in kept}
+    every = {each["name"]: each for each in exchanges if each.get("durable")}
+    ways = [
+        Binding(each["source"], each["destination"], each["routing_key"])
+        for each in bindings
+        if each["source"] and each["destination_type"] == "queue"
+    ]
+    owners = {owner for name in every if (owner := names.owner(name)) and _is_ours(every, owner)}
+    named = {*settings.queues, *settings.names, *(each.ladder for each in settings.queues.values())}
+    found = []
+    for owner in sorted(owners):
+        rungs = [name for name, queue in spare.items() if _rung_owner(queue) == owner]
+        extra = [name for name in every if name not in kept and names.owner(name) == owner]
+        if owner in named:
+            found += [
+                _leftover(owner, mine, tuple(level for level in extra if level == target), spare, ways)
+                for target, mine in _by_level(rungs, spare)
+            ]
+        else:
+            rest = (names.moving(owner), names.lost(owner), names.dead(owner), owner)
+            whole = (*rungs, *[name for name in rest if name in spare])
+            found.append(_leftover(owner, whole, tuple(extra), spare, ways))
+    return tuple(found)
+
+
+async def prune(
+    session: Session, settings: Settings, found: Iterable[Leftover], progress: Progress | None = None
+) -> tuple[Leftover, ...]:
+    """Remove what can go; gives each with `busy` set where it turned out to be in use by now.
+
+    What leads to a queue is unbound first. Then a consumer of ours is put on each, and a report of the
+    management API in which it stands is waited for: it was made after nothing led there any more, and counts
+    what is ready, unacked and being dead-lettered in one look of the leader. Only then the queue is deleted;
+    what is not empty is bound again.
+    """
+    todo = [each for each in found if each.busy is None]
+    removed: set[int] = set()
+    try:
+        await session.each("unbinding", unbind, [way for each in todo for way in each.ways], progress)
+        await settled()
+        todo = list(await session.each("looking", _looked_at, todo, progress))
+        watched = tuple(
+            name for each in todo if each.busy is None for name in each.queues if name not in each.classic
+        )
+        async with session.own_channel() as channel:
+            for name in watched:
+                await channel.consume(name, window=1)
+            counts = await reported(settings, watched)
+            for place, each in enumerate(todo):
+                todo[place] = await _remove(session, channel, each, counts)
+                if todo[place].busy is None:
+                    removed.add(place)
+                if progress is not None:
+                    progress("pruning", place + 1, len(todo))
+    finally:
+        kept = [way for place, each in enumerate(todo) if place not in removed for way in each.ways]
+        await session.each("binding again", bind, kept)
+    return tuple(todo)
+
+
+async def _looked_at(session: Session, found: Leftover) -> Leftover:
+    """Ask each leader for what it has: one that does not answer would hold up what comes next."""
+    for queue in found.queues:
+        try:
+            counts = await session.counts(queue)
+        except NotKnown as error:
+            return replace(found, busy=f"{queue}: {error}")
+        if counts is not None and (told := _told(queue, counts.ready, counts.consumers)):
+            return replace(found, busy=told)
+    return found
+
+
+async def _remove(
+    session: Session, watching: Channel, found: Leftover, counts: Mapping[str, int | None]
+) -> Leftover:
+    """Delete what is proven to be empty, the queues that others still need last."""
+    if found.busy is not None:
+        return found
+    for queue in found.queues:
+        if queue in found.classic:
+            continue
+        held = counts[queue]
+        consumers = (await watching.ask("queue_declare", queue, passive=True)).consumer_count
+        if held is None or consumers == 0:
+            return replace(found, busy=f"queue {queue!r}: nobody can tell whether it is empty")
+        if told := _told(queue, held, consumers - 1):
+            return replace(found, busy=told)
+    for queue in found.queues:
+        if not await delete(session, queue, classic=queue in found.classic):
+            return replace(found, busy=f"queue {queue!r} is in use")
+    for exchange in found.exchanges:
+        async with session.channel() as channel:
+            await channel.ask("exchange_delete", exchange)
+    return found
+
+
+def _is_ours(exchanges: Mapping[str, Listed], owner: str) -> bool:
+    due = exchanges.get(names.due(owner))
+    if due is None:
+        return False
+    alternate = (due.get("arguments") or {}).get("alternate-exchange")
+    return (due["type"], alternate) in {("fanout", names.moving(owner)), ("direct", names.lost(owner))}
+
+
+def _rung_owner(queue: Listed) -> str | None:
+    """Name the ladder of a wait queue; the name alone is no proof, its arguments are."""
+    found = names.timed(queue["name"])
+    arguments = queue.get("arguments") or {}
+    if found is None or arguments.get("x-message-ttl") != found.seconds * 1000:
+        return None
+    return found.ladder if arguments.get(_TARGET) == found.level else None
+
+
+def _by_level(rungs: Iterable[str], spare: Mapping[str, Listed]) -> list[tuple[str, tuple[str, ...]]]:
+    """Group rungs by the level exchange that they dead-letter to, which goes with the last of them."""
+    levels: dict[str, list[str]] = {}
+    for name in rungs:
+        levels.setdefault(str(spare[name]["arguments"][_TARGET]), []).append(name)
+    return [(level, tuple(queues)) for level, queues in levels.items()]
+
+
+def _leftover(
+    owner: str,
+    queues: tuple[str, ...],
+    exchanges: tuple[str, ...],
+    spare: Mapping[str, Listed],
+    ways: Iterable[Binding],
+) -> Leftover:
+    busy = next((told for name in queues if (told := _busy(spare[name]))), None)
+    classic = {name for name in queues if spare[name]["arguments"].get("x-queue-type", CLASSIC) == CLASSIC}
+    leading = tuple(way for way in ways if way.queue in queues)
+    return Leftover(owner, queues, exchanges, busy, leading, frozenset(classic))
+
+
+def _busy(queue: Listed) -> str | None:
+    # Those that a quorum queue is handing on right now are in neither of the other counts.
+    messages = max(queue.get("messages", 0), queue.get("messages_dlx", 0))
+    return _told(queue["name"], messages, queue.get("consumers", 0))
+
+
+def _told(queue: str, messages: int, consumers: int) -> str | None:
+    if messages:
+        return f"queue {queue!r} holds {messages} messages"
+    return f"queue {queue!r} has {consumers} consumers" if consumers else None
