@@ -121,8 +121,14 @@ async def prune(
                     progress("pruning", place + 1, len(todo))
     finally:
         kept = [way for place, each in enumerate(todo) if place not in removed for way in each.ways]
-        await session.each("binding again", bind, kept)
+        await session.each("binding again", _bind_again, kept)
     return tuple(todo)
+
+
+async def _bind_again(session: Session, way: Binding) -> None:
+    # An exchange that went with another leftover led here from a level that is no more.
+    if await session.exists("exchange", way.exchange):
+        await bind(session, way)
 
 
 async def _looked_at(session: Session, found: Leftover) -> Leftover:
