@@ -67,8 +67,6 @@ class Consumer:
 
         Raises NotDeclared where a queue was not declared when the consumer first looked.
         """
-        for subscription in self._subscriptions:
-            subscription.start()
         self._link.start()
         self._stop.wait()
         self._link.call(lambda: self._stop_subscriptions(grace))

@@ -96,8 +96,11 @@ async def look(
     plans = {queue.name: plan_queue(queue.name, queue.ladder, settings) for queue in wanted}
     ladder_plans = {ladder: plan_ladder(ladder, settings) for ladder in ladders}
     every = [*plans.values(), *ladder_plans.values()]
-    planned = [item for plan in every for item in plan.queues]
-    seen = dict(zip((item.name for item in planned), await session.each("", _count, planned), strict=True))
+    steps = {ladder: rungs(ladder, settings, unready or ()) for ladder in ladders}
+    planned = [item.name for plan in every for item in plan.queues]
+    planned += [step.queue for ladder in ladders for step in steps[ladder]]
+    planned = list(dict.fromkeys(planned))
+    seen = dict(zip(planned, await session.each("", _count, planned), strict=True))
     exchanges = [item for plan in every for item in plan.exchanges]
     there = await session.each("", _exists, exchanges)
     absent = {item.name for item, found in zip(exchanges, there, strict=True) if not found}
@@ -105,16 +108,16 @@ async def look(
         tuple(_queue_state(queue, plans[queue.name].items, seen, absent, unready) for queue in wanted),
         tuple(
             _ladder_state(
-                name, settings, items=ladder_plans[name].items, seen=seen, absent=absent, unready=unready
+                name, steps[name], items=ladder_plans[name].items, seen=seen, absent=absent, unready=unready
             )
             for name in ladders
         ),
     )
 
 
-async def _count(session: Session, queue: Queue) -> Counts | _Unknown | None:
+async def _count(session: Session, queue: str) -> Counts | _Unknown | None:
     try:
-        return await session.counts(queue.name)
+        return await session.counts(queue)
     except NotKnown:
         return _Unknown()
 
@@ -146,14 +149,13 @@ def _queue_state(
 
 def _ladder_state(
     name: str,
-    settings: Settings,
+    steps: tuple[Rung, ...],
     *,
     items: tuple[Exchange | Queue, ...],
     seen: _Seen,
     absent: set[str],
     unready: Mapping[str, Unready] | None,
 ) -> LadderState:
-    steps = rungs(name, settings)
     lost = seen.get(names.lost(name))
     return LadderState(
         name=name,

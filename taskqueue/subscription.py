@@ -121,10 +121,6 @@ class Subscription:
         self._suspended = False
         self._intake.resume()
 
-    def start(self) -> None:
-        """Start the workers; the channel is opened when the link is up."""
-        self._workers.start()
-
     def connected(self, connection: TolerantConnection) -> None:
         """Consume over a fresh connection."""
         # Where the loop is a new one too, the next look at the results went with the old one.

@@ -7,7 +7,7 @@ messages are held, so one that comes due in that moment is late by it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass
 
 from taskqueue import browse
@@ -17,7 +17,7 @@ from taskqueue.message import Message
 from taskqueue.session import Session
 from taskqueue.settings import Settings
 from taskqueue.topology.ladder import BASE
-from taskqueue.topology.names import destination
+from taskqueue.topology import names
 from taskqueue.topology.plan import rung_name
 
 _FOR_EVER = 2**63
@@ -49,8 +49,12 @@ class Rung:
     """Every task on it is due within so long: its TTL, and shorter legs behind it."""
 
 
-def rungs(ladder: str, settings: Settings) -> tuple[Rung, ...]:
-    """List the wait queues of a ladder from the longest TTL to the shortest."""
+def rungs(ladder: str, settings: Settings, listed: Iterable[str] = ()) -> tuple[Rung, ...]:
+    """List the wait queues of a ladder from the longest TTL to the shortest.
+
+    `listed` names queues that exist: those of this ladder that the configuration no longer names, of a former
+    resolution or type perhaps, still hand on what waits there.
+    """
     steps = settings.rungs
     top = steps.levels - 1
     every = (
@@ -65,7 +69,14 @@ def rungs(ladder: str, settings: Settings) -> tuple[Rung, ...]:
         )
         for leg in steps.rungs()
     )
-    return tuple(sorted(every, key=lambda rung: -rung.ttl_ms))
+    found = {rung.queue: rung for rung in every}
+    for name in listed:
+        timed = names.timed(name)
+        if timed is not None and timed.ladder == ladder and name not in found:
+            ttl_ms = int(timed.seconds * 1000)
+            within = ttl_ms + int(timed.unit * 1000)
+            found[name] = Rung(names.seconds(timed.seconds), ttl_ms, name, within)
+    return tuple(sorted(found.values(), key=lambda rung: -rung.ttl_ms))
 
 
 def read(message: Message, rung: str) -> WaitingTask:
@@ -138,5 +149,5 @@ def _is_for(message: Message, queue: str) -> bool:
     """Tell whether a message is on its way to a queue: others may share the ladder."""
     itinerary = message.headers.get("CC")
     last = itinerary[-1] if isinstance(itinerary, list) and itinerary else None
-    target = destination(last) if isinstance(last, str) else None
+    target = names.destination(last) if isinstance(last, str) else None
     return target is None or target == queue

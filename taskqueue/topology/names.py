@@ -99,9 +99,14 @@ class Timed:
     seconds: Decimal
 
     @property
+    def unit(self) -> Decimal:
+        """The tick of its level, in seconds."""
+        return Decimal(1).scaleb(self.seconds.adjusted())
+
+    @property
     def level(self) -> str:
         """The exchange of its level, which it dead-letters to."""
-        return level(self.ladder, seconds(Decimal(1).scaleb(self.seconds.adjusted())))
+        return level(self.ladder, seconds(self.unit))
 
 
 def timed(name: str) -> Timed | None:
