@@ -41,7 +41,7 @@ PATIENCE = 5.0
 """Seconds that an answer may take; a leader that answers at all does so in milliseconds."""
 CHANNELS = 16
 """Questions at once: a quorum queue answers after it has written to its disk, and many write together."""
-_CONNECTING = 15.0
+_CONNECTING = 10.0
 _CLOSING = 2.0
 _ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
 

@@ -16,8 +16,8 @@ from taskqueue.browse import Progress, text, url_of, whole
 from taskqueue.message import Message
 from taskqueue.session import Session
 from taskqueue.settings import Settings
-from taskqueue.topology.ladder import BASE
 from taskqueue.topology import names
+from taskqueue.topology.ladder import BASE
 from taskqueue.topology.plan import rung_name
 
 _FOR_EVER = 2**63

@@ -18,7 +18,7 @@ from taskqueue.declare import migrate as migration
 from taskqueue.declare import prune as pruning
 from taskqueue.declare.apply import NAME, apply, verify
 from taskqueue.declare.verify import Findings
-from taskqueue.errors import BrokerUnreachable, ConfigError, TopologyConflict
+from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown, TopologyConflict
 from taskqueue.session import Progress, Session, connected, run
 from taskqueue.settings import Settings, load
 from taskqueue.topology.plan import CLASSIC
@@ -60,6 +60,8 @@ def declare(
             typer.echo(line)
     if outcome.findings is not None and not (migrating and dry_run):
         _report(outcome.findings)
+    if any(not left.known for left in outcome.leftovers):
+        raise NotKnown("not everything that is left over could be looked at: what was not is kept, try again")
 
 
 @dataclass(frozen=True, slots=True)

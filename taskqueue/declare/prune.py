@@ -33,6 +33,8 @@ class Leftover:
     queues: tuple[str, ...]
     exchanges: tuple[str, ...]
     busy: str | None = None
+    known: bool = True
+    """Whether anybody could tell; it stays where nobody could."""
     ways: tuple[Binding, ...] = ()
     """Everything that leads to one of the queues."""
     classic: frozenset[str] = frozenset()
@@ -137,7 +139,7 @@ async def _looked_at(session: Session, found: Leftover) -> Leftover:
         try:
             counts = await session.counts(queue)
         except NotKnown as error:
-            return replace(found, busy=f"{queue}: {error}")
+            return replace(found, busy=f"queue {queue!r} is not known: {error}", known=False)
         if counts is not None and (told := _told(queue, counts.ready, counts.consumers)):
             return replace(found, busy=told)
     return found
@@ -155,7 +157,7 @@ async def _remove(
         held = counts[queue]
         consumers = (await watching.ask("queue_declare", queue, passive=True)).consumer_count
         if held is None or consumers == 0:
-            return replace(found, busy=f"queue {queue!r}: nobody can tell whether it is empty")
+            return replace(found, busy=f"queue {queue!r}: nobody can tell whether it is empty", known=False)
         if told := _told(queue, held, consumers - 1):
             return replace(found, busy=told)
     for queue in found.queues:
@@ -202,7 +204,7 @@ def _leftover(
     busy = next((told for name in queues if (told := _busy(spare[name]))), None)
     classic = {name for name in queues if spare[name]["arguments"].get("x-queue-type", CLASSIC) == CLASSIC}
     leading = tuple(way for way in ways if way.queue in queues)
-    return Leftover(owner, queues, exchanges, busy, leading, frozenset(classic))
+    return Leftover(owner, queues, exchanges, busy, ways=leading, classic=frozenset(classic))
 
 
 def _busy(queue: Listed) -> str | None:

@@ -1,0 +1,196 @@
+"""Leaders that do not answer: RabbitMQ counts zero messages in their queues, and nobody must believe it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import amqp
+import pytest
+
+from sandbox.broker import Broker, cluster, find_script
+from taskqueue.client import Client
+from tests.conftest import connect
+from tests.faults.silence import silent
+from tests.integration.command import ran, read, run
+
+WAITING, DEAD, READY = 40, 7, 3
+RUNG = "mail.wait.900s"
+
+
+@pytest.fixture(scope="module")
+def broker_of_this_file() -> Iterator[Broker]:
+    """Give a node whose leaders may be suspended, with the management API."""
+    if find_script() is None:
+        pytest.fail("no local rabbitmq-server: run `make broker`")
+    with Broker.start(management=True) as node:
+        yield node
+
+
+def write(path: Path, broker: Broker, **keys: object) -> Path:
+    """Write a configuration of the queue `mail`."""
+    values = {"server": broker.url, "management_url": broker.management_url, "levels": 5} | keys
+    path.write_text("\n".join([*(f"{key} = {value}" for key, value in values.items()), "[mail]", ""]))
+    return path
+
+
+@pytest.fixture
+def config(broker_of_this_file: Broker, tmp_path: Path) -> Iterator[Path]:
+    """Give a declared queue with tasks that wait, are ready and are dead; all gone afterwards."""
+    config = write(tmp_path / "taskqueue.ini", broker_of_this_file)
+    ran(config, "declare")
+    fill(config, broker_of_this_file)
+    yield config
+    broker_of_this_file.ctl("eval", _DELETE_ALL)
+
+
+_DELETE_ALL = (
+    "[rabbit_amqqueue:delete(Q, false, false, <<>>) || Q <- rabbit_amqqueue:list()], "
+    '[rabbit_exchange:delete(element(2, X), false, <<>>) || X <- rabbit_exchange:list(<<"/">>), '
+    'binary:match(element(4, element(2, X)), <<"mail">>) =/= nomatch].'
+)
+
+
+def fill(config: Path, broker: Broker) -> None:
+    """Send tasks that are due in 15 minutes, and put some into the work queue and the dead queue."""
+    with Client.from_config(config) as client:
+        client.send_many(
+            {"url": "/x", "queue": "mail", "countdown": 899.5, "id": f"w{n}"} for n in range(WAITING)
+        )
+        client.send_many({"url": "/x", "queue": "mail", "id": f"r{n}"} for n in range(READY))
+    with connect(broker.url) as connection:
+        channel = connection.channel()
+        for number in range(DEAD):
+            message = amqp.Message(b'{"url": "/x"}', delivery_mode=2, message_id=f"d{number}")
+            channel.basic_publish(message, "mail.dead", "mail")
+
+
+def counts(config: Path) -> tuple[int, int, int]:
+    """Count waiting, ready and dead, as `inspect` knows them when everything answers."""
+    (queue,) = read(config, "inspect")["queues"]
+    return queue["waiting"], queue["ready"], queue["dead"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "field"), [("mail.wait.800s", "waiting"), ("mail", "ready"), ("mail.dead", "dead")]
+)
+def test_what_does_not_answer_is_never_shown_as_zero(
+    broker_of_this_file: Broker, config: Path, queue: str, field: str
+) -> None:
+    """A monitor gets exit code 1, JSON null and a line; a person gets a question mark; then all is as before."""
+    # Given a leader that is silent
+    with silent(broker_of_this_file, queue):
+        # When somebody looks
+        seen = run(config, "inspect", "--max-dead", str(DEAD), "--json")
+        shown = run(config, "inspect")
+        checked = read(config, "check", code=1)
+    # Then what is not known is said to be so, and what is known is right
+    (state,) = json.loads(seen.stdout)["queues"]
+    assert (seen.returncode, shown.returncode) == (1, 1)
+    known = {"waiting": WAITING, "ready": READY, "dead": DEAD}
+    assert {name: state[name] for name in known} == known | {field: None}
+    assert state["unknown"] == [queue]
+    assert f"{queue} did not answer" in seen.stderr.decode()
+    assert b"?" in shown.stdout
+    assert [each["check"] for each in checked["checks"] if not each["ok"]] == ["leaders"]
+    assert counts(config) == (WAITING, READY, DEAD)
+    ran(config, "check")
+
+
+def test_no_command_acts_on_a_queue_that_does_not_answer(broker_of_this_file: Broker, config: Path) -> None:
+    """Not one task is cancelled, replayed, purged, or told to be absent; afterwards the same commands succeed."""
+    commands = [
+        ("mail.wait.800s", ["waiting", "list", "mail"]),
+        ("mail.wait.800s", ["waiting", "cancel", "mail", "w1"]),
+        ("mail.dead", ["dead", "list", "mail"]),
+        ("mail.dead", ["dead", "show", "mail", "d1"]),
+        ("mail.dead", ["dead", "replay", "mail", "d2"]),
+        ("mail.dead", ["dead", "purge", "mail", "--all", "--yes"]),
+    ]
+    for queue, arguments in commands:
+        with silent(broker_of_this_file, queue):
+            done = run(config, *arguments)
+        assert done.returncode == 1, (arguments, done.stdout)
+        assert b"did not answer" in done.stderr, (arguments, done.stderr)
+        assert done.stderr.count(b"\n") == 1
+    assert counts(config) == (WAITING, READY, DEAD)
+    for _, arguments in commands:
+        ran(config, *arguments)
+    assert counts(config) == (WAITING - 1, READY + 1, 0)
+
+
+def test_prune_keeps_a_rung_whose_leader_does_not_answer(
+    broker_of_this_file: Broker, config: Path, tmp_path: Path
+) -> None:
+    """The loss that was seen: the tasks of a rung that a changed ini names no longer, counted as none."""
+    # Given an ini without the level on which the tasks wait
+    fewer = write(tmp_path / "fewer.ini", broker_of_this_file, levels=3)
+    # When it is pruned while the leader of their rung is silent
+    with silent(broker_of_this_file, "mail.wait.800s"):
+        done = run(fewer, "declare", "--prune")
+    # Then the rung is kept, and said to be so; once the leader is back, it is kept as it holds messages
+    assert done.returncode == 1, done.stdout
+    assert "mail.wait.800s" in done.stdout.decode()
+    assert counts(config) == (WAITING, READY, DEAD)
+    assert "holds 40 messages" in ran(fewer, "declare", "--prune")
+    assert counts(config) == (WAITING, READY, DEAD)
+    # And what is empty went meanwhile, so the former ini declares it again
+    ran(config, "declare")
+
+
+def test_prune_keeps_a_queue_whose_leader_does_not_answer(
+    broker_of_this_file: Broker, config: Path, tmp_path: Path
+) -> None:
+    """A queue that the ini does not name any more: all that belongs to it stays, and still works."""
+    other = tmp_path / "other.ini"
+    other.write_text(write(tmp_path / "x.ini", broker_of_this_file).read_text().replace("[mail]", "[post]"))
+    for queue in ("mail", "mail.dead", "mail.wait.800s"):
+        with silent(broker_of_this_file, queue):
+            done = run(other, "declare", "--prune")
+        assert "removed" not in done.stdout.decode()
+        assert counts(config) == (WAITING, READY, DEAD)
+    assert "mail: no longer in the configuration, and kept: queue" in ran(other, "declare", "--prune")
+
+
+def test_a_migration_replaces_no_queue_that_does_not_answer(
+    broker_of_this_file: Broker, config: Path, tmp_path: Path
+) -> None:
+    """The work queue is replaced only once its leader has said that it is empty."""
+    classic = write(tmp_path / "classic.ini", broker_of_this_file, queue_type="classic")
+    with silent(broker_of_this_file, "mail"):
+        done = run(classic, "declare", "--migrate", "--yes")
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.splitlines()[-1].startswith(b"taskqueue: "), done.stderr
+    ran(classic, "declare", "--migrate", "--yes")
+    (queue,) = read(classic, "inspect")["queues"]
+    assert (queue["waiting"], queue["ready"], queue["dead"]) == (WAITING, READY, DEAD)
+
+
+@pytest.mark.slow
+def test_a_cluster_node_that_hangs_makes_nothing_zero(tmp_path: Path) -> None:
+    """One node of three is stopped: each look says what is there, or that it does not know."""
+    if find_script() is None:
+        pytest.fail("no local rabbitmq-server for a cluster: run `make broker`")
+    with cluster(3) as nodes:
+        config = tmp_path / "taskqueue.ini"
+        config.write_text(f"server = {nodes[0].url}\nlevels = 5\n[mail]\n")
+        ran(config, "declare")
+        fill(config, nodes[0])
+        for hung in nodes[1:]:
+            os.killpg(hung.pid, signal.SIGSTOP)
+            try:
+                for _ in range(3):
+                    done = run(config, "inspect", "--json")
+                    if done.returncode == 3 or not done.stdout:
+                        continue
+                    (queue,) = json.loads(done.stdout)["queues"]
+                    assert queue["waiting"] in {WAITING, None}
+                    assert queue["ready"] in {READY, None}
+                    assert queue["dead"] in {DEAD, None}
+                    assert (done.returncode == 1) == bool(queue["unknown"])
+            finally:
+                os.killpg(hung.pid, signal.SIGCONT)
+        assert counts(config) == (WAITING, READY, DEAD)
