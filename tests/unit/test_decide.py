@@ -60,7 +60,38 @@ def test_a_task_for_a_queue_nobody_knows_is_dead() -> None:
 
 def test_a_task_that_is_not_due_goes_on_the_ladder_with_its_own_due_time() -> None:
     """One millisecond early is early."""
-    assert receipt(due=NOW_MS + 1, runs=2, error="e") == Again(NOW_MS + 1, 2, "e")
+    assert receipt(due=NOW_MS + 1, runs=2, error="e") == Again(NOW_MS + 1, 2, "e", early=True)
+
+
+def test_only_what_came_before_its_time_is_early() -> None:
+    """A retry is put on the ladder too, and never tells of a ladder that does not fit."""
+    assert receipt(due=NOW_MS + 1).early
+    assert receipt(due=NOW_MS + 10**12, has_slot=True) == Again(
+        NOW_MS + 10**12, 0, None, has_slot=True, early=True
+    )
+    assert not after(500).early
+    busy = Result(None, None, None, 0.1, busy=0.5)
+    assert on_result(task(), busy, POLICY, now=NOW, spread=0) == Again(NOW_MS + 500, 0, None, early=False)
+
+
+@pytest.mark.parametrize("due", [NOW_MS, NOW_MS + 5])
+def test_a_task_that_finds_no_way_on_a_shared_ladder_is_moved_to_the_queue_it_was_for(due: int) -> None:
+    """It came to the queue that the ladder is named after; only the message says for whom it is."""
+    assert receipt(meant_for="there", due=due) == Move("there")
+    assert receipt(meant_for="here") == Run()
+    assert receipt(meant_for=None) == Run()
+
+
+def test_a_task_that_went_astray_to_a_queue_nobody_knows_is_dead() -> None:
+    """As if its body had named the queue: it must not run with the settings of another one."""
+    assert receipt(meant_for="nowhere").reason == "unknown_queue"
+
+
+def test_the_queue_that_the_body_names_goes_before_the_way_that_it_came() -> None:
+    """The way leads to where it was first published; its sender wants it there."""
+    assert receipt(queue="here", meant_for="there") == Run()
+    assert receipt(queue="there", meant_for="here") == Move("there")
+    assert receipt(queue="nowhere", meant_for="there").reason == "unknown_queue"
 
 
 def test_an_expired_task_is_dead_and_one_that_expires_now_runs() -> None:

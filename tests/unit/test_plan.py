@@ -1,168 +1,359 @@
-"""The plan: every itinerary leads through it to the work queue, one way at each exchange."""
+"""The plan: whatever itinerary a message has, it leads to a work queue, one way at each exchange."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping
-from decimal import Decimal
+from collections import Counter
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from taskqueue.settings import QueueSettings, Settings
-from taskqueue.topology.ladder import Ladder
+from taskqueue.topology import names
+from taskqueue.topology.ladder import Ladder, Way
 from taskqueue.topology.plan import (
     CLASSIC,
+    KEPT,
     NO_DELIVERY_LIMIT,
     QUORUM,
+    Binding,
     Exchange,
     Plan,
+    Queue,
     essentials,
+    joined,
+    ladder_essentials,
+    levels,
     plan,
+    plan_ladder,
     plan_queue,
 )
-
-TICKS_IN_20_YEARS = 20 * 366 * 86_400 * 10
-MAILS = QueueSettings("mails", delivery_limit=7)
-Routes = Mapping[tuple[str, str], list[str]]
-
-
-def routes(planned: Plan) -> Routes:
-    """Look bindings up as a direct exchange does: by its name and the routing key."""
-    found = defaultdict(list)
-    for binding in planned.bindings:
-        found[binding.exchange, binding.routing_key].append(binding.queue)
-    return found
-
-
-def walk(planned: Plan, ways: Routes, queue: str, keys: tuple[str, ...]) -> int:
-    """Route a message as RabbitMQ does until it is in the work queue; give the milliseconds it stayed.
-
-    Every key rides along to each exchange (routing key and CC), and exactly one of them may match there.
-    """
-    arguments = {each.name: each.arguments for each in planned.queues}
-    exchange, stayed = f"{queue}.wait", 0
-    for hops_left in reversed(range(len(keys))):
-        matches = [target for key in keys for target in ways.get((exchange, key), ())]
-        assert len(matches) == 1, (exchange, keys, matches)
-        if matches[0] == queue:
-            assert hops_left == 0
-            return stayed
-        stayed += int(arguments[matches[0]]["x-message-ttl"])
-        exchange = str(arguments[matches[0]]["x-dead-letter-exchange"])
-    raise AssertionError(f"{keys} ended at {exchange} and not in the work queue")
-
-
-def test_every_delay_up_to_2000_seconds_leads_to_the_work_queue_in_its_time() -> None:
-    """All of them, with exactly one match at each hop."""
-    ladder = Ladder()
-    planned = plan_queue(MAILS, ladder, QUORUM)
-    ways = routes(planned)
-    for ticks in range(1, 20_001):
-        assert walk(planned, ways, "mails", ladder.itinerary(ticks)) == ticks * 100
-
-
-@given(
-    st.integers(1, TICKS_IN_20_YEARS),
-    st.sampled_from([Decimal("0.01"), Decimal("0.1"), Decimal("0.25"), Decimal(1)]),
-    st.integers(1, 9),
+from tests.unit.routing import (
+    CROWD,
+    HEAD,
+    QUEUE,
+    SHAPES,
+    Routing,
+    configured,
+    declared,
+    ladders,
+    shapes,
+    ways,
 )
-def test_any_delay_on_any_ladder_leads_to_the_work_queue(
-    ticks: int, resolution: Decimal, levels: int
+
+LADDER = Ladder()
+NOW_MS = 1_700_000_000_000
+TWENTY_YEARS_MS = 20 * 366 * 86_400_000
+delays = st.integers(1, TWENTY_YEARS_MS) | st.integers(1, 100_000)
+queue_types = st.sampled_from([QUORUM, CLASSIC])
+ONE = Settings(levels=1, queues={"mails": QueueSettings("mails", delivery_limit=7)})
+
+
+def wait_ms(ladder: Ladder, delay_ms: int) -> int:
+    """Give the length of one itinerary: the delay in whole ticks, or the longest rung."""
+    return sum(map(ladder.ttl_ms, ladder.legs(ladder.ticks(delay_ms))))
+
+
+def arguments(planned: Plan) -> dict[str, dict[str, str | int]]:
+    """Give the arguments of every queue by its name."""
+    return {queue.name: dict(queue.arguments) for queue in planned.queues}
+
+
+# --- where messages come to
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_delay_up_to_2000_seconds_leads_to_the_work_queue_in_its_time(shape: str) -> None:
+    """All 20,000 of them, with exactly one match at each hop."""
+    routing, ladder = declared(shape, LADDER), names.wait(SHAPES[shape])
+    for ticks in range(1, 20_001):
+        journey = routing.reach(ladder, LADDER.itinerary(ticks, QUEUE))
+        assert (journey.queue, journey.stayed_ms, journey.strayed) == (QUEUE, ticks * 100, False)
+
+
+@given(shapes, ladders, delays)
+def test_a_matching_ladder_takes_exactly_its_time(shape: str, ladder: Ladder, delay_ms: int) -> None:
+    """Up to 20 years; what is longer than the ladder arrives after the longest rung, early."""
+    way = Way(QUEUE, SHAPES[shape], ladder)
+    journey = declared(shape, ladder).reach(*way.route(NOW_MS + delay_ms, NOW_MS / 1000))
+    assert (journey.queue, journey.strayed) == (QUEUE, False)
+    assert journey.stayed_ms == wait_ms(ladder, delay_ms)
+
+
+@given(shapes, ladders, ladders, delays, st.data())
+@example("shared", Ladder(levels=1), Ladder(levels=12), TWENTY_YEARS_MS, None)
+@example("headed", LADDER, replace(LADDER, resolution=LADDER.resolution / 100), 25_305, None)
+def test_no_ladder_that_a_sender_believes_in_leads_nowhere(
+    shape: str, theirs: Ladder, ours: Ladder, delay_ms: int, data: st.DataObject | None
 ) -> None:
-    """Up to 20 years; what is longer than the ladder arrives after the longest itinerary."""
-    ladder = Ladder(resolution, levels)
-    planned = plan_queue(MAILS, ladder, QUORUM)
-    expected = min(ticks, ladder.longest) * resolution * 1000
-    assert walk(planned, routes(planned), "mails", ladder.itinerary(ticks)) == expected
+    """Every message comes to its work queue, or to the queue that the shared ladder is named after.
+
+    It comes at its time or before, and before only where it has missed rungs: its consumer sees to that.
+    """
+    believed = ways(shape, theirs)
+    way = believed[0] if data is None else data.draw(st.sampled_from(believed))
+    journey = declared(shape, ours).reach(*way.route(NOW_MS + delay_ms, NOW_MS / 1000))
+    to_the_head = shape == "headed" and way.ladder == HEAD and journey.strayed
+    assert journey.queue == (HEAD if to_the_head else QUEUE)
+    assert journey.stayed_ms <= wait_ms(theirs, delay_ms)
+    assert journey.strayed == (journey.stayed_ms < wait_ms(theirs, delay_ms))
 
 
-@given(st.integers(1, 9), st.sampled_from([QUORUM, CLASSIC]))
-def test_whatever_is_named_exists_and_is_named_once(levels: int, queue_type: str) -> None:
-    """Bindings and dead-letter exchanges lead nowhere that is not planned."""
-    planned = plan_queue(MAILS, Ladder(levels=levels), queue_type)
+@given(shapes, ladders, ladders, delays, st.booleans())
+def test_declaring_another_ladder_takes_nothing_from_those_who_use_the_former_one(
+    shape: str, former: Ladder, present: Ladder, delay_ms: int, by_former: object
+) -> None:
+    """Both lead to the work queue in exactly their time, over the same exchanges: nothing is migrated."""
+    ladder = former if by_former else present
+    way = Way(QUEUE, SHAPES[shape], ladder)
+    journey = declared(shape, former, present).reach(*way.route(NOW_MS + delay_ms, NOW_MS / 1000))
+    assert (journey.queue, journey.strayed) == (QUEUE, False)
+    assert journey.stayed_ms == wait_ms(ladder, delay_ms)
+
+
+@given(st.sampled_from(["own", "shared"]), ladders, delays, st.data())
+def test_a_queue_that_has_changed_its_ladder_is_found_on_either(
+    before: str, ladder: Ladder, delay_ms: int, data: st.DataObject
+) -> None:
+    """From its own to a shared one or back, by who knows of the change and by who does not."""
+    after = "shared" if before == "own" else "own"
+    routing = Routing(joined(plan(configured(shape, ladder)) for shape in (before, after)))
+    way = Way(QUEUE, data.draw(st.sampled_from([QUEUE, CROWD])), ladder)
+    journey = routing.reach(*way.route(NOW_MS + delay_ms, NOW_MS / 1000))
+    assert (journey.queue, journey.stayed_ms) == (QUEUE, wait_ms(ladder, delay_ms))
+
+
+@given(ladders, queue_types, delays)
+def test_a_ladder_of_the_other_type_takes_the_same_time(
+    ladder: Ladder, queue_type: str, delay_ms: int
+) -> None:
+    """Only the names of its rungs are others, so that those of the former type drain by themselves."""
+    way = Way(QUEUE, QUEUE, ladder)
+    routing = Routing(plan(configured("own", ladder, queue_type)))
+    journey = routing.reach(*way.route(NOW_MS + delay_ms, NOW_MS / 1000))
+    assert journey.stayed_ms == wait_ms(ladder, delay_ms)
+    assert {rung.endswith(".classic") for rung in journey.rungs} == {queue_type == CLASSIC}
+
+
+@pytest.mark.parametrize("keys", [("x",), ("",), ("in>20s",), ("in>20s", "10s>due"), ("astray>due:gone",)])
+@pytest.mark.parametrize(
+    ("shape", "queue"), [("own", QUEUE), ("headed", HEAD), ("shared", "crowd.wait.lost")]
+)
+def test_a_message_that_names_no_queue_is_kept_where_somebody_sees_it(
+    shape: str, queue: str, keys: tuple[str, ...]
+) -> None:
+    """In the work queue that the ladder is named after; on a shared one in a queue for what is lost."""
+    assert declared(shape, LADDER).reach(names.wait(SHAPES[shape]), keys).queue == queue
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("queue", [QUEUE, "other", HEAD])
+def test_each_queue_has_a_straight_way_that_takes_no_time(shape: str, queue: str) -> None:
+    """Of its own, for whatever key: what is published by tasks that move, follow or are replayed."""
+    journey = declared(shape, LADDER).reach(names.due(queue), ("any key",))
+    assert (journey.queue, journey.rungs, journey.strayed) == (queue, (), False)
+
+
+@given(shapes, ladders, ladders, delays)
+def test_no_queue_gets_what_is_for_another_on_the_same_ladder(
+    shape: str, theirs: Ladder, ours: Ladder, delay_ms: int
+) -> None:
+    """Only the head of a ladder does, and only what has found no way."""
+    ladder = "other" if shape == "own" else SHAPES[shape]
+    way = Way("other", ladder, theirs)
+    journey = declared(shape, ours).reach(*way.route(NOW_MS + delay_ms, NOW_MS / 1000))
+    assert journey.queue == (HEAD if shape == "headed" and journey.strayed else "other")
+
+
+def test_while_a_work_queue_is_replaced_its_messages_come_to_the_one_that_is_parked_in() -> None:
+    """`declare --migrate` unbinds the one and binds the other; in between both are there."""
+    planned = plan(configured("own", LADDER))
+    moving = names.moving(QUEUE)
+    unbound = replace(planned, bindings=tuple(each for each in planned.bindings if each.queue != QUEUE))
+    parked = Plan((Exchange(moving, "fanout"),), (Queue(moving, KEPT),), (Binding(moving, moving, ""),))
+    routing = Routing(joined([unbound, parked]))
+    assert routing.reach(names.due(QUEUE), (QUEUE,)).queue == moving
+    assert routing.reach(names.wait(QUEUE), LADDER.itinerary(253, QUEUE)).queue == moving
+
+
+# --- what there is
+
+
+@given(shapes, ladders, queue_types)
+def test_whatever_is_named_exists_and_is_named_once(shape: str, ladder: Ladder, queue_type: str) -> None:
+    """Bindings, alternates and dead-letter exchanges lead nowhere that is not planned."""
+    planned = plan(configured(shape, ladder, queue_type))
     exchanges = Counter(exchange.name for exchange in planned.exchanges)
     queues = Counter(queue.name for queue in planned.queues)
     assert set(exchanges.values()) == set(queues.values()) == {1}
     assert {binding.exchange for binding in planned.bindings} <= set(exchanges)
     assert {binding.queue for binding in planned.bindings} == set(queues)
     dead_letter = {
-        str(queue.arguments.get("x-dead-letter-exchange", "mails.dead")) for queue in planned.queues
+        str(each["x-dead-letter-exchange"]) for each in arguments(planned).values() if len(each) > 2
     }
     assert dead_letter <= set(exchanges)
+    moving = {names.moving(queue) for queue in (QUEUE, "other", HEAD)}
+    assert {each.alternate for each in planned.exchanges} <= {None, *moving, *exchanges}
     assert len(set(planned.bindings)) == len(planned.bindings)
 
 
-@pytest.mark.parametrize("name", ["mails", "a.b", "with space", "ünï"])
+@pytest.mark.parametrize("name", ["mails", "a.b", "with space", "ünï", "a>b", "due:x"])
 def test_one_permission_pattern_covers_every_name(name: str) -> None:
-    """`Q` and whatever begins with `Q.` is all that a user needs for queue Q."""
-    planned = plan_queue(QueueSettings(name), Ladder(), QUORUM)
+    """`Q` and whatever begins with `Q.` is all that a user needs for queue Q; for a ladder, `L.wait`."""
+
+    def every(planned: Plan) -> set[str]:
+        bound = {name for each in planned.bindings for name in (each.exchange, each.queue)}
+        return {each.name for each in planned.items} | bound
+
+    own = Settings(levels=3, queues={name: QueueSettings(name)})
     pattern = re.compile(rf"^{re.escape(name)}(\..*)?$")
-    every = {exchange.name for exchange in planned.exchanges} | {queue.name for queue in planned.queues}
-    assert all(pattern.match(each) for each in every)
+    assert all(pattern.match(each) for each in every(plan(own)))
+    shared = Settings(levels=3, queues={"q": QueueSettings("q", ladder=name)})
+    pattern = re.compile(rf"^{re.escape(name)}\.wait(\..*)?$")
+    assert all(pattern.match(each) for each in every(plan_ladder(name, shared)))
 
 
-def test_a_queue_takes_nine_wait_queues_a_level_and_two_more() -> None:
-    """The work queue and the dead queue; a wait, a dead and one exchange for each level."""
-    planned = plan_queue(MAILS, Ladder(levels=8), QUORUM)
-    assert len(planned.queues) == 9 * 8 + 2
-    assert len(planned.exchanges) == 8 + 2
+@given(st.integers(1, 9))
+def test_a_queue_takes_nine_wait_queues_a_level_and_two_more(count: int) -> None:
+    """The work queue and the dead queue; an entry, a straight way, a dead and one exchange for each level."""
+    planned = plan(Settings(levels=count, queues={"mails": QueueSettings("mails")}))
+    assert len(planned.queues) == 9 * count + 2
+    assert len(planned.exchanges) == count + 3
+
+
+def test_a_thousand_queues_on_one_ladder_take_two_queues_each() -> None:
+    """And the ladder is there once, with a queue for what is lost."""
+    settings = Settings(queues={f"q{i}": QueueSettings(f"q{i}", ladder=CROWD) for i in range(1000)})
+    planned = plan(settings)
+    assert len(planned.queues) == 2 * 1000 + 72 + 1
+    assert len(planned.exchanges) == 3 * 1000 + 8 + 3
 
 
 def test_quorum_queues_lose_nothing_on_the_way() -> None:
-    """Whatever dead-letters does so at least once, and browsing never dead-letters."""
-    planned = plan_queue(MAILS, Ladder(levels=1), QUORUM)
-    arguments = {queue.name: dict(queue.arguments) for queue in planned.queues}
+    """Whatever dead-letters does so at least once, and neither browsing nor a crash dead-letters."""
+    found = arguments(plan(ONE))
     safe = {
         "x-queue-type": "quorum",
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
+        "x-delivery-limit": NO_DELIVERY_LIMIT,
     }
-    assert arguments["mails"] == {**safe, "x-dead-letter-exchange": "mails.dead", "x-delivery-limit": 7}
-    assert arguments["mails.wait.0.3s"] == {
+    assert found["mails"] == {**safe, "x-dead-letter-exchange": "mails.dead"}
+    assert found["mails.wait.0.3s"] == {
         **safe,
         "x-dead-letter-exchange": "mails.wait.0.1s",
         "x-message-ttl": 300,
-        "x-delivery-limit": NO_DELIVERY_LIMIT,
     }
-    assert arguments["mails.dead"] == {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
+    assert found["mails.dead"] == {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
 
 
 def test_classic_queues_have_only_arguments_that_classic_queues_know() -> None:
-    """RabbitMQ refuses quorum arguments on them."""
-    planned = plan_queue(MAILS, Ladder(levels=1), CLASSIC)
-    arguments = {queue.name: dict(queue.arguments) for queue in planned.queues}
-    assert arguments["mails"] == {"x-queue-type": "classic", "x-dead-letter-exchange": "mails.dead"}
-    assert arguments["mails.wait.0.3s"] == {
+    """RabbitMQ refuses quorum arguments on them; the dead queue is a quorum queue all the same."""
+    found = arguments(plan(replace(ONE, queue_type=CLASSIC)))
+    assert found["mails"] == {"x-queue-type": "classic", "x-dead-letter-exchange": "mails.dead"}
+    assert found["mails.wait.0.3s.classic"] == {
         "x-queue-type": "classic",
         "x-dead-letter-exchange": "mails.wait.0.1s",
         "x-message-ttl": 300,
     }
-    assert arguments["mails.dead"] == {"x-queue-type": "classic"}
+    assert found["mails.dead"] == {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
+
+
+@pytest.mark.parametrize("queue_type", [QUORUM, CLASSIC])
+def test_what_is_kept_for_somebody_never_depends_on_the_type(queue_type: str) -> None:
+    """Dead tasks, and what is lost on a shared ladder."""
+    found = arguments(plan(configured("shared", LADDER, queue_type)))
+    assert found[names.dead(QUEUE)] == found[names.lost(CROWD)] == KEPT
+
+
+@given(shapes, ladders, ladders, queue_types)
+def test_no_two_configurations_want_one_thing_in_two_shapes(
+    shape: str, one: Ladder, other: Ladder, queue_type: str
+) -> None:
+    """Resolution, levels and delivery_limit may change at any time: a plain `declare` is all it takes."""
+    first, second = configured(shape, one, queue_type), configured(shape, other, queue_type)
+    second = replace(
+        second, queues={name: replace(queue, delivery_limit=3) for name, queue in second.queues.items()}
+    )
+    wanted = {(item.kind, item.name): item for item in plan(first).items}
+    for item in plan(second).items:
+        former = wanted.get((item.kind, item.name), item)
+        assert (former, former.arguments) == (item, item.arguments)
+
+
+@given(ladders)
+def test_of_two_types_only_the_work_queue_is_one_thing_in_two_shapes(ladder: Ladder) -> None:
+    """So that is all that `declare --migrate` has to replace."""
+    quorum, classic = (arguments(plan(configured("own", ladder, each))) for each in (QUORUM, CLASSIC))
+    differing = {name for name in quorum.keys() & classic.keys() if quorum[name] != classic[name]}
+    assert differing == {QUEUE, "other", HEAD}
 
 
 def test_the_dead_exchange_takes_any_key_to_the_dead_queue() -> None:
     """What dies by the broker keeps the routing key it had."""
-    planned = plan_queue(MAILS, Ladder(levels=1), QUORUM)
+    planned = plan_queue("mails", "mails", ONE)
     assert Exchange("mails.dead", "fanout") in planned.exchanges
-    assert [each.queue for each in planned.bindings if each.exchange == "mails.dead"] == ["mails.dead"]
+    assert Routing(planned).reach("mails.dead", ("any key", "10s>due:mails")).queue == "mails.dead"
 
 
-def test_the_plan_of_the_settings_has_every_queue() -> None:
-    """One after the other, each with its own names."""
-    settings = Settings(levels=2, queues={name: QueueSettings(name) for name in ("a", "b")})
-    planned = plan(settings)
-    alone = [plan_queue(queue, settings.ladder, QUORUM) for queue in settings.queues.values()]
-    assert planned.queues == alone[0].queues + alone[1].queues
-    assert planned.bindings == alone[0].bindings + alone[1].bindings
+def test_every_exchange_of_a_ladder_has_an_alternate() -> None:
+    """What finds no way at it does not hold up the rung that it comes from."""
+    for shape, ladder in SHAPES.items():
+        settings = configured(shape, LADDER)
+        alternates = {each.name: each.alternate for each in plan_ladder(ladder, settings).exchanges}
+        wait, due, lost = names.wait(ladder), names.due(ladder), names.lost(ladder)
+        assert {alternates.pop(name) for name in [wait, *levels(ladder, LADDER)]} == {due}
+        assert alternates == ({due: lost, lost: None} if shape == "shared" else {})
 
 
-def test_the_essentials_of_a_queue_are_part_of_its_plan() -> None:
+@given(shapes, ladders)
+def test_the_plan_of_the_settings_has_every_queue_and_every_ladder_once(shape: str, ladder: Ladder) -> None:
+    """However many queues wait on it."""
+    settings = configured(shape, ladder)
+    parts = [plan_queue(name, queue.ladder, settings) for name, queue in settings.queues.items()]
+    parts += [plan_ladder(name, settings) for name in {each.ladder for each in settings.queues.values()}]
+    planned, put_together = plan(settings), joined(parts)
+    assert set(planned.exchanges) == set(put_together.exchanges)
+    assert arguments(planned) == arguments(put_together)
+    assert set(planned.bindings) == set(put_together.bindings)
+
+
+@given(shapes, ladders)
+def test_a_plan_of_some_of_the_queues_is_part_of_that_of_all(shape: str, ladder: Ladder) -> None:
+    """A command for one queue declares nothing in another shape, even without the head of its ladder."""
+    every = configured(shape, ladder)
+    every = replace(every, names=frozenset(every.queues))
+    some = replace(every, queues={QUEUE: every.queues[QUEUE]})
+    assert set(plan(some).exchanges) <= set(plan(every).exchanges)
+    assert set(plan(some).bindings) <= set(plan(every).bindings)
+    assert arguments(plan(some)).items() <= arguments(plan(every)).items()
+
+
+@given(shapes, ladders, queue_types)
+def test_the_essentials_are_part_of_the_plan(shape: str, ladder: Ladder, queue_type: str) -> None:
     """What a consumer asks for is what declare creates."""
-    planned = plan_queue(MAILS, Ladder(), QUORUM)
-    for needed in essentials("mails"):
-        kind = planned.exchanges if isinstance(needed, Exchange) else planned.queues
-        assert needed.name in {each.name for each in kind}
-    assert len(essentials("mails")) == 4
+    settings = configured(shape, ladder, queue_type)
+    there = {(each.kind, each.name) for each in plan(settings).items}
+    needed = {(each.kind, each.name) for each in essentials(QUEUE)}
+    assert len(needed) == 4
+    rungs = {(each.kind, each.name) for each in ladder_essentials(SHAPES[shape], ladder, queue_type)}
+    assert len(rungs) == 10 * ladder.levels + 1
+    assert needed | rungs <= there
+
+
+@given(shapes, ladders, ladders)
+def test_a_ladder_with_all_essentials_of_another_takes_exactly_the_time_of_that_one(
+    shape: str, ours: Ladder, declared_one: Ladder
+) -> None:
+    """So `run` may go on where it finds them, whoever has declared the ladder, and nobody goes astray."""
+    settings = configured(shape, declared_one)
+    there = {(each.kind, each.name) for each in plan(settings).items}
+    wanted = {(each.kind, each.name) for each in ladder_essentials(SHAPES[shape], ours, QUORUM)}
+    assume(wanted <= there)
+    routing = declared(shape, declared_one)
+    for ticks in {1, ours.longest, ours.longest // 7 or 1, 10 ** (ours.levels - 1)}:
+        journey = routing.reach(names.wait(SHAPES[shape]), ours.itinerary(ticks, QUEUE))
+        assert (journey.queue, journey.strayed) == (QUEUE, False)
+        assert journey.stayed_ms == sum(map(ours.ttl_ms, ours.legs(ticks)))

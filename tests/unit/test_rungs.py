@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue.inspect import Due, due
 from taskqueue.message import Message
+from taskqueue.session import Counts
+from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology.ladder import Ladder
-from taskqueue.waiting import read, rungs
+from taskqueue.topology.plan import CLASSIC, plan_ladder
+from taskqueue.waiting import Rung, _is_for, read, rungs
+from tests.unit.routing import configured, ladders
 
-LADDER = Ladder(Decimal("0.1"), 8)
+SETTINGS = Settings(queues={"mail": QueueSettings("mail")})
+LADDER = SETTINGS.rungs
 
 
-def test_rungs_go_from_the_shortest_to_the_longest() -> None:
+def test_rungs_go_from_the_longest_to_the_shortest() -> None:
     """Every one, by the name of its queue."""
-    found = rungs("mail", LADDER)
-    assert (len(found), found[0].queue, found[-1].queue) == (72, "mail.wait.0.1s", "mail.wait.9000000s")
-    assert [rung.ttl_ms for rung in found] == sorted(rung.ttl_ms for rung in found)
+    found = rungs("mail", SETTINGS)
+    assert (len(found), found[0].queue, found[-1].queue) == (72, "mail.wait.9000000s", "mail.wait.0.1s")
+    assert [rung.ttl_ms for rung in found] == sorted((rung.ttl_ms for rung in found), reverse=True)
 
 
-@given(st.integers(min_value=1, max_value=LADDER.longest))
-def test_a_task_only_ever_moves_on_to_a_longer_rung(ticks: int) -> None:
-    """So a look from the shortest rung to the longest can't miss one that moves meanwhile."""
-    walk = [LADDER.ttl_ms(leg) for leg in LADDER.legs(ticks)]
-    assert walk == sorted(walk)
+@given(ladders, st.sampled_from(["quorum", CLASSIC]))
+def test_the_rungs_are_the_wait_queues_of_the_plan(ladder: Ladder, queue_type: str) -> None:
+    """Of the type that is configured."""
+    settings = configured("own", ladder, queue_type)
+    planned = {each.name: each.arguments["x-message-ttl"] for each in plan_ladder("mail", settings).queues}
+    assert {rung.queue: rung.ttl_ms for rung in rungs("mail", settings)} == planned
+
+
+@given(ladders, st.data())
+def test_a_task_only_ever_moves_on_to_a_shorter_rung(ladder: Ladder, data: st.DataObject) -> None:
+    """So a look from the longest rung to the shortest can't miss one that moves meanwhile."""
+    walk = [ladder.ttl_ms(leg) for leg in ladder.legs(data.draw(st.integers(1, ladder.longest)))]
+    assert walk == sorted(set(walk), reverse=True)
+
+
+@given(ladders, st.data())
+def test_a_task_on_a_rung_is_due_within_what_the_rung_says(ladder: Ladder, data: st.DataObject) -> None:
+    """Its stay there and all that follows; the longest rung promises nothing, as tasks go round on it."""
+    settings = replace(SETTINGS, resolution=ladder.resolution, levels=ladder.levels)
+    within = {rung.ttl_ms: rung.within_ms for rung in rungs("mail", settings)}
+    walk = [ladder.ttl_ms(leg) for leg in ladder.legs(data.draw(st.integers(1, ladder.longest)))]
+    for place, stay in enumerate(walk):
+        assert stay <= sum(walk[place:]) < within[stay]
+    assert [stay for stay, most in within.items() if most > 2 * stay] == [max(within)]
 
 
 def test_a_waiting_task_tells_when_it_is_due_and_why_it_failed() -> None:
@@ -45,7 +72,71 @@ def test_a_waiting_message_that_tells_nothing_is_read_all_the_same() -> None:
     assert (task.id, task.url, task.due, task.runs, task.error) == (None, None, None, 0, None)
 
 
-def test_waiting_tasks_are_sorted_by_the_ttl_of_their_rung() -> None:
-    """Up to a minute, up to an hour, longer: both ends belong to the shorter one."""
-    counts = [(100, 1), (60_000, 2), (60_001, 4), (3_600_000, 8), (3_600_001, 16), (9_000_000_000, 32)]
-    assert due(counts) == Due(minute=3, hour=12, later=48)
+@pytest.mark.parametrize(
+    ("headers", "ours"),
+    [
+        ({"CC": ["10s>due:mail"]}, True),
+        ({"CC": ["10s>due:news"]}, False),
+        ({"CC": ["10s>0.3s", "0.1s>due:news", "astray>due:news"]}, False),
+        ({"CC": ["10s>due:mail", "astray>due:mail"]}, True),
+        ({}, True),
+        ({"CC": []}, True),
+        ({"CC": ["10s>due"]}, True),
+        ({"CC": [b"\xff"]}, True),
+        ({"CC": "10s>due:news"}, True),
+        ({"CC": None}, True),
+    ],
+)
+def test_a_look_at_a_queue_leaves_the_tasks_of_others_on_its_ladder_alone(
+    headers: dict[str, Any], *, ours: bool
+) -> None:
+    """What does not say whose it is may be anybody's."""
+    assert _is_for(Message(b"{}", headers), "mail") is ours
+
+
+def rung(ttl: str) -> Rung:
+    """Find a rung by its TTL."""
+    return next(each for each in rungs("mail", SETTINGS) if each.ttl == ttl)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "part"),
+    [
+        ("0.1s", "minute"),
+        ("9s", "minute"),
+        ("50s", "minute"),
+        ("60s", "hour"),
+        ("900s", "hour"),
+        ("2000s", "hour"),
+        ("3000s", "later"),
+        ("9000000s", "later"),
+    ],
+)
+def test_waiting_tasks_are_sorted_by_when_the_last_of_their_rung_is_due(ttl: str, part: str) -> None:
+    """From 50 s on a task may wait 9.9 s more: it is due within the minute, one on 60 s maybe is not."""
+    assert due([(rung(ttl), Counts(7, 0))]) == replace(Due(0, 0, 0), **{part: 7})
+
+
+def test_counts_of_several_rungs_are_added() -> None:
+    """Each part for itself; consumers do not count."""
+    found = [("0.1s", 1), ("50s", 2), ("60s", 4), ("2000s", 8), ("3000s", 16), ("9000000s", 32)]
+    assert due((rung(ttl), Counts(count, 3)) for ttl, count in found) == Due(minute=3, hour=12, later=48)
+
+
+def test_a_rung_that_does_not_answer_makes_its_part_unknown() -> None:
+    """And no other; what is not known is never taken for nothing."""
+    found = [(rung("0.1s"), Counts(1, 0)), (rung("60s"), None), (rung("70s"), Counts(2, 0))]
+    for steps in (found, found[::-1]):
+        assert due(steps) == Due(minute=1, hour=None, later=0)
+
+
+def test_no_rung_at_all_is_no_count() -> None:
+    """Where nothing is declared, nothing is due: that is another word than zero."""
+    assert due([]) is None
+
+
+def test_the_longest_rung_is_never_due_within_an_hour() -> None:
+    """However short it is: what is due in a year goes round on it."""
+    short = replace(SETTINGS, resolution=Decimal("0.1"), levels=1)
+    found = rungs("mail", short)
+    assert due((each, Counts(1, 0)) for each in found) == Due(minute=8, hour=0, later=1)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from taskqueue.errors import ConfigError
 from taskqueue.keys import GLOBAL_KEYS, QUEUE_KEYS
 from taskqueue.settings import QueueSettings, Rate, Settings, load, parse
+from taskqueue.topology.ladder import Ladder, Way
 
 SHIPPED = Path(__file__).parents[2] / "taskqueue.ini"
 OLD = """
@@ -56,7 +57,7 @@ def test_the_shipped_file_names_every_key_with_its_default() -> None:
 
 def test_every_field_has_a_key() -> None:
     """And every key a field."""
-    fields = {field.name for field in dataclasses.fields(Settings)} - {"queues"}
+    fields = {field.name for field in dataclasses.fields(Settings)} - {"queues", "names"}
     assert {"servers" if key == "server" else key for key in GLOBAL_KEYS} == fields
     assert QUEUE_KEYS.keys() == {field.name for field in dataclasses.fields(QueueSettings)} - {"name"}
 
@@ -125,7 +126,93 @@ def test_values_for_all() -> None:
     """Several brokers, a tick of a hundredth of a second."""
     settings = read("server = amqp://a:1, amqps://b\nresolution = 0.01\nlevels = 9\nmetrics = :9100\n[q]")
     assert settings.servers == ("amqp://a:1", "amqps://b")
-    assert (settings.ladder.resolution, settings.ladder.levels) == (Decimal("0.01"), 9)
+    assert settings.rungs == Ladder(Decimal("0.01"), 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.001", "0.001"),
+        ("0.01", "0.01"),
+        ("0.1", "0.1"),
+        (".1", "0.1"),
+        ("0.10", "0.1"),
+        ("1", "1"),
+        ("1.0", "1"),
+        ("1e1", "10"),
+        ("10", "10"),
+    ],
+)
+def test_a_tick_is_a_power_of_ten_however_it_is_written(text: str, value: str) -> None:
+    """So that the names of the rungs, which are made from it, are always the same."""
+    found = read(f"levels = 1\nresolution = {text}\n[q]").resolution
+    assert (found, str(found)) == (Decimal(value), value)
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "0.0001", "0.25", "0.5", "2", "60", "100", "-1", "nan", "inf", "1/10", "", "\u0661", "0,1"]
+)
+def test_no_other_tick_is_taken(text: str) -> None:
+    """Rungs of one name would have other TTLs then."""
+    words = "x.ini:1: resolution: must be one of 0.001, 0.01, 0.1, 1, 10 (seconds)"
+    assert words in refusal(f"resolution = {text}\n[q]")
+
+
+def test_a_queue_waits_on_a_ladder_of_its_own_unless_it_shares_one() -> None:
+    """An empty value is its own, also where all others share one."""
+    settings = read("ladder = crowd\n[a]\n[b]\n[c]\nladder =\n[d]\nladder = c")
+    assert {name: queue.ladder for name, queue in settings.queues.items()} == {
+        "a": "crowd",
+        "b": "crowd",
+        "c": "c",
+        "d": "c",
+    }
+    assert (QueueSettings("q").ladder, QueueSettings("q", ladder="crowd").ladder) == ("q", "crowd")
+
+
+def test_the_way_to_a_queue_is_over_its_ladder() -> None:
+    """One that is not configured has a ladder of its own name."""
+    settings = read("resolution = 1\nlevels = 3\n[a]\nladder = crowd\n[b]")
+    rungs = Ladder(Decimal(1), 3)
+    assert settings.way("a") == Way("a", "crowd", rungs)
+    assert settings.way("b") == Way("b", "b", rungs)
+    assert settings.way("elsewhere") == Way("elsewhere", "elsewhere", rungs)
+
+
+def test_a_ladder_is_that_of_a_queue_where_one_has_its_name() -> None:
+    """Also where only some queues of the file are looked at: what is planned may not depend on that."""
+    settings = read("[a]\nladder = b\n[b]\n[c]\nladder = crowd")
+    some = dataclasses.replace(settings, queues={"a": settings.queues["a"]})
+    for each in (settings, some):
+        assert each.is_queue("a")
+        assert each.is_queue("b")
+        assert not each.is_queue("crowd")
+    assert Settings(queues={"q": QueueSettings("q")}).is_queue("q")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "[a]\nladder = b\n[b]\nladder = crowd",
+            "x.ini:2: ladder: 'b' is a queue that waits on 'crowd': name that, or another",
+        ),
+        (
+            "ladder = b\n[a]\n[b]\nladder = c\n[c]\nladder =",
+            "x.ini:1: ladder: 'b' is a queue that waits on 'c'",
+        ),
+        ("[a]\nladder = b.dead", "x.ini:2: ladder: is a name that belongs to a queue or to RabbitMQ"),
+        ("[a]\nladder = b.wait.20s", "x.ini:2: ladder: is a name that belongs to a queue or to RabbitMQ"),
+        ("ladder = amq.direct\n[a]", "x.ini:1: ladder: is a name that belongs to a queue or to RabbitMQ"),
+        (f"[a]\nladder = {'x' * 201}", "x.ini:2: ladder: must be a name of at most 200 bytes"),
+        ("ladder = " + "ü" * 101 + "\n[a]", "x.ini:1: ladder: must be a name of at most 200 bytes"),
+        ("[a]\nladder = a\u200bb", "x.ini:2: ladder: must be a name of at most 200 bytes, all printable"),
+        ("[a]\nlader = b", "x.ini:2: lader: is no key; did you mean ladder?"),
+    ],
+)
+def test_a_ladder_that_can_not_be_shared_is_refused(text: str, words: str) -> None:
+    """A queue's ladder is its own or one that is headed by its name, never a chain."""
+    assert words in refusal(text)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +226,7 @@ def test_values_for_all() -> None:
         ),
         ("[q]\nconcurrency = 0", "x.ini:2: concurrency: must be a whole number from 1 to 1000, got '0'"),
         ("[q]\nconcurency = 3", "x.ini:2: concurency: is no key; did you mean concurrency?"),
-        ("[q]\nzzz = 3", "x.ini:2: zzz: is no key; there are: base_url"),
+        ("[q]\nzzz = 3", "x.ini:2: zzz: is no key; there are: ladder, base_url"),
         ("sever = x\n[q]", "x.ini:1: sever: is no key; did you mean server?"),
         ("[q]\nserver = amqp://h", "x.ini:2: server: is for all queues: write it before the first section"),
         ("[q]\n[q]", "x.ini:2: [q] begins on line 1 already"),
@@ -160,9 +247,16 @@ def test_values_for_all() -> None:
         ),
         ("[q]\ndeny_networks = 10.0.0.1/8", "deny_networks: must be networks such as"),
         ("[q]\nfollow_redirects = maybe", "follow_redirects: must be yes or no, got 'maybe'"),
-        ("resolution = 0.0005\n[q]", "resolution: must be from 0.001 to 60 seconds, in whole milliseconds"),
+        (
+            "resolution = 0.25\n[q]",
+            "x.ini:1: resolution: must be one of 0.001, 0.01, 0.1, 1, 10 (seconds), got '0.25'",
+        ),
         ("levels = 12\n[q]", "x.ini:1: levels: must be at most 9 with a resolution of 0.1 s"),
-        ("resolution = 60\n[q]", "x.ini:1: levels: must be at most 6 with a resolution of 60 s"),
+        ("resolution = 10\n[q]", "x.ini:1: levels: must be at most 7 with a resolution of 10 s"),
+        (
+            "levels = 12\nresolution = 0.001\n[q]",
+            "x.ini:1: levels: must be at most 11 with a resolution of 0.001 s",
+        ),
         ("queue_type = stream\n[q]", "queue_type: must be quorum or classic, got 'stream'"),
         ("key_file = k\n[q]", "x.ini:1: key_file: needs cert_file beside it"),
         ("[q]\nrequest_key_file = k", "x.ini:2: request_key_file: needs request_cert_file beside it"),
@@ -294,7 +388,7 @@ def test_no_value_raises_anything_but_a_config_error(key: str, value: str) -> No
     else:
         rate = settings.queues["q"].rate
         assert rate is None or rate.per_second > 0
-        assert max(map(settings.ladder.ttl_ms, settings.ladder.rungs())) <= 315_360_000_000
+        assert max(map(settings.rungs.ttl_ms, settings.rungs.rungs())) <= 315_360_000_000
         return
     assert shown.startswith("x.ini:")
     assert "\n" not in shown

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
+from taskqueue.astray import SENT_ROUND, came_back_at_once
 from taskqueue.decide import Again, Dead, Done, Move
+from taskqueue.handlers.chain import Following
 from taskqueue.message import Message, Publish
 from taskqueue.settle import roll_back_id, successors
 from taskqueue.task import decode
-from taskqueue.topology.ladder import Ladder, route
+from taskqueue.topology.ladder import Way
 
 NOW = 1_700_000_000.0
 NOW_MS = 1_700_000_000_000
-LADDER = Ladder()
+WAY = Way("q", "q")
+SHARED = Way("q", "crowd")
 
 
 def message(fields: dict[str, Any], headers: dict[str, Any] | None = None) -> Message:
@@ -25,17 +29,16 @@ def message(fields: dict[str, Any], headers: dict[str, Any] | None = None) -> Me
         "x-first-death-queue": "q.wait.20s",
         "x-last-death-reason": "expired",
         "x-delivery-count": 3,
-        "CC": ["10s>due"],
+        "CC": ["10s>due:q"],
     }
     properties = {"message_id": "id-1", "priority": 5, "content_type": "application/json", "user_id": "app"}
     body = json.dumps(fields).encode()
     return Message(body, {"traceparent": "00-ab", **walked, **(headers or {})}, properties)
 
 
-def settle(source: Message, decision: Any) -> tuple[Publish, ...]:
+def settle(source: Message, decision: Any, way: Way = WAY) -> tuple[Publish, ...]:
     """List the successors of a message in queue q."""
-    task = decode(source, now=NOW)
-    return successors(source, task, decision, queue="q", ladder=LADDER, now=NOW)
+    return successors(source, decode(source, now=NOW), decision, way=way, now=NOW)
 
 
 def test_success_leaves_nothing_behind() -> None:
@@ -47,7 +50,8 @@ def test_a_retry_walks_the_ladder_with_its_state_in_headers() -> None:
     """Body, priority and trace stay; what the broker wrote, the old itinerary and the login go."""
     source = message({"url": "/x"})
     (publish,) = settle(source, Again(NOW_MS + 25_300, 2, "status 503"))
-    assert (publish.exchange, publish.routing_keys) == ("q.wait", ("in>0.3s", "0.1s>5s", "1s>20s", "10s>due"))
+    assert publish.exchange == "q.wait"
+    assert publish.routing_keys == ("in>20s", "10s>5s", "1s>0.3s", "0.1s>due:q")
     assert publish.message.body is source.body
     assert publish.message.headers == {
         "traceparent": "00-ab",
@@ -68,28 +72,79 @@ def test_headers_stay_the_same_size_over_a_hundred_retries() -> None:
     sizes = set()
     for run in range(100, 200):
         (publish,) = settle(source, Again(NOW_MS + 20_000, run, "status 503"))
-        walked = {"x-death": [{"count": run}], "x-first-death-queue": "q", "CC": ["10s>due"]}
+        walked = {"x-death": [{"count": run}], "x-first-death-queue": "q", "CC": ["10s>due:q"]}
         source = Message(source.body, {**publish.message.headers, **walked}, publish.message.properties)
         sizes.add(len(str(publish.message.headers)))
     assert len(sizes) == 1
 
 
-def test_a_due_retry_goes_straight_to_the_work_queue() -> None:
+def test_a_retry_on_a_shared_ladder_says_for_which_queue_it_is() -> None:
+    """Also where it finds no rung there."""
+    (publish,) = settle(message({"url": "/x"}), Again(NOW_MS + 20_000, 1, "status 503"), SHARED)
+    assert publish.exchange == "crowd.wait"
+    assert publish.routing_keys == ("in>20s", "10s>due:q", "astray>due:q")
+
+
+def test_a_retry_that_is_due_goes_straight_to_the_work_queue() -> None:
     """No delay is no leg."""
-    assert route("q", LADDER, NOW_MS, NOW) == ("", ("q",))
-    assert route("q", LADDER, NOW_MS - 5000, NOW) == ("", ("q",))
+    for way in (WAY, SHARED):
+        (publish,) = settle(message({"url": "/x"}), Again(NOW_MS - 5000, 1, "e"), way)
+        assert (publish.exchange, publish.routing_keys) == ("q.wait.due", ("q",))
 
 
-def test_a_fraction_of_a_millisecond_costs_no_leg() -> None:
-    """20 s is one leg, whenever in a millisecond it begins."""
-    assert route("q", LADDER, 1_700_000_020_001, 1_700_000_000.0004)[1] == ("in>20s", "10s>due")
+DECISIONS = (
+    Done((Following("id-1.next", b'{"url": "/next"}'),)),
+    Move("other"),
+    Again(NOW_MS - 5, 0, None),
+    Again(NOW_MS + 5000, 1, "status 503"),
+    Again(NOW_MS + 10**12, 0, None, early=True),
+    Dead("failed", "status 500", 3),
+    Dead("invalid", "url: \u2026", 0),
+)
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_nothing_is_published_past_the_exchanges_of_its_queue(decision: Any) -> None:
+    """One permission pattern for each queue, and one for a shared ladder, is all that a consumer needs."""
+    source = message({"url": "/x", "roll_back": "/undo"})
+    for way, allowed in ((WAY, r"(q|other)(\..*)?"), (SHARED, r"(q|other)(\..*)?|crowd\.wait(\..*)?")):
+        for publish in settle(source, decision, way):
+            assert re.fullmatch(allowed, publish.exchange)
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_no_successor_keeps_what_the_broker_wrote(decision: Any) -> None:
+    """A kept x-death is taken for a cycle, and a kept itinerary would lead it on two ways at once."""
+    for publish in settle(message({"url": "/x", "roll_back": "/undo"}), decision):
+        assert not {name for name in publish.message.headers if name == "CC" or name.startswith("x-")}
+
+
+def test_what_came_early_tells_when_it_was_sent_round() -> None:
+    """So that a consumer whose ladder is gone sees it come back at once."""
+    (publish,) = settle(message({"url": "/x"}), Again(NOW_MS + 20_000, 2, "e", early=True))
+    assert publish.message.headers[SENT_ROUND] == NOW_MS
+    assert came_back_at_once(publish.message.headers, NOW_MS + 20_000, NOW_MS + 100)
+
+
+@pytest.mark.parametrize("decision", [Again(NOW_MS + 20_000, 3, "e"), Again(NOW_MS - 5, 2, "e", crashes=1)])
+def test_a_task_that_was_sent_round_once_does_not_say_so_for_ever(decision: Again) -> None:
+    """A later retry that comes back soon is none that finds no ladder."""
+    (publish,) = settle(message({"url": "/x"}, {SENT_ROUND: NOW_MS - 5, "taskqueue-runs": 2}), decision)
+    assert SENT_ROUND not in publish.message.headers
 
 
 def test_a_move_keeps_everything_for_the_other_queue() -> None:
     """It is published to that queue, and judged there."""
     (publish,) = settle(message({"url": "/x", "queue": "other"}), Move("other"))
-    assert (publish.exchange, publish.routing_keys) == ("", ("other",))
+    assert (publish.exchange, publish.routing_keys) == ("other.wait.due", ("other",))
     assert "x-death" not in publish.message.headers
+
+
+def test_a_move_takes_its_state_along() -> None:
+    """Runs, error and the time it was first seen: it is the same task."""
+    state = {"taskqueue-runs": 2, "taskqueue-error": "e", "taskqueue-first-seen": 4, "taskqueue-due": 5}
+    (publish,) = settle(message({"url": "/x"}, state), Move("other"))
+    assert state.items() <= publish.message.headers.items()
 
 
 def test_a_move_does_not_begin_the_countdown_again() -> None:
@@ -118,7 +173,7 @@ def test_a_roll_back_is_a_task_of_its_own() -> None:
     source = message(fields, {"taskqueue-due": 5, "taskqueue-runs": 2, "taskqueue-error": "e"})
     dead, roll_back = settle(source, Dead("failed", "status 500", 3))
     assert dead.exchange == "q.dead"
-    assert (roll_back.exchange, roll_back.routing_keys) == ("", ("q",))
+    assert (roll_back.exchange, roll_back.routing_keys) == ("q.wait.due", ("q",))
     assert json.loads(roll_back.message.body) == {
         "url": "/undo", "payload": "raw", "max_retries": 3, "metadata": {"a": 1},
     }  # fmt: skip
@@ -140,7 +195,7 @@ def test_a_roll_back_is_a_task_of_its_own() -> None:
 def test_an_invalid_message_is_dead_with_its_body_untouched() -> None:
     """There is no task, so there is no roll_back to trust."""
     source = Message(b"\xff not json", {"taskqueue-due": "x"}, {"message_id": "m"})
-    (publish,) = successors(source, None, Dead("invalid", "body: …", 0), queue="q", ladder=LADDER, now=NOW)
+    (publish,) = successors(source, None, Dead("invalid", "body: …", 0), way=WAY, now=NOW)
     assert publish.message.body == b"\xff not json"
     assert publish.message.headers["taskqueue-reason"] == "invalid"
 
@@ -178,7 +233,7 @@ def test_what_is_put_back_keeps_its_count_until_there_is_an_answer() -> None:
     """The broker starts to count anew with each publish."""
     source = message({"url": "/x"}, {"taskqueue-crashes": 3, "taskqueue-due": NOW_MS - 5})
     (put_back,) = settle(source, Again(NOW_MS - 5, 0, None, crashes=4))
-    assert (put_back.exchange, put_back.routing_keys) == ("", ("q",))
+    assert (put_back.exchange, put_back.routing_keys) == ("q.wait.due", ("q",))
     assert put_back.message.headers["taskqueue-crashes"] == 4
     (retry,) = settle(source, Again(NOW_MS + 1000, 1, "status 500"))
     assert "taskqueue-crashes" not in retry.message.headers

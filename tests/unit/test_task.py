@@ -88,6 +88,24 @@ def test_the_header_tells_the_due_time_once_there_is_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("keys", "queue"),
+    [
+        (["10s>due:mail"], "mail"),
+        (["10s>0.3s", "0.1s>due:mail", "astray>due:mail"], "mail"),
+        ([], None),
+        (["10s>due"], None),
+        ("10s>due:mail", None),
+        (None, None),
+        ([b"\xff", 7], None),
+    ],
+)
+def test_the_way_that_a_message_came_tells_for_which_queue_it_was(keys: Any, queue: str | None) -> None:
+    """And nothing is refused over it, whatever others write there."""
+    assert read({"url": "/x"}, headers={"CC": keys}).meant_for == queue
+    assert read({"url": "/x"}).meant_for is None
+
+
+@pytest.mark.parametrize(
     ("fields", "words"),
     [
         (b"", "body: is not JSON"),
@@ -201,7 +219,7 @@ def test_no_bytes_raise_anything_but_a_refusal(body: bytes) -> None:
 @given(
     st.dictionaries(st.sampled_from(sorted(state.KNOWN)) | st.text(), json_values, max_size=6),
     st.dictionaries(
-        st.sampled_from([state.DUE, state.RUNS, state.ERROR, state.FAILED_URL, state.SLOT]),
+        st.sampled_from([state.DUE, state.RUNS, state.ERROR, state.FAILED_URL, state.SLOT, "CC", "x-death"]),
         json_values | st.binary(),
         max_size=3,
     ),
@@ -216,3 +234,4 @@ def test_no_document_and_no_headers_raise_anything_but_a_refusal(
         assert isinstance(task.content, bytes)
         assert task.due >= 0
         assert task.runs >= 0
+        assert task.meant_for is None or isinstance(task.meant_for, str)
