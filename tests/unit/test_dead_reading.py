@@ -105,7 +105,9 @@ def test_a_replayed_message_has_its_id_and_body_and_no_past() -> None:
             "x-death": [{"queue": "mail"}],
             "x-first-death-queue": "mail",
             "x-delivery-count": 4,
-            "CC": ["a"],
+            "CC": ["10s>0.3s", "0.1s>due:mail", "astray>due:mail"],
+            "taskqueue-sent-round": 5,
+            "taskqueue-crashes": 2,
             "traceparent": "00-ab",
         },
         {"message_id": "a", "priority": 3, "expiration": "100"},
@@ -118,6 +120,19 @@ def test_a_replayed_message_has_its_id_and_body_and_no_past() -> None:
         "taskqueue-due": 1_764_074_365_500,
         "traceparent": "00-ab",
     }
+
+
+def test_a_task_that_went_astray_and_died_is_read_as_any_other() -> None:
+    """The record of the work queue counts, whatever ladder it came over and whatever way it has."""
+    died = datetime.fromtimestamp(1_764_074_365, UTC)
+    deaths = [
+        {"queue": "crowd.wait.20s.classic", "reason": "expired", "time": died, "count": 1},
+        {"queue": "mail.dead", "reason": "rejected", "time": died, "count": 1},
+        {"queue": "mail", "reason": "maxlen", "time": died, "count": 1},
+    ]
+    headers = {"x-death": deaths, "CC": ["10s>0.3s", "0.1s>due:mail", "astray>due:mail"]}
+    task = read(Message(b'{"url": "/x"}', headers, {"message_id": "a"}), "mail")
+    assert (task.reason, task.at) == ("maxlen", died.timestamp())
 
 
 def test_a_replayed_roll_back_still_knows_what_failed() -> None:
