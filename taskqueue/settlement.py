@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from taskqueue.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
-from taskqueue.link import Link, Outcome
+from taskqueue.link import Link, Outcome, Trial
 from taskqueue.message import Message, Publish
 from taskqueue.task import Task
 from taskqueue.workers import Delivery
@@ -62,7 +62,23 @@ class Settlement:
     def start(self) -> None:
         """Publish the first successor; the others follow as each is confirmed."""
         publish = self._waiting[0]
-        self._delivery.channel.publish(publish, self._ended)
+        channel = self._delivery.channel
+        if isinstance(self._decision, Move) and channel.is_open:
+            # Another queue's exchange may be missing, or not ours to write to: that must cost this one nothing.
+            Trial(self._link, channel.connection, publish, self._moved)
+        else:
+            channel.publish(publish, self._ended)
+
+    def _moved(self, outcome: Outcome, code: int, reason: str) -> None:
+        if code and isinstance(self._decision, Move):
+            error = (
+                f"queue: {self._decision.queue!a} is in taskqueue.ini, and the broker refuses it: {reason}"
+            )
+            self._instead(self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0))
+        elif outcome is Outcome.LOST and self._delivery.channel.is_open:
+            self._link.later(_RETRY, self.start)
+        else:
+            self._ended(outcome)
 
     def _ended(self, outcome: Outcome) -> None:
         match outcome:

@@ -66,6 +66,8 @@ class ConfirmChannel:
         self._pending: dict[int, _Pending] = {}
         self._confirms = False
         self._ended = False
+        self.connection = connection
+        """The connection that it is a channel of."""
         self._raw: Channel = connection.channel(on_open_callback=self._on_open)
         self._raw.add_on_close_callback(self._on_close)
 
