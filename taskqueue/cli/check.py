@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from taskqueue.broker import refuse_version
 from taskqueue.cli import app, frame
-from taskqueue.declare.permissions import lacking
+from taskqueue.declare.permissions import lacking, pattern
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
 from taskqueue.execute import Executor
@@ -88,11 +87,10 @@ async def _check_broker(settings: Settings) -> list[Check]:
                 plans.append(plan_ladder(queue.name, settings))
             found.append(await _check_declared(session, joined(plans), queue.name))
         shared = dict.fromkeys(queue.ladder for queue in settings.queues.values())
-        found += [
-            await _check_declared(session, plan_ladder(ladder, settings), ladder)
-            for ladder in shared
-            if ladder not in settings.queues
-        ]
+        for ladder in shared:
+            if ladder not in settings.queues:
+                found.append(await _check_permissions(session, ladder, shared=True))
+                found.append(await _check_declared(session, plan_ladder(ladder, settings), ladder))
         found.append(await _check_counts(session, settings))
         if settings.management_url is not None:
             found.append(_check_management(settings))
@@ -128,20 +126,20 @@ def _check_requests(queue: QueueSettings) -> Check:
     return Check("requests", ok=True, detail=f"handlers: {handlers}", queue=queue.name, advice=advice or None)
 
 
-async def _check_permissions(session: Session, queue: str) -> Check:
+async def _check_permissions(session: Session, name: str, *, shared: bool = False) -> Check:
     try:
-        missing = await lacking(session, queue)
+        missing = await lacking(session, name, shared=shared)
     except (BrokerRefused, NotKnown) as error:
-        return _failure("permissions", error, queue)
+        return _failure("permissions", error, name)
     if not missing:
-        return Check("permissions", ok=True, detail="configure, write, read", queue=queue)
-    pattern = rf"^{re.escape(queue)}(\..*)?$"
+        return Check("permissions", ok=True, detail="configure, write, read", queue=name)
+    needed = pattern(name, shared=shared)
     return Check(
         "permissions",
         ok=False,
-        detail=f"no {' and no '.join(missing)} permission on {pattern}",
-        queue=queue,
-        advice=f"rabbitmqctl set_permissions -p VHOST USER '{pattern}' '{pattern}' '{pattern}'",
+        detail=f"no {' and no '.join(missing)} permission on {needed}",
+        queue=name,
+        advice=f"rabbitmqctl set_permissions -p VHOST USER '{needed}' '{needed}' '{needed}'",
     )
 
 

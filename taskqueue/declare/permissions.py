@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -12,13 +13,19 @@ from taskqueue.topology.plan import CLASSIC
 _Act = Callable[[Channel], Awaitable[object]]
 
 
-async def lacking(session: Session, queue: str) -> tuple[str, ...]:
-    """Name the permissions that the user lacks on `queue`: configure, write, read.
+def pattern(name: str, *, shared: bool = False) -> str:
+    """Write the permission pattern of a queue, or of a `shared` ladder."""
+    return rf"^{re.escape(name)}\.wait(\..*)?$" if shared else rf"^{re.escape(name)}(\..*)?$"
 
-    Tries them on a queue and an exchange under the queue's own prefix that are gone with this connection at
-    the latest, and on the work queue itself as far as nothing is changed by it. Nothing is published, which
+
+async def lacking(session: Session, queue: str, *, shared: bool = False) -> tuple[str, ...]:
+    """Name the permissions that the user lacks on `queue`, or on a `shared` ladder: configure, write, read.
+
+    Tries them on a queue and an exchange under its own prefix that are gone with this connection at the
+    latest, and on the work queue itself as far as nothing is changed by it. Nothing is published, which
     a broker with an alarm would never answer. Raises BrokerRefused where it refuses for another reason.
     """
+    own = names.lost(queue) if shared else queue
     name = f"{names.wait(queue)}.check-{secrets.token_hex(4)}"
     if not await _may(session, lambda channel: _create(channel, name)):
         # Without something of ours to try them on, nothing can be said of the others.
@@ -28,7 +35,7 @@ async def lacking(session: Session, queue: str) -> tuple[str, ...]:
     write = not read or (
         await _may(session, lambda channel: channel.ask("queue_bind", name, name, name))
         # There is no such binding to take away, but the broker asks first whether the user might.
-        and await _may(session, lambda channel: channel.ask("queue_unbind", queue, name, "none"), absent=True)
+        and await _may(session, lambda channel: channel.ask("queue_unbind", own, name, "none"), absent=True)
     )
     await _may(session, lambda channel: _remove(channel, name))
     return tuple(permission for permission, has in (("write", write), ("read", read)) if not has)
