@@ -30,14 +30,15 @@ _QUIET = 0.3
 _PATIENCE = 15.0
 """Seconds in which a broker reads on from its disk, or takes back what another look held."""
 _POLL = 0.02
+_SHARED = "{}: somebody else holds messages of it, so a look would not be complete: try again"
 
 
 class Look:
     """One look through one queue, from its head: `count` messages at most, which is what was ready.
 
-    A page that is full of messages to be returned is cancelled as a consumer and the next one, larger,
-    opened: a quorum queue returns them page by page (in the order of the consumer tags, up to 32 of them),
-    which keeps the order. `most_extra` bounds how far the look goes on at its end to keep it, see `close`.
+    Where a page is full of messages to be returned the next one, larger, is opened and this one cancelled as
+    a consumer: a quorum queue returns them page by page (in the order of the consumer tags, up to 32 of them),
+    which keeps the order. `most_extra` bounds how far the look goes on at its end to keep it, see `end`.
     """
 
     def __init__(self, channel: Channel, queue: str, count: int, most_extra: float) -> None:
@@ -51,9 +52,13 @@ class Look:
         self._bytes = 0
         self._page = self._size = self._room = 0
         self._tag = ""
+        self._shared = False
 
     async def __aiter__(self) -> AsyncIterator[Delivery]:
-        """Yield each message, oldest first; ends early where others take messages meanwhile."""
+        """Yield each message, oldest first; ends early where others take messages meanwhile.
+
+        Raises NotKnown where another look has begun at the same moment: each would have a part of it.
+        """
         for _ in range(self.count):
             if self._room == 0:
                 await self._turn_page(self._next_size())
@@ -72,6 +77,8 @@ class Look:
         A quorum queue puts what comes back behind what came back before, and ahead of all else. So a look
         that ended amid messages that had been looked at before goes on to the end of those.
         """
+        if self._shared:
+            return
         while self._room > 0 and await self._next():
             pass
         looked, size = self._received, 1
@@ -93,22 +100,30 @@ class Look:
         return max(1, min(grown, bounded, _LARGEST_PAGE, self.count - self._received))
 
     async def _turn_page(self, size: int) -> None:
-        if self._tag:
-            await self._channel.ask("basic_cancel", self._tag)
+        former = self._tag
         self._page += 1
         self._tag = f"browse-{self._page:06d}"
         self._size = self._room = size
+        # Before the former one ends: without a consumer another look would take this one for over.
         await self._channel.consume(self._queue, window=size, tag=self._tag)
+        if former:
+            await self._channel.ask("basic_cancel", former)
+        if self._page == 1 and (await self._counts()).consumers > 1:
+            self._shared = True
+            raise NotKnown(_SHARED.format(self._queue))
 
     async def _next(self) -> Delivery | None:
         """Wait for a message; None once the queue has handed out all that was ready.
 
-        Raises NotKnown where the broker has more and does not send it.
+        Raises NotKnown where the broker has more and does not send it, or another look keeps some of it.
         """
         deadline = asyncio.get_running_loop().time() + _PATIENCE
         while True:
             found = await self._channel.next(_TICK)
-            if found is None and not (await self._counts()).ready:
+            counts = await self._counts() if found is None else None
+            # One that began a moment after this look finds it here, and gives back what it got. A quorum
+            # queue counts each page as a consumer, cancelled as it is, for as long as anything of it is out.
+            if counts is not None and not counts.ready and counts.consumers <= self._page:
                 # The channel answers this behind what its queue had given it by then.
                 await self._channel.ask("basic_qos", prefetch_count=self._size)
                 found = await self._channel.next(_QUIET)
@@ -178,8 +193,7 @@ async def _undisturbed(session: Session, queue: str) -> Counts:
         if not counts.consumers:
             return counts
         if asyncio.get_running_loop().time() > deadline:
-            msg = f"{queue}: somebody else holds messages of it, so a look would not be complete: try again"
-            raise NotKnown(msg)
+            raise NotKnown(_SHARED.format(queue))
         await asyncio.sleep(_POLL)
 
 
