@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import amqp
@@ -11,20 +13,51 @@ import pika
 import pytest
 
 from sandbox.broker import Server
-from taskqueue.browse import Browse, connect
-from taskqueue.errors import NotDeclared
+from taskqueue import broker as hosts
+from taskqueue import browse
+from taskqueue.errors import NotDeclared, NotKnown
+from taskqueue.session import Session, connected, run
 from taskqueue.settings import Settings
 from tests.conftest import connect as connect_apart
 from tests.integration.stage import eventually
 
 COUNT = 1500
 """Several pages: the first has 200 messages, and each that follows twice as many."""
+LOOK_AND_STAY = """
+import asyncio, sys
+from taskqueue import browse
+from taskqueue.session import connected
+from taskqueue.settings import Settings
+
+async def main(server, queue):
+    async with connected(Settings(servers=(server,)), name="test") as session:
+        async with browse.look(session, queue) as looking:
+            async for found in looking:
+                if found.message.body == b"700":
+                    print("there", flush=True)
+                    await asyncio.Event().wait()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+InSession = Callable[[Callable[[Session], Awaitable[Any]]], Any]
+
+
+@pytest.fixture
+def in_session(broker: Server) -> InSession:
+    """Give what runs a coroutine in a session, as the commands do."""
+
+    async def within(work: Callable[[Session], Awaitable[Any]]) -> Any:
+        async with connected(Settings(servers=(broker.url,)), name="test") as session:
+            return await work(session)
+
+    return lambda work: run(within(work))
 
 
 @pytest.fixture
 def connection(broker: Server) -> Iterator[pika.BlockingConnection]:
-    """Give a connection as the commands open it."""
-    with connect(Settings(servers=(broker.url,)), name="test") as connection:
+    """Give a connection apart from what is tested."""
+    with hosts.connect(Settings(servers=(broker.url,)), name="test") as connection:
         yield connection
 
 
@@ -56,10 +89,10 @@ def _numbers(connection: pika.BlockingConnection, queue: str) -> list[int]:
     return found
 
 
-def _look(connection: pika.BlockingConnection, queue: str, *, until: int | None = None) -> list[int]:
+async def _look(session: Session, queue: str, *, until: int | None = None) -> list[int]:
     seen = []
-    with Browse(connection, queue) as browse:
-        for found in browse:
+    async with browse.look(session, queue) as looking:
+        async for found in looking:
             seen.append(int(found.message.body))
             if seen[-1] == until:
                 break
@@ -67,79 +100,174 @@ def _look(connection: pika.BlockingConnection, queue: str, *, until: int | None 
 
 
 def test_a_look_sees_all_in_order_and_leaves_all_in_order(
-    connection: pika.BlockingConnection, filled: str
+    in_session: InSession, connection: pika.BlockingConnection, filled: str
 ) -> None:
     """Page after page, and once it is over everything is ready again."""
-    assert _look(connection, filled) == list(range(COUNT))
+    assert in_session(lambda session: _look(session, filled)) == list(range(COUNT))
     assert _ready(connection, filled) == COUNT
     assert _numbers(connection, filled) == list(range(COUNT))
 
 
 @pytest.mark.parametrize("looks", [(99, 9), (700, 99, 99), (None, 9, 700), (300, None, 300)])
 def test_looks_of_any_length_after_each_other_move_nothing(
-    connection: pika.BlockingConnection, filled: str, looks: tuple[int | None, ...]
+    in_session: InSession, connection: pika.BlockingConnection, filled: str, looks: tuple[int | None, ...]
 ) -> None:
     """A quorum queue appends what comes back to what came back before: the order must survive that."""
-    for until in looks:
-        assert _look(connection, filled, until=until) == list(range(COUNT if until is None else until + 1))
+
+    async def look_each(session: Session) -> None:
+        for until in looks:
+            expected = list(range(COUNT if until is None else until + 1))
+            assert await _look(session, filled, until=until) == expected
+
+    in_session(look_each)
     assert _numbers(connection, filled) == list(range(COUNT))
 
 
-def test_only_what_is_taken_is_gone(connection: pika.BlockingConnection, filled: str) -> None:
+def test_only_what_is_taken_is_gone(
+    in_session: InSession, connection: pika.BlockingConnection, filled: str
+) -> None:
     """The others stay where they are, in a second look as in the first."""
     taken = {7, 250, 251, 1100, 1499}
-    for wanted in ({7, 251, 1100}, {250, 1499}):
-        with Browse(connection, filled) as browse:
-            for found in browse:
-                if int(found.message.body) in wanted:
-                    browse.take(found)
+
+    async def take(session: Session) -> None:
+        for wanted in ({7, 251, 1100}, {250, 1499}):
+            async with browse.look(session, filled) as looking:
+                async for found in looking:
+                    if int(found.message.body) in wanted:
+                        looking.take(found)
+
+    in_session(take)
     assert _numbers(connection, filled) == [number for number in range(COUNT) if number not in taken]
 
 
-def test_a_limit_is_what_is_looked_at(connection: pika.BlockingConnection, filled: str) -> None:
+def test_a_limit_is_what_is_looked_at(
+    in_session: InSession, connection: pika.BlockingConnection, filled: str
+) -> None:
     """It starts at the head."""
-    with Browse(connection, filled, limit=3) as browse:
-        assert [int(found.message.body) for found in browse] == [0, 1, 2]
+
+    async def look(session: Session) -> list[int]:
+        async with browse.look(session, filled, limit=3) as looking:
+            return [int(found.message.body) async for found in looking]
+
+    assert in_session(look) == [0, 1, 2]
     assert _ready(connection, filled) == COUNT
 
 
-def test_what_comes_meanwhile_is_not_looked_at(connection: pika.BlockingConnection, filled: str) -> None:
+def test_what_comes_meanwhile_is_not_looked_at(
+    in_session: InSession, connection: pika.BlockingConnection, filled: str
+) -> None:
     """So a replay ends, even where every task dies again at once."""
     channel = connection.channel()
     channel.confirm_delivery()
-    handled = 0
-    with Browse(connection, filled) as browse:
-        for found in browse:
-            channel.basic_publish("", filled, b"9999")
-            browse.take(found)
-            handled += 1
-    assert handled == COUNT
+
+    async def take(session: Session) -> int:
+        handled = 0
+        async with browse.look(session, filled) as looking:
+            async for found in looking:
+                channel.basic_publish("", filled, b"9999")
+                looking.take(found)
+                handled += 1
+        return handled
+
+    assert in_session(take) == COUNT
     assert _numbers(connection, filled) == [9999] * COUNT
 
 
-def test_a_look_ends_where_another_took_the_rest(connection: pika.BlockingConnection, filled: str) -> None:
+def test_a_look_ends_where_another_took_the_rest(
+    in_session: InSession, connection: pika.BlockingConnection, filled: str
+) -> None:
     """It does not wait for messages that nobody will send."""
-    with Browse(connection, filled) as browse:
-        _numbers(connection, filled)
-        assert list(browse) == []
+
+    async def look(session: Session) -> list[Any]:
+        async with browse.look(session, filled) as looking:
+            _numbers(connection, filled)
+            return [found async for found in looking]
+
+    assert in_session(look) == []
 
 
-def test_an_error_in_the_middle_returns_everything(connection: pika.BlockingConnection, filled: str) -> None:
+def test_an_error_in_the_middle_returns_everything(
+    in_session: InSession, connection: pika.BlockingConnection, filled: str
+) -> None:
     """As Ctrl-C does."""
 
-    def interrupted() -> None:
-        with Browse(connection, filled) as browse:
-            for found in browse:
+    async def interrupted(session: Session) -> None:
+        async with browse.look(session, filled) as looking:
+            async for found in looking:
                 if int(found.message.body) == 450:
-                    raise KeyboardInterrupt
+                    raise asyncio.CancelledError
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
+    with pytest.raises(asyncio.CancelledError):
+        in_session(interrupted)
+    eventually(lambda: _ready(connection, filled) == COUNT, "everything back")
     assert _numbers(connection, filled) == list(range(COUNT))
 
 
+def test_a_look_right_after_one_that_was_killed_sees_everything(
+    broker: Server, in_session: InSession, connection: pika.BlockingConnection, filled: str
+) -> None:
+    """It waits until the broker has taken back what the other process held."""
+    command = [sys.executable, "-c", LOOK_AND_STAY, broker.url, filled]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "there\n"
+        other.kill()
+        assert sorted(in_session(lambda session: _look(session, filled))) == list(range(COUNT))
+    assert sorted(_numbers(connection, filled)) == list(range(COUNT))
+
+
+def test_a_second_look_waits_for_the_first_and_sees_everything(in_session: InSession, filled: str) -> None:
+    """The first one is not hurried, and misses nothing either."""
+
+    async def both(session: Session) -> tuple[list[int], list[int], bool]:
+        async with browse.look(session, filled) as looking:
+            seen = aiter(looking)
+            first = [int((await anext(seen)).message.body)]
+            second = asyncio.create_task(_look(session, filled))
+            first += [int(found.message.body) async for found in seen]
+            waited = not second.done()
+        return first, await second, waited
+
+    everything = list(range(COUNT))
+    assert in_session(both) == (everything, everything, True)
+
+
+def test_a_look_that_another_one_keeps_waiting_says_that_it_is_not_known(
+    in_session: InSession, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than to show a part for the whole."""
+    monkeypatch.setattr(browse, "_PATIENCE", 1.0)
+
+    async def both(session: Session) -> None:
+        async with browse.look(session, filled) as looking:
+            async for _ in looking:
+                with pytest.raises(NotKnown, match="somebody else holds messages of it"):
+                    await _look(session, filled)
+                break
+
+    in_session(both)
+
+
+def test_looks_that_begin_at_the_same_moment_see_everything_or_say_that_they_do_not(
+    in_session: InSession, connection: pika.BlockingConnection, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them shows its share for the whole."""
+    monkeypatch.setattr(browse, "_PATIENCE", 5.0)
+
+    async def all_at_once(session: Session) -> list[list[int] | BaseException]:
+        looks = [_look(session, filled) for _ in range(3)]
+        return await asyncio.gather(*looks, return_exceptions=True)
+
+    for found in in_session(all_at_once):
+        assert isinstance(found, NotKnown) or sorted(found) == list(range(COUNT))
+    assert sorted(_numbers(connection, filled)) == list(range(COUNT))
+
+
 def test_headers_that_pika_cannot_decode_are_a_fault_and_no_end(
-    broker: Server, connection: pika.BlockingConnection, new_queue: Callable[[], str]
+    broker: Server,
+    in_session: InSession,
+    connection: pika.BlockingConnection,
+    new_queue: Callable[[], str],
 ) -> None:
     """A message of another program must not keep an operator from looking."""
     queue = new_queue()
@@ -156,15 +284,17 @@ def test_headers_that_pika_cannot_decode_are_a_fault_and_no_end(
             )
         finally:
             sys.setrecursionlimit(limit)
-    with Browse(connection, queue) as browse:
-        (found,) = browse
-        assert (found.message.body, found.message.headers) == (b"hostile", {})
-        assert found.message.fault is not None
+
+    async def look(session: Session) -> list[Any]:
+        async with browse.look(session, queue) as looking:
+            return [found.message async for found in looking]
+
+    (message,) = in_session(look)
+    assert (message.body, message.headers) == (b"hostile", {})
+    assert message.fault is not None
 
 
-def test_a_queue_that_does_not_exist_says_what_to_do(
-    connection: pika.BlockingConnection, queue_name: str
-) -> None:
+def test_a_queue_that_does_not_exist_says_what_to_do(in_session: InSession, queue_name: str) -> None:
     """One line, with the command that helps."""
     with pytest.raises(NotDeclared, match=f"queue {queue_name} does not exist: run `taskqueue declare`"):
-        Browse(connection, queue_name)
+        in_session(lambda session: _look(session, queue_name))
