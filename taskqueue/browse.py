@@ -37,8 +37,9 @@ class Look:
     """One look through one queue, from its head: `count` messages at most, which is what was ready.
 
     Where a page is full of messages to be returned the next one, larger, is opened and this one cancelled as
-    a consumer: a quorum queue returns them page by page (in the order of the consumer tags, up to 32 of them),
-    which keeps the order. `most_extra` bounds how far the look goes on at its end to keep it, see `end`.
+    a consumer: a quorum queue returns them page by page (in the order of the consumer tags, up to 32 of
+    them), which keeps the order. `most_extra` bounds how far the look goes on at its end to keep it, see
+    `end`.
     """
 
     def __init__(self, channel: Channel, queue: str, count: int, most_extra: float) -> None:
