@@ -368,12 +368,15 @@ class Session:
                 if progress is not None:
                     progress(step, len(done), total)
 
+        # No TaskGroup: up to Python 3.12 an error may leave its task counted as cancelled for ever, and then
+        # the Ctrl-C of a command that goes on is no KeyboardInterrupt.
+        shares = [asyncio.create_task(share()) for _ in range(min(at_once, total))]
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(at_once, total)):
-                    group.create_task(share())
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+            await asyncio.gather(*shares)
+        finally:
+            for each in shares:
+                each.cancel()
+            await asyncio.gather(*shares, return_exceptions=True)
         return [done[place] for place in range(total)]
 
     async def exists(self, kind: str, name: str) -> bool:

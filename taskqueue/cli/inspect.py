@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from taskqueue.cli import app, cells, frame
-from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError
+from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.inspect import LadderState, QueueState, look
 from taskqueue.management import Management
 from taskqueue.session import Session, connected, run
@@ -224,7 +224,7 @@ async def _watch(settings: Settings, interval: float, max_dead: int | None) -> N
                         shown = Group(_stamp(), picture.table(), *problems)
                         show(shown)
                         await asyncio.sleep(interval)
-            except (BrokerUnreachable, BrokerRefused) as error:
+            except (BrokerUnreachable, BrokerRefused, NotKnown) as error:
                 show(Group(shown, Text(f"\n{error}; trying again", "red")))
                 await asyncio.sleep(interval)
 
