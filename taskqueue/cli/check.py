@@ -99,7 +99,10 @@ async def _check_broker(settings: Settings) -> list[Check]:
 
 async def _check_counts(session: Session, settings: Settings) -> Check:
     """Look whether every queue has a leader that answers, and whether a shared ladder has lost something."""
-    queues, ladders = await look(session, settings, settings.queues.values())
+    try:
+        queues, ladders = await look(session, settings, settings.queues.values())
+    except (BrokerRefused, NotKnown) as error:
+        return _failure("leaders", error)
     silent = [name for queue in queues for name in queue.unknown]
     silent += [name for ladder in ladders for name in ladder.unknown]
     if silent:
