@@ -67,7 +67,9 @@ def sorted_out(
     """
     planned = plan(settings)
     kept = {item.name for item in planned.items}
-    spare = {each["name"]: each for each in queues if each.get("durable") and each["name"] not in kept}
+    listed = tuple(queues)
+    spare = {each["name"]: each for each in listed if each.get("durable") and each["name"] not in kept}
+    targets = {(each.get("arguments") or {}).get(_TARGET) for each in listed}
     every = {each["name"]: each for each in exchanges if each.get("durable")}
     ways = [
         Binding(each["source"], each["destination"], each["routing_key"])
@@ -84,6 +86,12 @@ def sorted_out(
             found += [
                 _leftover(owner, mine, tuple(level for level in extra if level == target), spare, ways)
                 for target, mine in _by_level(rungs, spare)
+            ]
+            # As a prune leaves one that ended before it.
+            found += [
+                Leftover(owner, (), (name,))
+                for name in extra
+                if name not in targets and _is_level(name, owner)
             ]
         else:
             rest = (names.moving(owner), names.lost(owner), names.dead(owner), owner)
@@ -184,6 +192,12 @@ def _rung_owner(queue: Listed) -> str | None:
     if found is None or arguments.get("x-message-ttl") != found.seconds * 1000:
         return None
     return found.ladder if arguments.get(_TARGET) == found.level else None
+
+
+def _is_level(exchange: str, owner: str) -> bool:
+    # The exchange of a level has the name of its first rung.
+    found = names.timed(exchange)
+    return found is not None and found.ladder == owner and found.level == exchange
 
 
 def _by_level(rungs: Iterable[str], spare: Mapping[str, Listed]) -> list[tuple[str, tuple[str, ...]]]:
