@@ -138,7 +138,7 @@ def test_a_consumer_stops_in_time_during_an_alarm_and_loses_nothing(
 def test_a_send_during_an_alarm_raises_in_time_and_says_why(stage: Stage, alarm: Alarm) -> None:
     """Rather than to hang for as long as the alarm lasts."""
     alarm.set()
-    with Client(stage.settings.servers[0], levels=3, timeout=2) as client:
+    with Client(stage.settings.servers[0], timeout=2) as client:
         begin = time.monotonic()
         with pytest.raises(PublishFailed, match="alarm"):
             client.send("/x", stage.name)
@@ -170,11 +170,10 @@ def test_a_channel_that_the_broker_closes_for_a_slow_receiver_is_opened_again(
 
 
 def test_a_retry_that_no_queue_takes_is_kept_until_one_does(stage: Stage, receiver: Receiver) -> None:
-    """A rung was deleted by hand: the publish is returned, tried again, and the task is held meanwhile."""
+    """All ways were deleted by hand: the publish is returned, tried again, and the task is held meanwhile."""
     fails_once(receiver)
     process = stage.run()
-    with stage.connection() as connection:
-        connection.channel().queue_delete(f"{stage.name}.wait.0.2s")
+    stage.cut_off("0.2s")
     stage.publish({"url": "/flaky"}, message_id="m")
     process.wait_for("no queue is bound")
     assert "run 'taskqueue declare'" in process.log
@@ -183,6 +182,20 @@ def test_a_retry_that_no_queue_takes_is_kept_until_one_does(stage: Stage, receiv
     requests = receiver.wait_for(2, timeout=PATIENCE)
     assert [request.headers["Taskqueue-Id"] for request in requests] == ["m", "m"]
     stage.settle()
+
+
+def test_a_retry_whose_rung_is_gone_runs_all_the_same_and_not_early(stage: Stage, receiver: Receiver) -> None:
+    """Deleted by hand: what finds no way comes to the work queue, which is soon enough."""
+    fails_once(receiver)
+    process = stage.run()
+    with stage.connection() as connection:
+        connection.channel().queue_delete(f"{stage.name}.wait.0.2s")
+    stage.publish({"url": "/flaky"}, message_id="m")
+    first, second = receiver.wait_for(2, timeout=PATIENCE)
+    assert second.at - first.at >= 0.2
+    assert float(second.headers["Taskqueue-Due"]) <= second.at
+    process.stop()
+    assert "Traceback" not in process.log
 
 
 def test_tasks_that_wait_are_kept_while_the_exchange_after_their_leg_is_gone(
@@ -229,7 +242,7 @@ def level_exchanges(stage: Stage) -> list[str]:
     return [
         exchange.name
         for exchange in plan(stage.settings).exchanges
-        if exchange.name.startswith(f"{names.wait_exchange(stage.name)}.")
+        if exchange.name.startswith(f"{names.wait(stage.name)}.") and exchange.name != names.due(stage.name)
     ]
 
 

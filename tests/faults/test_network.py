@@ -158,7 +158,7 @@ def test_a_send_whose_confirm_never_comes_raises_in_time(
     silent.set()
     with (
         Proxy(_port(broker), filtered=lambda: without_confirms(silent)) as proxy,
-        Client(proxy.url, levels=3, timeout=2) as client,
+        Client(proxy.url, timeout=2) as client,
     ):
         begin = time.monotonic()
         with pytest.raises(PublishFailed, match="0 confirmed, 1 not"):
@@ -171,7 +171,7 @@ def test_a_send_on_a_stalled_connection_raises_in_time_and_works_afterwards(
 ) -> None:
     """A dead connection is noticed, made again, and the next send goes through."""
     stage = staged(proxy.url + HEARTBEAT)
-    with Client(proxy.url + HEARTBEAT, levels=3, timeout=3) as client:
+    with Client(proxy.url + HEARTBEAT, timeout=3) as client:
         client.send("/first", stage.name)
         proxy.stall()
         begin = time.monotonic()

@@ -60,9 +60,9 @@ class Admin:
             (each["source"], each["destination"], each["routing_key"]) for each in found if each["source"]
         }
 
-    def arguments(self, queue: str) -> dict[str, Any]:
-        """Give the arguments that a queue was declared with."""
-        found = self._send("GET", f"queues/{self.vhost}/{quote(queue, safe='')}").json()
+    def arguments(self, name: str, kind: str = "queues") -> dict[str, Any]:
+        """Give the arguments that one of the `queues` or `exchanges` was declared with."""
+        found = self._send("GET", f"{kind}/{self.vhost}/{quote(name, safe='')}").json()
         return dict(found["arguments"])
 
     def close(self) -> None:

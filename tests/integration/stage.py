@@ -145,6 +145,17 @@ class Stage:
                 channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
         return self
 
+    def cut_off(self, *rungs: str) -> None:
+        """Leave what is to wait on these rungs without a way, as by a slip of the hand; `declare` mends it.
+
+        Without them alone it would come to the work queue, early.
+        """
+        with self.connection() as connection:
+            channel = connection.channel()
+            for rung in rungs:
+                channel.queue_delete(f"{self.name}.wait.{rung}")
+            channel.queue_unbind(self.name, f"{self.name}.wait.due", "")
+
     def connection(self) -> pika.BlockingConnection:
         """Connect to the broker, apart from everything under test."""
         return connect(self.settings, name="test")

@@ -15,10 +15,10 @@ from sandbox.receiver import Receiver
 from taskqueue.broker import connect, parameters, version
 from taskqueue.client import Client
 from taskqueue.consumer import Consumer
+from taskqueue.declare.apply import declare
 from taskqueue.errors import BrokerUnreachable, ConfigError
 from taskqueue.metrics import NullMetrics
 from taskqueue.settings import QueueSettings, Settings
-from taskqueue.topology.declare import declare
 from tests.integration.stage import eventually
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from sandbox.broker import Server
 from taskqueue.broker import connect, parsed_version, refuse_version, version
+from taskqueue.declare.apply import declare
 from taskqueue.errors import BrokerRefused
 from taskqueue.settings import parse
-from taskqueue.topology.declare import declare
 from tests.conftest import connect as connect_apart
 from tests.integration.admin import PASSWORD, Admin
 from tests.integration.command import ran, read, run
@@ -59,6 +59,7 @@ def test_all_is_fine(admin: Admin, tmp_path: Path) -> None:
         "version",
         "permissions",
         "declared",
+        "leaders",
         "management",
     ]
     assert (admin.names("queues"), admin.names("exchanges")) == before

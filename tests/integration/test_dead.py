@@ -103,7 +103,7 @@ def test_a_task_that_the_work_queue_does_not_take_stays_dead(stage: Stage) -> No
         connection.channel().queue_delete(stage.name)
     done = command.run(stage.path, "dead", "replay", stage.name, "--all")
     assert (done.returncode, done.stdout) == (1, b"")
-    assert b"run `taskqueue declare`" in done.stderr
+    assert b"run 'taskqueue declare'" in done.stderr
     assert _ids(stage) == ["a", "b"]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,18 @@ import amqp
 import pytest
 
 from sandbox.broker import Server
-from taskqueue.errors import BrokerRefused, TopologyConflict
+from taskqueue.client import Client
+from taskqueue.declare.apply import declare
+from taskqueue.declare.prune import Leftover, leftovers, prune
+from taskqueue.errors import BrokerRefused, TaskqueueError, TopologyConflict
+from taskqueue.session import Progress, connected
+from taskqueue.session import run as in_session
 from taskqueue.settings import Settings, parse
-from taskqueue.topology.declare import crew, declare, silent
 from taskqueue.topology.plan import Plan, plan
-from taskqueue.topology.prune import leftovers, prune
 from tests.conftest import connect
 from tests.integration.admin import PASSWORD, Admin
 from tests.integration.command import ran, read, run
-from tests.integration.stage import eventually
+from tests.integration.stage import PATIENCE, eventually
 
 Write = Callable[..., Path]
 
@@ -36,10 +41,10 @@ def admin(broker: Server) -> Iterator[Admin]:
 def write(admin: Admin, tmp_path: Path) -> Write:
     """Give a writer of configurations; the keyword arguments are global keys."""
 
-    def write(*queues: str, **keys: Any) -> Path:
+    def write(*queues: str, name: str = "taskqueue", **keys: Any) -> Path:
         values = {"server": admin.url, "management_url": admin.management_url, "levels": 2} | keys
         lines = [f"{key} = {value}" for key, value in values.items() if value is not None]
-        path = tmp_path / "taskqueue.ini"
+        path = tmp_path / f"{name}.ini"
         path.write_text("\n".join([*lines, *(f"[{queue}]" for queue in queues), ""]))
         return path
 
@@ -63,8 +68,18 @@ def assert_declared(admin: Admin, planned: Plan) -> None:
     assert admin.names("queues") == {queue.name for queue in planned.queues}
     assert admin.names("exchanges") == {exchange.name for exchange in planned.exchanges}
     assert admin.bindings() == {(each.exchange, each.queue, each.routing_key) for each in planned.bindings}
-    for queue in planned.queues:
-        assert admin.arguments(queue.name) == dict(queue.arguments)
+    for item in planned.items:
+        assert admin.arguments(item.name, f"{item.kind}s") == dict(item.arguments)
+
+
+def message(body: bytes = b"{}") -> amqp.Message:
+    """Make a persistent message."""
+    return amqp.Message(body, delivery_mode=2)
+
+
+def count(channel: amqp.Channel, queue: str) -> int:
+    """Count what is ready in a queue."""
+    return int(channel.queue_declare(queue, passive=True).message_count)
 
 
 @pytest.mark.parametrize("queue_type", ["quorum", "classic"])
@@ -97,7 +112,9 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(admin: Admin, write: Writ
     config = write("a")
     printed = ran(config, "declare", "--dry-run")
     assert "missing  queue    a.wait.0.3s" in printed
-    assert "a.wait.0.1s --0.1s>3s--> a.wait.3s" in printed
+    assert "a.wait.1s --1s>0.3s--> a.wait.0.3s" in printed
+    assert "a.wait.0.1s --0.1s>due:a--> a" in printed
+    assert "exchange a.wait.due  fanout alternate-exchange=a.moving" in printed
     assert admin.names("queues") == set()
     document = read(config, "declare", "--dry-run")
     assert document["applied"] is False
@@ -214,8 +231,27 @@ def test_classic_queues_come_with_a_warning(write: Write) -> None:
     assert b"loses waiting tasks" not in run(write("a"), "declare", "--dry-run").stderr
 
 
+def pruned(
+    settings: Settings, found: Iterable[Leftover], progress: Progress | None = None
+) -> list[str | None]:
+    """Prune in this process, and tell of each why it has to stay."""
+
+    async def work() -> list[str | None]:
+        async with connected(settings, name="test") as session:
+            return [each.busy for each in await prune(session, settings, found, progress)]
+
+    return in_session(work())
+
+
+def assert_as_before(admin: Admin, before: Plan) -> None:
+    """Compare what the broker has with a former plan: nothing of it is gone, bindings included."""
+    assert admin.names("queues") >= {queue.name for queue in before.queues}
+    assert admin.names("exchanges") >= {exchange.name for exchange in before.exchanges}
+    assert admin.bindings() >= {(each.exchange, each.queue, each.routing_key) for each in before.bindings}
+
+
 def test_prune_removes_what_the_configuration_no_longer_names(admin: Admin, write: Write) -> None:
-    """A queue that is gone from it, and the rungs of a level that is."""
+    """A queue that is gone from it, and the rungs and the exchange of a level that is."""
     ran(write("a", "b", levels=3), "declare")
     config = write("a", levels=2)
     ran(config, "declare", "--prune", "--dry-run")
@@ -224,51 +260,142 @@ def test_prune_removes_what_the_configuration_no_longer_names(admin: Admin, writ
     assert_declared(admin, plan(settings_of(config)))
 
 
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [
+        ({"resolution": "0.01", "levels": 3}, {"resolution": "0.1", "levels": 2}),
+        ({"resolution": "0.1", "levels": 2}, {"resolution": "1", "levels": 2}),
+        ({"queue_type": "classic"}, {"queue_type": "classic", "levels": 1}),
+    ],
+)
+def test_prune_removes_the_rungs_of_a_former_ladder(
+    admin: Admin, write: Write, former: dict[str, Any], now: dict[str, Any]
+) -> None:
+    """What a changed resolution or number of levels has left, a level exchange with the last of its rungs."""
+    ran(write("a", **former), "declare")
+    config = write("a", **now)
+    ran(config, "declare")
+    ran(config, "declare", "--prune")
+    assert_declared(admin, plan(settings_of(config)))
+
+
+def test_prune_removes_a_level_whose_rungs_are_gone_already(
+    admin: Admin, write: Write, channel: amqp.Channel
+) -> None:
+    """As a prune leaves it that was killed between the two."""
+    ran(write("a", levels=3), "declare")
+    for digit in range(1, 10):
+        channel.queue_delete(f"a.wait.{digit}0s")
+    config = write("a", levels=2)
+    assert "removed  exchange a.wait.10s" in ran(config, "declare", "--prune")
+    assert_declared(admin, plan(settings_of(config)))
+
+
+def test_prune_of_a_level_that_holds_a_task_keeps_that_level_and_its_ways(
+    admin: Admin, write: Write, channel: amqp.Channel
+) -> None:
+    """The task goes on through them; another level that is empty goes."""
+    former = write("a", levels=4)
+    ran(former, "declare")
+    channel.basic_publish(message(), "", "a.wait.90s")
+    eventually(lambda: count(channel, "a.wait.90s") == 1, "it is there")
+    config = write("a", levels=2)
+    told = ran(config, "declare", "--prune")
+    assert "kept: queue 'a.wait.90s' holds 1 messages" in told
+    assert "removed  exchange a.wait.100s" in told
+    assert_declared(admin, plan(settings_of(write("a", levels=3))))
+
+
 def test_prune_keeps_what_holds_a_task(admin: Admin, write: Write, channel: amqp.Channel) -> None:
     """One task on a rung keeps all that it still needs on its way."""
     old = write("a", "b", levels=3)
     ran(old, "declare")
-    before = admin.names("queues")
-    channel.basic_publish(amqp.Message(b"{}", delivery_mode=2), "", "b.wait.90s")
+    before = plan(settings_of(old))
+    channel.basic_publish(message(), "", "b.wait.90s")
     config = write("a", levels=3)
     assert "b.wait.90s' holds 1 messages" in ran(config, "declare", "--prune")
-    assert admin.names("queues") == before
+    assert_as_before(admin, before)
 
 
 def test_prune_keeps_what_has_a_consumer(admin: Admin, write: Write, channel: amqp.Channel) -> None:
     """Someone works on it: it is not ours to end that."""
-    ran(write("a", "b"), "declare")
-    before = admin.names("queues")
+    old = write("a", "b")
+    ran(old, "declare")
+    before = plan(settings_of(old))
     channel.basic_consume("b", callback=lambda _: None)
     assert "b' has 1 consumers" in ran(write("a"), "declare", "--prune")
-    assert admin.names("queues") == before
+    assert_as_before(admin, before)
 
 
 def test_prune_looks_again_right_before_it_removes(admin: Admin, write: Write, channel: amqp.Channel) -> None:
     """A task that came after the list was made, and a consumer of another queue: both keep all they need."""
-    ran(write("a", "b", "c"), "declare")
-    before = admin.names("queues")
+    old = write("a", "b", "c")
+    ran(old, "declare")
+    before = plan(settings_of(old))
     settings = settings_of(write("a"))
     found = leftovers(settings)
     assert [(each.owner, each.busy) for each in found] == [("b", None), ("c", None)]
-    channel.basic_publish(amqp.Message(b"{}", delivery_mode=2), "", "b.dead")
-    eventually(lambda: channel.queue_declare("b.dead", passive=True).message_count == 1, "it is there")
+    channel.basic_publish(message(), "", "b.dead")
+    eventually(lambda: count(channel, "b.dead") == 1, "it is there")
     channel.basic_consume("c", callback=lambda _: None)
-    told = [each.busy for each in prune(crew(settings, silent), found)]
+    told = pruned(settings, found)
     assert told == ["queue 'b.dead' holds 1 messages", "queue 'c' has 1 consumers"]
-    assert admin.names("queues") == before
+    assert_as_before(admin, before)
+
+
+@pytest.mark.parametrize("queue_type", ["quorum", "classic"])
+@pytest.mark.parametrize("step", ["unbinding", "looking"])
+def test_prune_keeps_what_a_message_comes_to_meanwhile(
+    admin: Admin, write: Write, channel: amqp.Channel, step: str, queue_type: str
+) -> None:
+    """However it came there: nothing is taken for empty on what was so a moment ago."""
+    old = write("a", "b", queue_type=queue_type)
+    ran(old, "declare")
+    before = plan(settings_of(old))
+    settings = settings_of(write("a", queue_type=queue_type))
+    rung = "b.wait.9s.classic" if queue_type == "classic" else "b.wait.9s"
+
+    def publish(now: str, done: int, total: int) -> None:
+        if now == step and done == total:
+            channel.basic_publish(message(), "", rung)
+
+    (told,) = pruned(settings, leftovers(settings), publish)
+    assert told in {f"queue {rung!r} holds 1 messages", f"queue {rung!r} is in use"}
+    assert_as_before(admin, before)
+
+
+def test_a_send_during_a_prune_is_refused_or_kept(write: Write) -> None:
+    """Whoever still has the former ini is told by the broker, or has the queue back: no confirm is a lie."""
+    old = write("a", "b", name="old")
+    ran(old, "declare")
+    settings = settings_of(write("a"))
+    sent: list[str] = []
+
+    def send(now: str, done: int, total: int) -> None:
+        if now == "unbinding" and done == total:
+            with Client.from_config(old) as client:
+                for countdown in (0, 5):
+                    try:
+                        sent.append(client.send("/x", "b", countdown=countdown))
+                    except TaskqueueError as error:
+                        assert "not declared" in str(error)  # noqa: PT017
+
+    (busy,) = pruned(settings, leftovers(settings), send)
+    assert (busy is None) == (not sent)
 
 
 def test_prune_keeps_what_an_interrupted_migration_needs(
     admin: Admin, write: Write, channel: amqp.Channel
 ) -> None:
     """The tasks that it has put aside are those of a queue that the configuration does not name."""
-    ran(write("a", "b"), "declare")
+    old = write("a", "b")
+    ran(old, "declare")
+    before = plan(settings_of(old))
     channel.queue_declare("b.moving", durable=True, auto_delete=False)
-    channel.basic_publish(amqp.Message(b"{}", delivery_mode=2), "", "b.moving")
-    before = admin.names("queues")
+    channel.basic_publish(message(), "", "b.moving")
     assert "b.moving' holds 1 messages" in ran(write("a"), "declare", "--prune")
-    assert admin.names("queues") == before
+    assert_as_before(admin, before)
+    assert count(channel, "b.moving") == 1
 
 
 def test_prune_leaves_alone_what_is_not_ours(admin: Admin, write: Write, channel: amqp.Channel) -> None:
@@ -278,12 +405,24 @@ def test_prune_leaves_alone_what_is_not_ours(admin: Admin, write: Write, channel
     channel.queue_declare("orders.dead", durable=True, auto_delete=False)
     channel.queue_declare("orders.wait.5s", durable=True, auto_delete=False)
     channel.exchange_declare("orders.dead", "fanout", durable=True, auto_delete=False)
+    channel.exchange_declare("orders.wait.due", "fanout", durable=True, auto_delete=False)
+    # One that is named as a rung of ours would be, and is none.
+    channel.queue_declare("a.wait.5000s", durable=True, auto_delete=False)
     queues, exchanges = admin.names("queues"), admin.names("exchanges")
     config = write("a")
     ran(config, "declare", "--prune")
     planned = plan(settings_of(config))
     assert admin.names("queues") == queues | {queue.name for queue in planned.queues}
     assert admin.names("exchanges") == exchanges | {exchange.name for exchange in planned.exchanges}
+
+
+def test_prune_of_one_queue_leaves_the_others(admin: Admin, write: Write) -> None:
+    """`--queue` names what is meant; another queue of the configuration is no leftover by that."""
+    ran(write("a", "b", levels=3), "declare")
+    config = write("a", "b", levels=2)
+    ran(config, "declare", "--prune", "--queue", "a")
+    assert "a.wait.20s" not in admin.names("queues")
+    assert "b.wait.20s" in admin.names("queues")
 
 
 def test_prune_says_that_it_needs_the_management_api(admin: Admin, write: Write) -> None:
@@ -294,6 +433,117 @@ def test_prune_says_that_it_needs_the_management_api(admin: Admin, write: Write)
     assert admin.names("queues") == set()
 
 
+def test_queues_that_share_a_ladder_have_two_queues_each(admin: Admin, write: Write) -> None:
+    """One ladder for all of them, declared as it is planned; twice is once."""
+    config = write("a", "b", "c", ladder="shared")
+    planned = plan(settings_of(config))
+    assert "ladder shared: declared (19 queues" in ran(config, "declare")
+    assert_declared(admin, planned)
+    assert len(planned.queues) == 3 * 2 + 9 * 2 + 1
+    second = read(config, "declare")
+    assert {each["state"] for each in second["queues"] + second["exchanges"]} == {"exists"}
+    assert_declared(admin, planned)
+
+
+def test_a_queue_may_wait_on_the_ladder_of_another_one(admin: Admin, write: Write) -> None:
+    """Then that one has no queue for what is lost: it gets it."""
+    config = write("a", "b", ladder="a")
+    ran(config, "declare")
+    assert_declared(admin, plan(settings_of(config)))
+    assert "a.wait.lost" not in admin.names("queues")
+
+
+def test_a_message_that_names_no_queue_of_a_shared_ladder_is_kept_and_told(
+    write: Write, channel: amqp.Channel
+) -> None:
+    """It stands in a queue of its own, and inspect says so."""
+    config = write("a", "b", ladder="shared")
+    ran(config, "declare")
+    channel.basic_publish(message(), "shared.wait", "in>77s")
+    eventually(lambda: count(channel, "shared.wait.lost") == 1, "the message in the queue of the lost")
+    done = run(config, "inspect")
+    assert done.returncode == 1
+    assert b"shared: 1 messages name no queue of this ladder; they are in shared.wait.lost" in done.stderr
+
+
+def collected(admin: Admin, queue: str, due: dict[str, float]) -> dict[str, list[float]]:
+    """Take what comes to a queue until every id of `due` was there; gives when each came."""
+    came: dict[str, list[float]] = {}
+    with connect(admin.url) as connection:
+
+        def received(taken: amqp.Message) -> None:
+            came.setdefault(taken.properties["message_id"], []).append(time.time())
+
+        channel = connection.channel()
+        channel.basic_consume(queue, callback=received, no_ack=True)
+        deadline = max(due.values()) + PATIENCE
+        while due.keys() - came.keys():
+            connection.drain_events(timeout=max(0.1, deadline - time.time()))
+    return came
+
+
+@pytest.mark.slow
+def test_a_queue_moves_to_a_shared_ladder_and_back_by_a_plain_declare(admin: Admin, write: Write) -> None:
+    """Tasks wait on all of them, sent by programs with either ini: nothing is lost, early or twice."""
+    own, shared = write("a", "b", name="own"), write("a", "b", ladder="shared", name="shared")
+    # Given tasks that wait while the ladders change, and senders that never learn of it
+    due: dict[str, float] = {}
+
+    def send(config: Path) -> None:
+        now = time.time()
+        tasks = {f"{len(due)}-{number}": now + random.uniform(0.1, 9.5) for number in range(100)}
+        due.update(tasks)
+        with Client.from_config(config) as client:
+            client.send_many(
+                [{"url": "/", "queue": "a", "id": each, "eta": at} for each, at in tasks.items()]
+            )
+
+    # When the queue moves there and back
+    ran(own, "declare")
+    send(own)
+    ran(shared, "declare")
+    for config in (shared, own):
+        send(config)
+    ran(own, "declare")
+    for config in (shared, own):
+        send(config)
+    # Then each comes once and when it is due
+    came = collected(admin, "a", due)
+    assert Counter(len(times) for times in came.values()) == {1: len(due)}
+    assert min(came[each][0] - int(at * 1000) / 1000 for each, at in due.items()) >= 0
+    # And what is left of the shared ladder is pruned once it is empty
+    eventually(lambda: "removed  exchange shared.wait\n" in ran(own, "declare", "--prune"), "it is pruned")
+    assert_declared(admin, plan(settings_of(own)))
+
+
+def test_prune_removes_what_a_queue_left_that_has_moved_to_a_shared_ladder(
+    admin: Admin, write: Write, channel: amqp.Channel
+) -> None:
+    """Its own rungs and level exchanges; a sender that still believes in them reaches the work queue."""
+    own, shared = write("a", "b", name="own"), write("a", "b", ladder="shared", name="shared")
+    ran(own, "declare")
+    ran(shared, "declare", "--prune")
+    assert_declared(admin, plan(settings_of(shared)))
+    with Client.from_config(own) as client:
+        client.send("/x", "a", countdown=9)
+    eventually(lambda: count(channel, "a") == 1, "the task in its work queue, to be put on the shared ladder")
+
+
+def test_prune_removes_a_queue_of_a_shared_ladder_and_loses_no_task_of_it(
+    admin: Admin, write: Write, channel: amqp.Channel
+) -> None:
+    """What still waits for it on the ladder of all is kept as lost, and told."""
+    both = write("a", "b", ladder="shared", name="both")
+    ran(both, "declare")
+    with Client.from_config(both) as client:
+        client.send("/x", "b", countdown=5)
+    one = write("a", ladder="shared", name="one")
+    assert "removed  queue    b\n" in ran(one, "declare", "--prune")
+    assert_declared(admin, plan(settings_of(one)))
+    eventually(lambda: count(channel, "shared.wait.lost") == 1, "the task in the queue of the lost")
+    assert b"1 messages name no queue of this ladder" in run(one, "inspect").stderr
+
+
 @pytest.mark.parametrize("queue_type", ["quorum", "classic"])
 def test_an_itinerary_leads_through_the_ladder_and_is_never_early(
     write: Write, channel: amqp.Channel, queue_type: str
@@ -302,13 +552,13 @@ def test_an_itinerary_leads_through_the_ladder_and_is_never_early(
     config = write("a", queue_type=queue_type)
     settings = settings_of(config)
     declare(settings)
-    first, *others = settings.ladder.itinerary(settings.ladder.ticks(1200))
-    assert (first, *others) == ("in>0.2s", "0.1s>1s", "1s>due")
+    first, *others = settings.rungs.itinerary(settings.rungs.ticks(1200), "a")
+    assert (first, *others) == ("in>1s", "1s>0.2s", "0.1s>due:a")
     arrived: list[tuple[float, bytes]] = []
-    channel.basic_consume("a", callback=lambda message: arrived.append((time.monotonic(), message.body)))
+    channel.basic_consume("a", callback=lambda taken: arrived.append((time.monotonic(), taken.body)))
     sent = time.monotonic()
-    message = amqp.Message(b"body", delivery_mode=2, application_headers={"CC": others})
-    channel.basic_publish(message, "a.wait", first, mandatory=True)
+    way = amqp.Message(b"body", delivery_mode=2, application_headers={"CC": others})
+    channel.basic_publish(way, "a.wait", first, mandatory=True)
     while not arrived:
         channel.connection.drain_events(timeout=20)
     assert arrived[0][1] == b"body"
@@ -319,9 +569,7 @@ def test_what_a_consumer_rejects_ends_in_the_dead_queue(write: Write, channel: a
     """The broker's own way to the dead queue, which a task over its delivery limit takes."""
     config = write("a")
     declare(settings_of(config))
-    channel.basic_publish(amqp.Message(b"body", delivery_mode=2), "", "a", mandatory=True)
-    channel.basic_consume(
-        "a", callback=lambda message: channel.basic_reject(message.delivery_tag, requeue=False)
-    )
+    channel.basic_publish(message(b"body"), "", "a", mandatory=True)
+    channel.basic_consume("a", callback=lambda taken: channel.basic_reject(taken.delivery_tag, requeue=False))
     channel.connection.drain_events(timeout=20)
-    eventually(lambda: channel.queue_declare("a.dead", passive=True).message_count == 1, "a dead message")
+    eventually(lambda: count(channel, "a.dead") == 1, "a dead message")

@@ -97,13 +97,10 @@ def test_headers_that_just_fit_stay_fit_with_ours_added(stage: Stage, receiver: 
 
 def test_a_return_too_large_to_be_read_is_a_return(stage: Stage, receiver: Receiver) -> None:
     """The broker confirms what it returns: the two must never be taken for a success."""
-    # Given a task with large headers whose retry no wait queue takes
+    # Given a task with large headers whose retry no queue takes
     receiver.answer("/x", [500, 200])
-    with stage.connection() as connection:
-        channel = connection.channel()
-        for rung in ("0.1s", "0.2s", "0.3s"):
-            channel.queue_delete(f"{stage.name}.wait.{rung}")
     process = stage.run()
+    stage.cut_off("0.1s", "0.2s", "0.3s")
     headers = {"pad": "x" * (LARGEST_HEADERS + LARGEST_OF_OURS - 100), "taskqueue-first-seen": 1}
     stage.publish({"url": "/x"}, headers=headers)
     # Then it is kept and published again until there is one

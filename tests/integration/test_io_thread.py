@@ -44,15 +44,14 @@ def test_what_waits_for_a_time_outlives_a_fault(stage: Stage) -> None:
 
 def test_a_settlement_that_is_tried_again_outlives_a_fault(stage: Stage, receiver: Receiver) -> None:
     """Else a consumer that stops would wait for it as long as its grace is."""
-    # Given a retry that the broker can't route, as its wait queue is gone
+    # Given a retry that the broker can't route
     receiver.answer("/x", 500)
     consumer = stage.consume()
-    with stage.connection() as connection:
-        channel = connection.channel()
-        for rung in ("0.1s", "0.2s", "0.3s"):
-            channel.queue_delete(f"{stage.name}.wait.{rung}")
-    stage.publish({"url": "/x"})
+    stage.publish({"url": "/ready"})
     receiver.wait_for(1)
+    stage.cut_off("0.1s", "0.2s", "0.3s")
+    stage.publish({"url": "/x"})
+    receiver.wait_for(1, path="/x")
     subscription = consumer._subscriptions[0]
     eventually(lambda: subscription._settling > 0, "a settlement under way")
     # When the I/O thread breaks down, and the queue is gone when it is back

@@ -114,8 +114,8 @@ def test_a_queue_that_is_not_declared_is_said_clearly(stage: Stage) -> None:
     stage.close()
     process = Process("run", "--config", str(stage.path))
     assert process.wait() == 1
-    assert f"taskqueue: queue '{stage.name}' is not declared" in process.log
-    assert "taskqueue declare" in process.log
+    assert f"NOT_FOUND - no exchange '{stage.name}.wait'" in process.log
+    assert "run 'taskqueue declare'" in process.log
     assert "Traceback" not in process.log
 
 
