@@ -67,6 +67,7 @@ class Subscription:
         metrics: Metrics,
         isolation: Isolation,
         rate_share: float = 1.0,
+        make_workers: type[Workers] = Workers,
     ) -> None:
         self.queue = queue
         self._way = way
@@ -75,7 +76,7 @@ class Subscription:
         self._owner = owner
         self._metrics = metrics
         self._pace = Pace(queue.rate.per_second * rate_share) if queue.rate else None
-        self._workers = Workers(Executor(queue), queue.name, queue.concurrency, self._finished)
+        self._workers = make_workers(Executor(queue), queue.name, queue.concurrency, self._finished)
         self._intake = Intake(
             queue.name,
             self.prefetch,
