@@ -7,7 +7,9 @@ messages are held, so one that comes due in that moment is late by it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+import heapq
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from taskqueue import browse
@@ -98,19 +100,47 @@ async def count(session: Session, queue: str, settings: Settings) -> int:
     return sum(await session.each("", browse.count, [rung.queue for rung in steps]))
 
 
-async def entries(
-    session: Session, queue: str, settings: Settings, *, limit: int
-) -> AsyncIterator[WaitingTask]:
-    """Yield at most `limit` waiting tasks, rung by rung; leaves them where they are."""
+async def due_next(session: Session, queue: str, settings: Settings, *, limit: int) -> list[WaitingTask]:
+    """List at most `limit` waiting tasks, those that are due next, whatever their rungs; leaves them there.
+
+    Raises NotDeclared where a rung is missing, NotKnown.
+    """
+    nearest: list[WaitingTask] = []
     for rung in rungs(settings.queues[queue].ladder, settings):
-        if limit <= 0:
-            return
-        # Read as a whole before any is handed on: what is held longer than needed may be late.
-        async with browse.look(session, rung.queue) as looking:
-            found = [read(each.message, rung.ttl) async for each in looking if _is_for(each.message, queue)]
-        for task in found[:limit]:
-            yield task
-        limit -= len(found)
+        nearest = _nearest([*nearest, *await _head(session, rung, queue, limit)], limit)
+    return nearest
+
+
+async def _head(session: Session, rung: Rung, queue: str, limit: int) -> list[WaitingTask]:
+    """Read from the head of a rung until nothing behind can be due before `limit` of those before it.
+
+    All stay on it equally long, so who comes behind is due later, but for the legs that follow: less than
+    the tick of its level.
+    """
+    tick = (rung.within_ms - rung.ttl_ms) / 1000
+    nearest: list[WaitingTask] = []
+    bound = math.inf
+    # Nothing is handed on from here: what is held longer than needed may be late.
+    async with browse.look(session, rung.queue) as looking:
+        async for found in looking:
+            if not _is_for(found.message, queue):
+                continue
+            task = read(found.message, rung.ttl)
+            nearest.append(task)
+            if task.due is not None and task.due - tick > bound:
+                break
+            if len(nearest) >= 2 * limit:
+                nearest = _nearest(nearest, limit)
+                bound = _due(nearest[-1])
+    return nearest
+
+
+def _nearest(tasks: Iterable[WaitingTask], limit: int) -> list[WaitingTask]:
+    return heapq.nsmallest(limit, tasks, key=_due)
+
+
+def _due(task: WaitingTask) -> float:
+    return math.inf if task.due is None else task.due
 
 
 async def cancel(

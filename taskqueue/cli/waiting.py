@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import Annotated
 
@@ -38,7 +37,6 @@ def list_(
     """
     settings = frame.only(load(config), [queue])
     tasks, total = run(_listed(settings, queue, limit))
-    tasks.sort(key=lambda task: math.inf if task.due is None else task.due)
     rows = [asdict(task) | {"due": cells.moment(task.due)} for task in tasks]
     if as_json:
         frame.emit(rows)
@@ -80,4 +78,4 @@ def cancel(
 async def _listed(settings: Settings, queue: str, limit: int) -> tuple[list[WaitingTask], int]:
     async with connected(settings, name=_NAME) as session:
         total = await waiting.count(session, queue, settings)
-        return [task async for task in waiting.entries(session, queue, settings, limit=limit)], total
+        return await waiting.due_next(session, queue, settings, limit=limit), total

@@ -24,6 +24,28 @@ def test_list_shows_waiting_tasks_in_the_order_in_which_they_are_due(stage: Stag
     assert soon in command.ran(stage.path, "waiting", "list", stage.name)
 
 
+def test_list_shows_those_that_are_due_next_whatever_their_rungs(stage: Stage) -> None:
+    """Of many on one rung and few on others; within a rung in the order of what is left to go."""
+    with stage.client() as client:
+        client.send_many(
+            {"url": "/x", "queue": stage.name, "id": f"long-{number}", "countdown": 60 + 9 - number % 10}
+            for number in range(200)
+        )
+        client.send_many(
+            {"url": "/x", "queue": stage.name, "id": f"{at}", "countdown": at} for at in (70, 50)
+        )
+
+    def ids(limit: int) -> list[str]:
+        listed = command.read(stage.path, "waiting", "list", stage.name, "--limit", str(limit))
+        return [entry["id"] for entry in listed]
+
+    assert ids(1) == ["50"]
+    # Twenty of them wait for 60 s and no more, and they came last of each ten.
+    assert ids(21) == ["50", *(f"long-{number}" for number in range(9, 200, 10))]
+    assert ids(300)[-1] == "70"
+    assert stage.waiting() == 202
+
+
 def test_a_retry_that_waits_tells_its_runs_and_its_error(stage: Stage, receiver: Receiver) -> None:
     """As the ladder holds retries, too."""
     stage.configure(min_backoff_seconds=50, max_backoff_seconds=50)
