@@ -136,8 +136,9 @@ async def prune(
 
 
 async def _bind_again(session: Session, way: Binding) -> None:
-    # An exchange that went with another leftover led here from a level that is no more.
-    if await session.exists("exchange", way.exchange):
+    # An exchange that went with another leftover led here from a level that is no more, and of classic queues
+    # some were deleted before the broker found one in use.
+    if await session.exists("exchange", way.exchange) and await session.exists("queue", way.queue):
         await bind(session, way)
 
 
@@ -161,6 +162,9 @@ async def _remove(
         return found
     for queue in found.queues:
         if queue in found.classic:
+            seen = await session.counts(queue)
+            if seen is not None and (told := _told(queue, seen.ready, seen.consumers)):
+                return replace(found, busy=told)
             continue
         held = counts[queue]
         consumers = (await watching.ask("queue_declare", queue, passive=True)).consumer_count
