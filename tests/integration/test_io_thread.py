@@ -58,8 +58,11 @@ def test_a_settlement_that_is_tried_again_outlives_a_fault(stage: Stage, receive
     with stage.connection() as connection:
         connection.channel().queue_delete(stage.name)
     consumer._link.call(fail)
-    # Then the settlement ends
+    # Then the settlement ends, and the consumer goes on
     eventually(lambda: subscription.idle, "nothing under way")
+    stage.declare()
+    stage.publish({"url": "/after"})
+    receiver.wait_for(1, timeout=PATIENCE, path="/after")
 
 
 def test_results_that_come_while_the_connection_is_closed_do_no_harm(
