@@ -16,6 +16,7 @@ from taskqueue.metrics import Metrics
 from taskqueue.settings import Settings
 from taskqueue.subscription import Subscription
 from taskqueue.topology.plan import Exchange, Queue, ladder_essentials
+from taskqueue.workers import Pool
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Consumer:
         self._link = Link(hosts, self, name="taskqueue-io")
         self._metrics = metrics
         isolation = Isolation()
+        self._pool = Pool()
         self._subscriptions = [
             Subscription(
                 queue,
@@ -53,6 +55,7 @@ class Consumer:
                 owner=self,
                 metrics=metrics,
                 isolation=isolation,
+                pool=self._pool,
                 rate_share=rate_share,
             )
             for queue in settings.queues.values()
@@ -73,8 +76,9 @@ class Consumer:
         if not self._idle.wait(min(grace, threading.TIMEOUT_MAX)):
             log.warning("not everything ended in %.0f s: the broker hands the rest out again", grace)
         self._link.close(_GOODBYE)
+        self._pool.end(_GOODBYE if self._idle.is_set() else 0.0)
         for subscription in self._subscriptions:
-            subscription.close(_GOODBYE if self._idle.is_set() else 0.0)
+            subscription.close()
         if self._failure is not None:
             raise self._failure
         log.info("stopped")

@@ -71,9 +71,7 @@ class Settlement:
 
     def _moved(self, outcome: Outcome, code: int, reason: str) -> None:
         if code and isinstance(self._decision, Move):
-            error = (
-                f"queue: {self._decision.queue!a} is in taskqueue.ini, and the broker refuses: {reason}"
-            )
+            error = f"queue: {self._decision.queue!a} is in taskqueue.ini, and refused: {reason}"
             self._instead(self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0))
         elif outcome is Outcome.LOST and self._delivery.channel.is_open:
             self._link.later(_RETRY, self.start)

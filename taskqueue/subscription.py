@@ -28,7 +28,7 @@ from taskqueue.settle import successors
 from taskqueue.settlement import Settlement
 from taskqueue.task import Task, decode
 from taskqueue.topology.ladder import Way
-from taskqueue.workers import Attempt, Delivery, Workers
+from taskqueue.workers import Attempt, Delivery, Pool, Workers
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,7 @@ class Subscription:
         owner: Owner,
         metrics: Metrics,
         isolation: Isolation,
+        pool: Pool,
         rate_share: float = 1.0,
         make_workers: type[Workers] = Workers,
     ) -> None:
@@ -76,7 +77,7 @@ class Subscription:
         self._owner = owner
         self._metrics = metrics
         self._pace = Pace(queue.rate.per_second * rate_share) if queue.rate else None
-        self._workers = make_workers(Executor(queue), queue.name, queue.concurrency, self._finished)
+        self._workers = make_workers(Executor(queue), queue.name, queue.concurrency, self._finished, pool)
         self._intake = Intake(
             queue.name,
             self.prefetch,
@@ -138,9 +139,9 @@ class Subscription:
         self._intake.stop()
         self._drop()
 
-    def close(self, timeout: float) -> None:
-        """End the workers and their connections, within `timeout` seconds; after the link has ended."""
-        self._workers.end(timeout)
+    def close(self) -> None:
+        """Close the connections to receivers; after the link and the threads have ended."""
+        self._workers.close()
 
     # --- from a delivery to a decision
 
