@@ -20,12 +20,12 @@ _ONE_PACKET = 64 * 1024
 
 
 class PlainConnection(HTTPConnection):
-    """A kept connection: connect(), then post() and answer() in turn, after begin()."""
+    """A connection of a pool: connect(), then post() and answer() in turn, after begin()."""
 
     auto_open = 0  # connecting is a step of its own: an error in it means another thing
 
-    def __init__(self, host: str, port: int, *, dialer: Dialer, timeout: float, **options: Any) -> None:
-        super().__init__(host, port, timeout=timeout, **options)
+    def __init__(self, host: str, port: int, *, dialer: Dialer, **options: Any) -> None:
+        super().__init__(host, port, **options)
         self.allowance = Allowance()
         self.unsent = False
         """The last request was not sent whole: its answer came early, or none."""
@@ -96,8 +96,3 @@ class PlainConnection(HTTPConnection):
 
 class TLSConnection(PlainConnection, HTTPSConnection):
     """The same over TLS, whose handshake is a part of connecting."""
-
-    def __init__(
-        self, host: str, port: int, *, dialer: Dialer, timeout: float, context: ssl.SSLContext, **options: Any
-    ) -> None:
-        super().__init__(host, port, dialer=dialer, timeout=timeout, ssl_context=context, **options)

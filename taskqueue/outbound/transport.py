@@ -19,7 +19,7 @@ from taskqueue.outbound.dial import Dialer, Resolve, system_resolve
 from taskqueue.outbound.fault import RequestFailed
 from taskqueue.outbound.guard import Guard
 from taskqueue.outbound.limits import TooMuch
-from taskqueue.outbound.pool import Pool
+from taskqueue.outbound.pools import PlainPool
 from taskqueue.outbound.route import Route
 from taskqueue.outbound.target import Origin
 from taskqueue.settings import QueueSettings
@@ -91,7 +91,6 @@ class Transport:
         self._guard = Guard(settings)
         dialer = Dialer(self._guard, settings.connect_timeout, resolve)
         self._route = Route(settings, dialer, context)
-        self._pool = Pool(settings.concurrency)
         self._origin = lru_cache(maxsize=256)(self._checked)
 
     def send(self, request: Outgoing, ends: float) -> Reply:
@@ -120,7 +119,7 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        self._pool.close()
+        self._route.close()
 
     def _place(self, url: str) -> tuple[Origin, str]:
         scheme, authority, path = target.split(url)
@@ -146,23 +145,29 @@ class Transport:
         return replace(hop, origin=origin, target=path, headers=headers)
 
     def _exchange(self, hop: _Hop, ends: float) -> Reply:
-        kept = self._pool.take(hop.origin)
-        if kept is not None:
-            try:
-                return self._talk(kept, hop, ends, kept=True)
-            except _Stale:
-                log.debug("%s closed a kept connection, trying a new one", hop.origin.where)
-        connection = self._route.connection(hop.origin)
+        pool = self._route.pool(hop.origin)
+        connection = pool.take()
+        try:
+            if not connection.is_closed:
+                try:
+                    return self._talk(connection, hop, ends, kept=True)
+                except _Stale:
+                    log.debug("%s closed a kept connection, trying a new one", hop.origin.where)
+            self._open(pool, connection, hop, ends)
+            return self._talk(connection, hop, ends, kept=False)
+        finally:
+            pool.give(connection)
+
+    def _open(self, pool: PlainPool, connection: PlainConnection, hop: _Hop, ends: float) -> None:
         connection.begin(ends)
         try:
-            connection.connect()
+            pool.open(connection)
         except RequestFailed:
             connection.close()
             raise
         except Exception as error:
             connection.close()
             raise RequestFailed(self._no_connection(error, hop, ends)) from error
-        return self._talk(connection, hop, ends, kept=False)
 
     def _no_connection(self, error: Exception, hop: _Hop, ends: float) -> str:
         if isinstance(error, TimeoutError) and monotonic() >= ends:
@@ -189,9 +194,7 @@ class Transport:
             text = fault.while_talking(error, hop.origin.where, self._settings.timeout, answered=answered)
             raise RequestFailed(text, status) from error
         finally:
-            if reusable:
-                self._pool.give(hop.origin, connection)
-            else:
+            if not reusable:
                 connection.close()
 
 

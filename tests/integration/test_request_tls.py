@@ -162,6 +162,27 @@ def test_a_tunnel_through_a_proxy_is_verified_at_its_far_end(
     assert "proxy-authorization" not in headers(post)
 
 
+def test_a_tunnel_that_was_closed_is_made_again(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
+    """A kept tunnel that ends, idle or with the next request on its way, costs no attempt."""
+
+    def forgetful(visit: Visit) -> None:
+        visit.read()
+        visit.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        visit.start_tls(server)
+        visit.read()
+        visit.send(OK)
+        if visit.number == 0:
+            visit.read()
+
+    with (
+        Peer(forgetful) as proxy,
+        executing(context=client, proxy=f"http://127.0.0.1:{proxy.port}") as run,
+    ):
+        assert [run("https://good.example/x").status for _ in range(3)] == [200] * 3
+    assert len(proxy.visits) == 3
+    assert sum(each.startswith(b"CONNECT good.example:443 ") for each in proxy.requests) == 3
+
+
 def test_many_threads_share_tls_connections(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
     """Concurrent requests over TLS need one connection a thread."""
     with Peer(answering(), tls=server) as peer, executing(context=client, concurrency=4) as run:
