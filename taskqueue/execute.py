@@ -18,7 +18,7 @@ from taskqueue.outbound import fault, target
 from taskqueue.outbound.crowd import Crowd
 from taskqueue.outbound.dial import Resolve, system_resolve
 from taskqueue.outbound.fault import RequestFailed
-from taskqueue.outbound.transport import Reply, Transport
+from taskqueue.outbound.transport import Transport
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 
@@ -132,9 +132,9 @@ class Executor:
         reply = self._transport.send(request, started + self._settings.timeout)
         answer, verdict = None, None
         if self._chain.reads_answers:
-            answer = Answer(reply.status, _by_name(reply), reply.body, reply.whole)
+            answer = Answer(reply.status, reply.head.joined(), reply.body, reply.whole)
             verdict = self._chain.judge(answer, task)
-        retry_after, stop = reply.headers.get("Retry-After"), reply.headers.get(STOP)
+        retry_after, stop = reply.head.first("retry-after"), reply.head.first(STOP.lower())
         result = Result(
             reply.status,
             None if verdict is None or verdict.error is None else fault.line(verdict.error),
@@ -178,14 +178,6 @@ class Executor:
             if task.tracestate is not None:
                 headers["tracestate"] = task.tracestate
         return headers
-
-
-def _by_name(reply: Reply) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for name, value in reply.headers.items():
-        key = name.lower()
-        headers[key] = f"{headers[key]}, {value}" if key in headers else value
-    return headers
 
 
 def _base(settings: QueueSettings) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import http.client
 import os
 import re
 import ssl
@@ -20,6 +19,10 @@ class RequestFailed(Exception):
         super().__init__(error)
         self.error = line(error)
         self.status = status
+
+
+class BadAnswer(Exception):
+    """What came is no answer that can be used; the text says what is wrong with it."""
 
 
 def line(text: str) -> str:
@@ -48,12 +51,10 @@ def while_talking(error: Exception, where: str, seconds: float, *, answered: boo
     """Say why `where` gave no complete answer within so many seconds; `answered`: it began one."""
     if isinstance(error, TimeoutError):
         return f"timed out after {seconds:g} s"
-    if isinstance(error, http.client.IncompleteRead):
-        return f"answer broken off: {where}"
-    if isinstance(error, (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError)):
+    if isinstance(error, (ConnectionError, ssl.SSLEOFError)):
         return f"{'answer broken off' if answered else 'connection closed before an answer'}: {where}"
-    if isinstance(error, http.client.HTTPException):
-        return f"not an HTTP answer: {where}: {type(error).__name__} {str(error)[:100]!a}"
+    if isinstance(error, BadAnswer):
+        return f"not an HTTP answer: {where}: {error}"
     return f"request failed: {where}: {_reason(error)}"
 
 

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from http import HTTPStatus
 from time import monotonic
 from typing import Protocol
 from urllib.parse import urljoin
 
 from taskqueue.outbound import fault, target
+from taskqueue.outbound.answer import Head
 from taskqueue.outbound.connection import PlainConnection
 from taskqueue.outbound.dial import Dialer, Resolve, system_resolve
 from taskqueue.outbound.fault import RequestFailed
 from taskqueue.outbound.guard import Guard
-from taskqueue.outbound.limits import TooMuch
 from taskqueue.outbound.pools import PlainPool
 from taskqueue.outbound.route import Route
 from taskqueue.outbound.target import Origin
 from taskqueue.settings import QueueSettings
 
-LARGEST_BODY = 64 * 1024
-"""Bytes of an answer's body that are read; past them the connection is closed."""
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CREDENTIALS = frozenset({"authorization", "cookie"})
-_FRAMING = LARGEST_BODY
-"""Bytes that the chunks' own lines may take besides; 1-byte chunks are nobody's honest answer."""
-_CLOSED = (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 log = logging.getLogger(__name__)
 
 
@@ -60,7 +54,7 @@ class Reply:
     """A complete answer."""
 
     status: int
-    headers: http.client.HTTPMessage
+    head: Head
     body: bytes
     whole: bool
     """False where the body was longer than LARGEST_BODY, which is as far as it was read."""
@@ -105,7 +99,7 @@ class Transport:
             reply = self._exchange(hop, ends)
             if not self._settings.follow_redirects or reply.status not in REDIRECTS:
                 return reply
-            location = reply.headers.get("Location")
+            location = reply.head.first("location")
             if location is None:
                 return reply
             redirects += 1
@@ -177,39 +171,20 @@ class Transport:
 
     def _talk(self, connection: PlainConnection, hop: _Hop, ends: float, *, kept: bool) -> Reply:
         status: int | None = None
-        reusable = False
         try:
             connection.begin(ends)
             path, headers = self._route.dress(hop.origin, hop.target, hop.headers)
             connection.post(hop.method, path, hop.origin.authority, hop.body, headers)
-            response = connection.answer()
-            status = response.status
-            body, whole = _read(connection, response)
-            reusable = whole and not response.will_close and not connection.unsent and status >= HTTPStatus.OK
-            return Reply(status, response.headers, body, whole, hop.origin.host)
+            head = connection.head()
+            status = head.status
+            body, whole = connection.body(head)
+            return Reply(status, head, body, whole, hop.origin.host)
         except Exception as error:
-            if kept and not connection.allowance.received and isinstance(error, _CLOSED):
-                raise _Stale from error
             answered = connection.allowance.received > 0
+            if kept and not answered and isinstance(error, _CLOSED):
+                raise _Stale from error
             text = fault.while_talking(error, hop.origin.where, self._settings.timeout, answered=answered)
             raise RequestFailed(text, status) from error
         finally:
-            if not reusable:
+            if not connection.reusable:
                 connection.close()
-
-
-def _read(connection: PlainConnection, response: http.client.HTTPResponse) -> tuple[bytes, bool]:
-    """Read a body as far as LARGEST_BODY, and tell whether that was all of it."""
-    connection.allowance.room = LARGEST_BODY + _FRAMING
-    try:
-        body = response.read(LARGEST_BODY)
-    except TooMuch:
-        response.close()
-        return b"", False
-    if response.isclosed():
-        return body, True
-    ended = len(body) < LARGEST_BODY
-    response.close()
-    if ended and response.length:
-        raise http.client.IncompleteRead(body, response.length)
-    return body, ended

@@ -88,7 +88,7 @@ def test_a_handshake_that_never_ends_is_given_up() -> None:
     assert result.seconds < 1
 
 
-@pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 200 ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
 def test_the_deadline_ends_a_drip_through_tls(
     client: ssl.SSLContext, server: ssl.SSLContext, begin: bytes
 ) -> None:
