@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from taskqueue.addresses import host_name
 from taskqueue.outbound.fault import RequestFailed
 
 PORTS = {"http": 80, "https": 443}
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\ud800-\udfff\u2028\u2029]")
 _URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?")
-_NAME = re.compile(r"(?=.{1,254}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _LAST_PORT = 65_535
 # What RFC 3986 allows in a path and a query; a % is left alone, as what is encoded already stays so.
 _TARGET = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/?%\[\]|]*")
@@ -26,7 +26,7 @@ class Origin:
 
     scheme: str
     host: str
-    """Lower case and ASCII (IDNA); an IPv6 address without its brackets."""
+    """Lower case and ASCII (IDNA 2008); an IPv6 address without its brackets."""
     port: int
 
     @property
@@ -92,9 +92,6 @@ def _address(host: str) -> str:
 
 def _name(host: str) -> str:
     try:
-        name = (host if host.isascii() else host.encode("idna").decode()).lower()
-    except UnicodeError as error:
+        return host_name(host)
+    except ValueError as error:
         raise RequestFailed(f"url refused: no host name: {host[:60]!a}") from error
-    if not _NAME.fullmatch(name):
-        raise RequestFailed(f"url refused: no host name: {host[:60]!a}")
-    return name
