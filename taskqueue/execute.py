@@ -17,7 +17,7 @@ from taskqueue.handlers.rules import header_text
 from taskqueue.outbound import fault, target
 from taskqueue.outbound.crowd import Crowd
 from taskqueue.outbound.dial import Resolve, system_resolve
-from taskqueue.outbound.fault import RequestFailed
+from taskqueue.outbound.fault import Blame, RequestFailed
 from taskqueue.outbound.transport import Transport
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
@@ -41,6 +41,8 @@ class Result:
     """The Retry-After header as it came."""
     seconds: float
     """How long it took."""
+    invalid: bool = False
+    """No request was made, and none ever can be: the task asks for what is not possible."""
     permanent: bool = False
     """A handler said that no other attempt makes sense."""
     accepted: bool = False
@@ -88,7 +90,8 @@ class Executor:
         try:
             result = self._attempt(task, queue, started)
         except RequestFailed as failure:
-            result = Result(failure.status, failure.error, None, monotonic() - started)
+            invalid = failure.blame is Blame.TASK
+            result = Result(failure.status, failure.error, None, monotonic() - started, invalid=invalid)
         except BaseException as failure:
             # A mistake of ours, or a handler's sys.exit, must cost an attempt and not the thread.
             log.exception("%s %s: attempt broke off", queue, task.id)
@@ -153,7 +156,7 @@ class Executor:
         if is_full(url):
             return url
         if self._base is None:
-            raise RequestFailed(f"url refused: {url[:60]!a} is a path, and the queue has no base_url")
+            raise target.refused(f"{url[:60]!a} is a path, and the queue has no base_url")
         return f"{self._base}{url}" if url.startswith("/") else f"{self._base}/{url}"
 
     def _headers_for(self, task: Task, queue: str) -> dict[str, str]:
@@ -171,7 +174,7 @@ class Executor:
             headers["Taskqueue-Previous-Error"] = header_text(task.error)
         if task.failed is not None:
             headers["Taskqueue-Failed-Id"] = header_text(task.failed.id)
-            headers["Taskqueue-Failed-Url"] = header_text(task.failed.url)
+            headers["Taskqueue-Failed-Url"] = header_text(target.without_login(task.failed.url))
             headers["Taskqueue-Failure"] = header_text(task.failed.failure)
         if task.traceparent is not None:
             headers["traceparent"] = task.traceparent

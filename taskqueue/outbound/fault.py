@@ -6,19 +6,30 @@ import errno
 import os
 import re
 import ssl
+from enum import Enum
 
 LONGEST = 300
 _CREDENTIALS = re.compile(r"(//)[^/\s@]*@")
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
+class Blame(Enum):
+    """Whose fault it is that there is no answer."""
+
+    RECEIVER = "receiver"
+    """Or the network's: another attempt may succeed."""
+    TASK = "task"
+    """It asks for what can't be done, now or later."""
+
+
 class RequestFailed(Exception):
     """No complete answer came; `error` says why, `status` is that of an answer that broke off."""
 
-    def __init__(self, error: str, status: int | None = None) -> None:
+    def __init__(self, error: str, status: int | None = None, blame: Blame = Blame.RECEIVER) -> None:
         super().__init__(error)
         self.error = line(error)
         self.status = status
+        self.blame = blame
 
 
 class BadAnswer(Exception):
