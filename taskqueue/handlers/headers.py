@@ -49,6 +49,9 @@ def _with_method(request: Request, method: object) -> Request:
 
 
 def _read(headers: object) -> Mapping[str, str]:
+    if headers == []:
+        # What PHP makes of an empty object.
+        return {}
     if not isinstance(headers, Mapping):
         raise InvalidTask("metadata.headers", f"must be an object of texts, got {type(headers).__name__}")
     return {name: _value(name, value) for name, value in headers.items()}

@@ -68,6 +68,13 @@ def test_without_metadata_the_request_is_the_same() -> None:
     assert handler.prepare(REQUEST, task({"method": None, "headers": None})) is REQUEST
 
 
+@pytest.mark.parametrize("empty", [{}, []])
+def test_an_empty_array_of_headers_is_an_empty_object(empty: object) -> None:
+    """PHP does not tell them apart when it writes JSON."""
+    prepared = Headers(QUEUE).prepare(REQUEST, task({"method": "PUT", "headers": empty}))
+    assert prepared == replace(REQUEST, method="PUT")
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "put"])
 def test_a_method_with_a_body_keeps_it(method: str) -> None:
     """PUT and PATCH carry the content as POST does."""
@@ -98,7 +105,7 @@ def test_headers_are_set_and_made_safe() -> None:
         ({"method": "CONNECT"}, "metadata.method: must be one of GET, POST"),
         ({"method": "GET\r\n"}, "metadata.method: must be one of"),
         ({"method": 1}, "got int"),
-        ({"headers": []}, "metadata.headers: must be an object of texts, got list"),
+        ({"headers": ["X: y"]}, "metadata.headers: must be an object of texts, got list"),
         ({"headers": {"X": 1}}, "'X' must be a text, got int"),
         ({"headers": {"X": None}}, "'X' must be a text, got NoneType"),
         ({"headers": {"X": "a\r\nEvil: b"}}, "'X' holds a line end or control character"),
