@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import random
 import ssl
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +28,10 @@ LONGEST_RETRY_AFTER = 100
 STOP = "Taskqueue-Stop"
 """The header of an answer that asks for no other attempt; its value says why."""
 LONGEST_STOP = 200
+_AWAY = (1.0, 3.0)
+"""Seconds until a task is looked at again for which this machine had too little of something."""
+_QUIET = 10.0
+"""Seconds in which this is not said again."""
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +60,8 @@ class Result:
     following: tuple[Following, ...] = ()
     """The tasks that follow from its success."""
     busy: float | None = None
-    """No request was made, as its host has enough of them: the seconds until it is worth a look."""
+    """No request was made, as its host has enough of them, or this machine too little of something: the
+    seconds until it is worth a look. It costs no run."""
 
 
 def succeeded(result: Result, policy: QueueSettings) -> bool:
@@ -83,6 +90,7 @@ class Executor:
         self._tracing = tracing.started(settings.tracing)
         self._crowd = None if settings.per_host is None else Crowd(settings.per_host)
         self._transport = Transport(settings, context, resolve)
+        self._quiet_until = -math.inf
 
     def run(self, task: Task, *, queue: str) -> Result:
         """Make one attempt, over within `timeout` seconds; raises nothing whatever task and answer hold."""
@@ -90,14 +98,29 @@ class Executor:
         try:
             result = self._attempt(task, queue, started)
         except RequestFailed as failure:
-            invalid = failure.blame is Blame.TASK
-            result = Result(failure.status, failure.error, None, monotonic() - started, invalid=invalid)
+            result = self._failed(failure, task, queue, started)
         except BaseException as failure:
             # A mistake of ours, or a handler's sys.exit, must cost an attempt and not the thread.
             log.exception("%s %s: attempt broke off", queue, task.id)
             error = fault.line(f"unexpected {type(failure).__name__}: {failure}")
             result = Result(None, error, None, monotonic() - started)
         return result
+
+    def _failed(self, failure: RequestFailed, task: Task, queue: str, started: float) -> Result:
+        away = None
+        if failure.blame is Blame.SENDER:
+            # Not all at once: what is too little for all may do for each in turn.
+            away = random.uniform(*_AWAY)
+            self._complain(f"{queue} {task.id}: not sent, which costs no run: {failure.error}", started)
+        invalid = failure.blame is Blame.TASK
+        seconds = monotonic() - started
+        return Result(failure.status, failure.error, None, seconds, invalid=invalid, busy=away)
+
+    def _complain(self, text: str, now: float) -> None:
+        level = logging.DEBUG if now < self._quiet_until else logging.WARNING
+        if level == logging.WARNING:
+            self._quiet_until = now + _QUIET
+        log.log(level, "%s", text)
 
     def close(self) -> None:
         """Close the connections that are kept for later requests."""

@@ -5,11 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 import ssl
 from enum import Enum
 
 LONGEST = 300
+_NEEDED = 3
+"""Descriptors that a resolver has open at the same time, or so."""
 _CREDENTIALS = re.compile(r"(//)[^/\s@]*@")
+_SHORT_OF = {
+    errno.EMFILE: "too many open files in this process: raise its limit (LimitNOFILE, ulimit -n)",
+    errno.ENFILE: "too many open files on this machine: raise its limit (fs.file-max)",
+    errno.ENOMEM: "this machine is out of memory",
+    errno.ENOBUFS: "this machine is out of buffers for sockets",
+}
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
@@ -20,6 +29,8 @@ class Blame(Enum):
     """Or the network's: another attempt may succeed."""
     TASK = "task"
     """It asks for what can't be done, now or later."""
+    SENDER = "sender"
+    """This machine or process has too little of something: no request was made."""
 
 
 class RequestFailed(Exception):
@@ -42,6 +53,30 @@ def line(text: str) -> str:
     if not text.isprintable():
         text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+class SenderShort(OSError):
+    """This machine or process has too little of something that has no number of its own."""
+
+
+def short_of(error: BaseException) -> str | None:
+    """Say what this machine or process has too little of, None where that is not why this failed."""
+    if isinstance(error, SenderShort):
+        return str(error)
+    return _SHORT_OF.get(error.errno or 0) if isinstance(error, OSError) else None
+
+
+def check_descriptors() -> None:
+    """Raise the OSError of having too few descriptors, where so: libraries say something else then.
+
+    A resolver that can't open its files knows no name, and TLS that can't read its CAs trusts nobody.
+    """
+    opened: list[socket.socket] = []
+    try:
+        opened.extend(socket.socket() for _ in range(_NEEDED))
+    finally:
+        for each in opened:
+            each.close()
 
 
 def while_connecting(error: Exception, where: str, seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import cast
 from urllib.parse import unquote
@@ -13,6 +14,7 @@ from urllib3.util import Url, make_headers, parse_url
 
 from taskqueue.errors import ConfigError
 from taskqueue.outbound.dial import Dialer
+from taskqueue.outbound.fault import check_descriptors
 from taskqueue.outbound.limits import LimitedTLSSocket
 from taskqueue.outbound.pools import PlainPool, key_of, manager
 from taskqueue.outbound.target import PORTS, Origin
@@ -34,7 +36,11 @@ class Route:
     @cached_property
     def _context(self) -> ssl.SSLContext:
         # Made when it is first needed: the system's CAs take a megabyte for each queue.
-        context = self._given or ssl.create_default_context()
+        context = self._given
+        if context is None:
+            # Without a descriptor it would be made all the same, and trust nobody for ever.
+            check_descriptors()
+            context = ssl.create_default_context()
         # The handshake's socket keeps to the deadline as any other.
         context.sslsocket_class = LimitedTLSSocket
         return context
@@ -58,6 +64,13 @@ class Route:
             trust = {"ssl_context": self._context} if origin.scheme == "https" else None
             found = self._pools.connection_from_host(origin.host, origin.port, origin.scheme, trust)
         return cast("PlainPool", found)
+
+    def spare(self, origin: Origin) -> None:
+        """Close what is idle but for one origin: there are too few descriptors."""
+        pools = self._pools.pools
+        for key in pools.keys() - {key_of(origin)}:
+            with suppress(KeyError):
+                del pools[key]
 
     def close(self) -> None:
         """Close what is idle; what is in use is closed when it comes back, as its pool is no more."""

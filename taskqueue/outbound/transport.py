@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from taskqueue.outbound import fault, target
 from taskqueue.outbound.answer import Head
 from taskqueue.outbound.connection import PlainConnection
 from taskqueue.outbound.dial import Dialer, Resolve, system_resolve
-from taskqueue.outbound.fault import RequestFailed
+from taskqueue.outbound.fault import Blame, RequestFailed
 from taskqueue.outbound.guard import Guard
 from taskqueue.outbound.pools import PlainPool
 from taskqueue.outbound.route import Route
@@ -139,7 +140,7 @@ class Transport:
         return replace(hop, origin=origin, target=path, headers=headers)
 
     def _exchange(self, hop: _Hop, ends: float) -> Reply:
-        pool = self._route.pool(hop.origin)
+        pool = self._pool(hop.origin)
         connection = pool.take()
         try:
             if not connection.is_closed:
@@ -152,6 +153,12 @@ class Transport:
         finally:
             pool.give(connection)
 
+    def _pool(self, origin: Origin) -> PlainPool:
+        try:
+            return self._route.pool(origin)
+        except OSError as error:
+            raise self._no_connection(error, origin, math.inf) from error
+
     def _open(self, pool: PlainPool, connection: PlainConnection, hop: _Hop, ends: float) -> None:
         connection.begin(ends)
         try:
@@ -161,13 +168,21 @@ class Transport:
             raise
         except Exception as error:
             connection.close()
-            raise RequestFailed(self._no_connection(error, hop, ends)) from error
+            raise self._no_connection(error, hop.origin, ends) from error
 
-    def _no_connection(self, error: Exception, hop: _Hop, ends: float) -> str:
+    def _no_connection(self, error: Exception, origin: Origin, ends: float) -> RequestFailed:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            try:
+                fault.check_descriptors()
+            except OSError as short:
+                error = short
+        if (short_of := fault.short_of(error)) is not None:
+            self._route.spare(origin)
+            return RequestFailed(short_of, blame=Blame.SENDER)
         if isinstance(error, TimeoutError) and monotonic() >= ends:
-            return f"timed out after {self._settings.timeout:g} s"
-        where = self._route.where(hop.origin)
-        return fault.while_connecting(error, where, self._settings.connect_timeout)
+            return RequestFailed(f"timed out after {self._settings.timeout:g} s")
+        where = self._route.where(origin)
+        return RequestFailed(fault.while_connecting(error, where, self._settings.connect_timeout))
 
     def _talk(self, connection: PlainConnection, hop: _Hop, ends: float, *, kept: bool) -> Reply:
         status: int | None = None
