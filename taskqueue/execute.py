@@ -85,7 +85,12 @@ class Executor:
     ) -> None:
         self._settings = settings
         self._base = _base(settings)
-        self._headers = {"Content-Type": "application/json", "User-Agent": f"taskqueue/{_version()}"}
+        self._headers = {
+            "Content-Type": "application/json",
+            # What every browser and library sends: some firewalls take a request without it for an attack.
+            "Accept": "*/*",
+            "User-Agent": f"taskqueue/{_version()}",
+        }
         self._chain = Chain(settings)
         self._tracing = tracing.started(settings.tracing)
         self._crowd = None if settings.per_host is None else Crowd(settings.per_host)

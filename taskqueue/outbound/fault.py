@@ -13,6 +13,9 @@ LONGEST = 300
 _NEEDED = 3
 """Descriptors that a resolver has open at the same time, or so."""
 _CREDENTIALS = re.compile(r"(//)[^/\s@]*@")
+CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""What is raised where the other end has closed."""
+_CERTIFICATE_REQUIRED = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
 _SHORT_OF = {
     errno.EMFILE: "too many open files in this process: raise its limit (LimitNOFILE, ulimit -n)",
     errno.ENFILE: "too many open files on this machine: raise its limit (fs.file-max)",
@@ -88,7 +91,7 @@ def while_connecting(error: Exception, where: str, seconds: float) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS certificate not trusted: {where}: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {where}: {error.reason or error}"
+        return _tls(error, where)
     kind = "no route" if isinstance(error, OSError) and error.errno in _NO_ROUTE else "connection failed"
     return f"{kind}: {where}: {_reason(error)}"
 
@@ -97,11 +100,21 @@ def while_talking(error: Exception, where: str, seconds: float, *, answered: boo
     """Say why `where` gave no complete answer within so many seconds; `answered`: it began one."""
     if isinstance(error, TimeoutError):
         return f"timed out after {seconds:g} s"
-    if isinstance(error, (ConnectionError, ssl.SSLEOFError)):
+    if isinstance(error, CLOSED):
         return f"{'answer broken off' if answered else 'connection closed before an answer'}: {where}"
     if isinstance(error, BadAnswer):
         return f"not an HTTP answer: {where}: {error}"
+    if isinstance(error, ssl.SSLError):
+        # With TLS 1.3 the handshake is over for us before the receiver has looked at our certificate.
+        return _tls(error, where)
     return f"request failed: {where}: {_reason(error)}"
+
+
+def _tls(error: ssl.SSLError, where: str) -> str:
+    if error.reason == _CERTIFICATE_REQUIRED:
+        return f"TLS failed: {where}: the receiver wants a client certificate (request_cert_file)"
+    # Never its errno, which numbers OpenSSL's own errors.
+    return f"TLS failed: {where}: {error.reason or error}"
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import ssl
 
+from taskqueue.outbound.fault import CLOSED
 from taskqueue.outbound.incoming import Incoming
 from taskqueue.outbound.limits import LimitedSocket
 
@@ -27,7 +28,7 @@ def send(sock: LimitedSocket, head: bytes, body: bytes | None, incoming: Incomin
         with sock.unblocked():
             first = memoryview(head + body[:_PIECE])
             return _pour(sock, first, incoming) and _pour(sock, memoryview(body)[_PIECE:], incoming)
-    except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+    except CLOSED:
         return False
 
 

@@ -26,7 +26,6 @@ from taskqueue.settings import QueueSettings
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CREDENTIALS = frozenset({"authorization", "cookie"})
-_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 log = logging.getLogger(__name__)
 
 
@@ -196,7 +195,7 @@ class Transport:
             return Reply(status, head, body, whole, hop.origin.host)
         except Exception as error:
             answered = connection.allowance.received > 0
-            if kept and not answered and isinstance(error, _CLOSED):
+            if kept and not answered and isinstance(error, fault.CLOSED):
                 raise _Stale from error
             text = fault.while_talking(error, hop.origin.where, self._settings.timeout, answered=answered)
             raise RequestFailed(text, status) from error

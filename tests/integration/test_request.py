@@ -28,6 +28,7 @@ def test_posts_the_content_with_the_headers_of_a_first_attempt() -> None:
     assert re.fullmatch(r"taskqueue/\S+", sent.pop("user-agent"))
     assert sent == {
         "host": f"127.0.0.1:{peer.port}",
+        "accept": "*/*",
         "accept-encoding": "identity",
         "content-length": "7",
         "content-type": "application/json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -238,10 +239,25 @@ def test_a_client_certificate_is_shown_to_who_asks(
         with executing(**files) as run:
             assert run(peer.url).status == 200
         with executing(request_ca_file=files["request_ca_file"]) as run:
-            assert run(peer.url).status is None
+            result = run(peer.url)
+    wants = f"TLS failed: 127.0.0.1:{peer.port}: the receiver wants a client certificate (request_cert_file)"
+    assert (result.status, result.error) == (None, wants)
     assert seen[0] is not None
     assert ("DNS", "client.example") in seen[0]["subjectAltName"]
     assert len(peer.requests) == 1
+
+
+def test_a_client_certificate_that_is_not_trusted_is_told(
+    server: ssl.SSLContext, files: dict[str, Path]
+) -> None:
+    """What the receiver says against ours, after the handshake, is said in its words."""
+    server.verify_mode = ssl.CERT_REQUIRED
+    trustme.CA().configure_trust(server)
+    with Peer(answering(), tls=server) as peer, executing(**files) as run:
+        result = run(peer.url)
+    assert result.status is None
+    assert result.error is not None
+    assert re.fullmatch(rf"TLS failed: 127\.0\.0\.1:{peer.port}: \w+_ALERT_\w+", result.error)
 
 
 @pytest.mark.parametrize("key", ["request_ca_file", "request_cert_file"])
