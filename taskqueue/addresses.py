@@ -17,6 +17,8 @@ _NAME = re.compile(r"(?=.{1,254}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _HOST_PATTERN = re.compile(r"(?P<any>\*\.)?(?P<name>.+)")
 _HOSTS = "must be hosts such as example.com, *.example.com or an IP address, with commas between"
 _LAST_PORT = 65_535
+DEFAULT = "default"
+"""In a list of networks: those that would stand there without it."""
 
 
 def host_name(text: str) -> str:
@@ -125,8 +127,12 @@ def _ipv6(text: str) -> str:
 
 
 def network(text: str) -> str:
-    """Read a network such as ``10.0.0.0/8``."""
+    """Read a network such as ``10.0.0.0/8``, or the word ``default``, for the default ones."""
+    if text == DEFAULT:
+        return text
     try:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
-        raise ValueError("must be networks such as 10.0.0.0/8 or fe80::/10, with commas between") from error
+        raise ValueError(
+            "must be networks such as 10.0.0.0/8 or fe80::/10, or default, with commas between"
+        ) from error

@@ -83,6 +83,11 @@ class Transport:
     ) -> None:
         self._settings = settings
         self._guard = Guard(settings)
+        if settings.deny_networks and (left := self._guard.open_by_default()):
+            log.warning(
+                "%s: deny_networks leaves open %s, where clouds serve credentials: add the word default",
+                settings.name, ", ".join(left),
+            )  # fmt: skip
         dialer = Dialer(self._guard, settings.connect_timeout, resolve)
         self._route = Route(settings, dialer, context)
         self._origin = lru_cache(maxsize=256)(self._checked)

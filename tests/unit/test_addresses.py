@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import pytest
@@ -12,7 +13,8 @@ from taskqueue.addresses import base_url, host_name, host_pattern
 from taskqueue.execute import Executor
 from taskqueue.outbound import target
 from taskqueue.outbound.fault import RequestFailed
-from taskqueue.settings import QueueSettings
+from taskqueue.outbound.guard import Guard
+from taskqueue.settings import QueueSettings, parse
 
 NAMES = [
     ("faß.de", "xn--fa-hia.de"),
@@ -78,3 +80,47 @@ def test_any_text_is_a_name_or_none(text: str) -> None:
         return
     assert re.fullmatch(r"[a-z0-9_.-]{1,254}", name)
     assert host_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("networks", "denied", "permitted"),
+    [
+        (("default",), ("169.254.169.254", "fe80::1", "fd00:ec2::254"), ("127.0.0.2", "10.0.0.1")),
+        (("127.0.0.2/32", "default"), ("127.0.0.2", "169.254.169.254", "fd00:ec2::254"), ("127.0.0.1",)),
+        (("127.0.0.2/32",), ("127.0.0.2",), ("169.254.169.254",)),
+        ((), (), ("169.254.169.254",)),
+    ],
+)
+def test_the_word_default_adds_the_default_networks(
+    networks: tuple[str, ...], denied: tuple[str, ...], permitted: tuple[str, ...]
+) -> None:
+    """A list of one's own stands in place of the default, unless it names it."""
+    text = ", ".join(networks)
+    queue = parse(f"[q]\ndeny_networks = {text}", source="x.ini", environ={}).queues["q"]
+    assert queue.deny_networks == networks
+    guard = Guard(queue)
+    assert not any(guard.permits(each) for each in denied)
+    assert all(guard.permits(each) for each in permitted)
+
+
+@pytest.mark.parametrize(
+    ("networks", "told"),
+    [
+        (("127.0.0.2/32",), True),
+        (("127.0.0.2/32", "169.254.0.0/24"), True),
+        (("127.0.0.2/32", "default"), False),
+        (("0.0.0.0/0", "::/0"), False),
+        (QueueSettings("q").deny_networks, False),
+        ((), False),
+    ],
+)
+def test_a_list_that_leaves_metadata_services_open_is_told(
+    networks: tuple[str, ...], caplog: pytest.LogCaptureFixture, *, told: bool
+) -> None:
+    """Not where there is no list at all: nobody takes that for more than the default."""
+    with caplog.at_level(logging.WARNING):
+        Executor(QueueSettings("q", deny_networks=networks))
+    open_networks = "169.254.0.0/16, fe80::/10, fd00:ec2::254/128"
+    assert [each.getMessage() for each in caplog.records] == told * [
+        f"q: deny_networks leaves open {open_networks}, where clouds serve credentials: add the word default"
+    ]
