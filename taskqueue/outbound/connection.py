@@ -48,7 +48,9 @@ class PlainConnection(HTTPConnection):
     def _new_conn(self) -> LimitedSocket:
         # A proxy is the operator's choice; the networks are denied to messages.
         checked = self.proxy is None
-        sock = self._dialer.dial(self._dns_host, self.port, self.allowance.ends, checked=checked)
+        # urllib3 leaves a proxy's IPv6 address in its brackets.
+        host = self._dns_host.strip("[]")
+        sock = self._dialer.dial(host, self.port, self.allowance.ends, checked=checked)
         sock.allowance = self.allowance
         return sock
 

@@ -55,14 +55,14 @@ def split(url: str) -> tuple[str, str, str]:
     Raises RequestFailed where it is not a clean http or https URL.
     """
     if _UNSAFE.search(url):
-        raise refused(f"holds a space, line end or control character: {_quoted(url)}")
+        raise refused(f"holds a space, line end or control character: {quoted(url)}")
     match = _URL.fullmatch(url)
     if match is None:
-        raise refused(f"must begin with http:// or https://: {_quoted(url)}")
+        raise refused(f"must begin with http:// or https://: {quoted(url)}")
     scheme, authority, path, query = match.groups()
     target = (path or "/") + (query or "")
     if not target.startswith("/"):
-        raise refused(f"is no URL: {_quoted(url)}")
+        raise refused(f"is no URL: {quoted(url)}")
     if not _TARGET.fullmatch(target):
         target = quote(target, safe=_KEPT)
     return scheme.lower(), authority, target
@@ -100,7 +100,8 @@ def refused(why: str) -> RequestFailed:
     return RequestFailed(f"url refused: {why}", blame=Blame.TASK)
 
 
-def _quoted(url: str) -> str:
+def quoted(url: str) -> str:
+    """Quote the beginning of a URL for an error, without what may be a password in it."""
     return f"{(redacted(url) if '@' in url else url)[:60]!a}"
 
 

@@ -137,7 +137,7 @@ class Transport:
         try:
             origin, path = self._place(urljoin(hop.origin.url + hop.target, location))
         except (RequestFailed, ValueError) as error:
-            raise RequestFailed(f"redirect to {location[:60]!a}: {error}", status) from error
+            raise RequestFailed(f"redirect to {target.quoted(location)}: {error}", status) from error
         headers = hop.headers
         if origin != hop.origin:
             headers = {name: value for name, value in headers.items() if name.lower() not in _CREDENTIALS}
@@ -202,6 +202,8 @@ class Transport:
             answered = connection.allowance.received > 0
             if kept and not answered and isinstance(error, fault.CLOSED):
                 raise _Stale from error
+            if not answered and (short_of := fault.short_of(error)) is not None:
+                raise RequestFailed(short_of, blame=Blame.SENDER) from error
             text = fault.while_talking(error, hop.origin.where, self._settings.timeout, answered=answered)
             raise RequestFailed(text, status) from error
         finally:

@@ -163,6 +163,24 @@ def test_a_tunnel_through_a_proxy_is_verified_at_its_far_end(
     assert "proxy-authorization" not in headers(post)
 
 
+def test_a_proxy_may_have_an_ipv6_address(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
+    """The brackets of a URL are no part of the address, with a tunnel or without one."""
+
+    def proxying(visit: Visit) -> None:
+        if visit.read().startswith(b"CONNECT "):
+            visit.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            visit.start_tls(server)
+            visit.read()
+        visit.send(OK)
+
+    with (
+        Peer(proxying, host="::1") as proxy,
+        executing(context=client, proxy=f"http://[::1]:{proxy.port}") as run,
+    ):
+        assert run("http://far.example/x").status == 200
+        assert run("https://good.example/x").status == 200
+
+
 def test_a_tunnel_that_was_closed_is_made_again(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
     """A kept tunnel that ends, idle or with the next request on its way, costs no attempt."""
 
