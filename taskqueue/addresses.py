@@ -13,9 +13,34 @@ from urllib.parse import urlsplit
 
 from taskqueue.values import listed
 
-_HOST_PATTERN = re.compile(r"(?P<any>\*\.)?(?P<name>[\w-]+(?:\.[\w-]+)*)\.?")
+_NAME = re.compile(r"(?=.{1,254}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+_HOST_PATTERN = re.compile(r"(?P<any>\*\.)?(?P<name>.+)")
 _HOSTS = "must be hosts such as example.com, *.example.com or an IP address, with commas between"
 _LAST_PORT = 65_535
+DEFAULT = "default"
+"""In a list of networks: those that would stand there without it."""
+
+
+def host_name(text: str) -> str:
+    """Write the name of a host in lower case and ASCII, as it is looked up; raises ValueError for none.
+
+    What is not ASCII is encoded by IDNA 2008, after the mapping of UTS 46 (capital letters, full-width
+    ones): IDNA 2003, which is in Python, takes faß.de for fass.de, and that is somebody else's.
+    """
+    try:
+        name = text.lower() if text.isascii() else _idna(text)
+    except UnicodeError as error:
+        raise ValueError("is no host name") from error
+    if not _NAME.fullmatch(name):
+        raise ValueError("is no host name")
+    return name
+
+
+def _idna(text: str) -> str:
+    import idna  # noqa: PLC0415 its tables take 40 ms to load, and few names need them
+
+    mapped = idna.uts46_remap(text, std3_rules=False)
+    return ".".join(label if label.isascii() else idna.alabel(label).decode() for label in mapped.split("."))
 
 
 def url(*schemes: str) -> Callable[[str], str]:
@@ -62,6 +87,11 @@ def base_url(text: str) -> str:
         raise ValueError("must hold no user and password (write handlers = basic and basic_auth)")
     if "?" in text or "#" in text:
         raise ValueError("must hold neither ? nor #, as paths are joined to it")
+    if parts.hostname and ":" not in parts.hostname:
+        try:
+            host_name(parts.hostname)
+        except ValueError:
+            raise ValueError("must name a host as IDNA 2008 allows it") from None
     return text
 
 
@@ -82,12 +112,11 @@ def host_pattern(text: str) -> str:
     found = _HOST_PATTERN.fullmatch(text)
     if found is None:
         raise ValueError(_HOSTS)
-    name = found["name"]
     try:
-        name = name if name.isascii() else name.encode("idna").decode()
-    except UnicodeError:
+        name = host_name(found["name"]).removesuffix(".")
+    except ValueError:
         raise ValueError(_HOSTS) from None
-    return f"{found['any'] or ''}{name}".lower()
+    return f"{found['any'] or ''}{name}"
 
 
 def _ipv6(text: str) -> str:
@@ -98,8 +127,12 @@ def _ipv6(text: str) -> str:
 
 
 def network(text: str) -> str:
-    """Read a network such as ``10.0.0.0/8``."""
+    """Read a network such as ``10.0.0.0/8``, or the word ``default``, for the default ones."""
+    if text == DEFAULT:
+        return text
     try:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
-        raise ValueError("must be networks such as 10.0.0.0/8 or fe80::/10, with commas between") from error
+        raise ValueError(
+            "must be networks such as 10.0.0.0/8 or fe80::/10, or default, with commas between"
+        ) from error

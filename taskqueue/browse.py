@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
+from taskqueue.fields import is_full
+from taskqueue.redact import redacted
 from taskqueue.session import Channel, Counts, Delivery, Refused, Session
 
 Progress = Callable[[int, int], None]
@@ -199,12 +201,14 @@ async def _undisturbed(session: Session, queue: str) -> Counts:
 
 
 def url_of(body: bytes) -> str | None:
-    """Read the url from a body, None where there is none to read."""
+    """Read the url from a body, without a login that it may hold; None where there is none to read."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return text(document.get("url")) if isinstance(document, dict) else None
+    url = text(document.get("url")) if isinstance(document, dict) else None
+    # A login stands before an @, which a path may have too: only what may hold one is written anew.
+    return url if url is None or "@" not in url or not is_full(url) else redacted(url)
 
 
 def text(value: object) -> str | None:

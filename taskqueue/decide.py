@@ -112,6 +112,8 @@ def on_result(task: Task, result: Result, policy: QueueSettings, *, now: float, 
     """Decide what follows an attempt; `spread`, from -1 to 1, says where in the jitter it falls."""
     if result.busy is not None:
         return Again(math.ceil((now + result.busy) * 1000), task.runs, task.error)
+    if result.invalid:
+        return Dead(INVALID, result.error or "", task.runs)
     if succeeded(result, policy):
         return Done(result.following)
     runs = task.runs + 1

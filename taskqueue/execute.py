@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import random
 import ssl
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -17,8 +19,8 @@ from taskqueue.handlers.rules import header_text
 from taskqueue.outbound import fault, target
 from taskqueue.outbound.crowd import Crowd
 from taskqueue.outbound.dial import Resolve, system_resolve
-from taskqueue.outbound.fault import RequestFailed
-from taskqueue.outbound.transport import Reply, Transport
+from taskqueue.outbound.fault import Blame, RequestFailed
+from taskqueue.outbound.transport import Transport
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 
@@ -26,6 +28,10 @@ LONGEST_RETRY_AFTER = 100
 STOP = "Taskqueue-Stop"
 """The header of an answer that asks for no other attempt; its value says why."""
 LONGEST_STOP = 200
+_AWAY = (1.0, 3.0)
+"""Seconds until a task is looked at again for which this machine had too little of something."""
+_QUIET = 10.0
+"""Seconds in which this is not said again."""
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +47,8 @@ class Result:
     """The Retry-After header as it came."""
     seconds: float
     """How long it took."""
+    invalid: bool = False
+    """No request was made, and none ever can be: the task asks for what is not possible."""
     permanent: bool = False
     """A handler said that no other attempt makes sense."""
     accepted: bool = False
@@ -52,7 +60,8 @@ class Result:
     following: tuple[Following, ...] = ()
     """The tasks that follow from its success."""
     busy: float | None = None
-    """No request was made, as its host has enough of them: the seconds until it is worth a look."""
+    """No request was made, as its host has enough of them, or this machine too little of something: the
+    seconds until it is worth a look. It costs no run."""
 
 
 def succeeded(result: Result, policy: QueueSettings) -> bool:
@@ -76,11 +85,17 @@ class Executor:
     ) -> None:
         self._settings = settings
         self._base = _base(settings)
-        self._headers = {"Content-Type": "application/json", "User-Agent": f"taskqueue/{_version()}"}
+        self._headers = {
+            "Content-Type": "application/json",
+            # What every browser and library sends: some firewalls take a request without it for an attack.
+            "Accept": "*/*",
+            "User-Agent": f"taskqueue/{_version()}",
+        }
         self._chain = Chain(settings)
         self._tracing = tracing.started(settings.tracing)
         self._crowd = None if settings.per_host is None else Crowd(settings.per_host)
         self._transport = Transport(settings, context, resolve)
+        self._quiet_until = -math.inf
 
     def run(self, task: Task, *, queue: str) -> Result:
         """Make one attempt, over within `timeout` seconds; raises nothing whatever task and answer hold."""
@@ -88,13 +103,29 @@ class Executor:
         try:
             result = self._attempt(task, queue, started)
         except RequestFailed as failure:
-            result = Result(failure.status, failure.error, None, monotonic() - started)
+            result = self._failed(failure, task, queue, started)
         except BaseException as failure:
             # A mistake of ours, or a handler's sys.exit, must cost an attempt and not the thread.
             log.exception("%s %s: attempt broke off", queue, task.id)
             error = fault.line(f"unexpected {type(failure).__name__}: {failure}")
             result = Result(None, error, None, monotonic() - started)
         return result
+
+    def _failed(self, failure: RequestFailed, task: Task, queue: str, started: float) -> Result:
+        away = None
+        if failure.blame is Blame.SENDER:
+            # Not all at once: what is too little for all may do for each in turn.
+            away = random.uniform(*_AWAY)
+            self._complain(f"{queue} {task.id}: not sent, which costs no run: {failure.error}", started)
+        invalid = failure.blame is Blame.TASK
+        seconds = monotonic() - started
+        return Result(failure.status, failure.error, None, seconds, invalid=invalid, busy=away)
+
+    def _complain(self, text: str, now: float) -> None:
+        level = logging.DEBUG if now < self._quiet_until else logging.WARNING
+        if level == logging.WARNING:
+            self._quiet_until = now + _QUIET
+        log.log(level, "%s", text)
 
     def close(self) -> None:
         """Close the connections that are kept for later requests."""
@@ -132,9 +163,9 @@ class Executor:
         reply = self._transport.send(request, started + self._settings.timeout)
         answer, verdict = None, None
         if self._chain.reads_answers:
-            answer = Answer(reply.status, _by_name(reply), reply.body, reply.whole)
+            answer = Answer(reply.status, reply.head.joined(), reply.body, reply.whole)
             verdict = self._chain.judge(answer, task)
-        retry_after, stop = reply.headers.get("Retry-After"), reply.headers.get(STOP)
+        retry_after, stop = reply.head.first("retry-after"), reply.head.first(STOP.lower())
         result = Result(
             reply.status,
             None if verdict is None or verdict.error is None else fault.line(verdict.error),
@@ -153,7 +184,7 @@ class Executor:
         if is_full(url):
             return url
         if self._base is None:
-            raise RequestFailed(f"url refused: {url[:60]!a} is a path, and the queue has no base_url")
+            raise target.refused(f"{url[:60]!a} is a path, and the queue has no base_url")
         return f"{self._base}{url}" if url.startswith("/") else f"{self._base}/{url}"
 
     def _headers_for(self, task: Task, queue: str) -> dict[str, str]:
@@ -171,21 +202,13 @@ class Executor:
             headers["Taskqueue-Previous-Error"] = header_text(task.error)
         if task.failed is not None:
             headers["Taskqueue-Failed-Id"] = header_text(task.failed.id)
-            headers["Taskqueue-Failed-Url"] = header_text(task.failed.url)
+            headers["Taskqueue-Failed-Url"] = header_text(target.without_login(task.failed.url))
             headers["Taskqueue-Failure"] = header_text(task.failed.failure)
         if task.traceparent is not None:
             headers["traceparent"] = task.traceparent
             if task.tracestate is not None:
                 headers["tracestate"] = task.tracestate
         return headers
-
-
-def _by_name(reply: Reply) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for name, value in reply.headers.items():
-        key = name.lower()
-        headers[key] = f"{headers[key]}, {value}" if key in headers else value
-    return headers
 
 
 def _base(settings: QueueSettings) -> str | None:

@@ -22,12 +22,12 @@ async def settled() -> None:
 
 
 async def require_empty(session: Session, settings: Settings, queue: str) -> None:
-    """Raise unless nothing is in a queue that no key leads to, and that this session alone consumes.
+    """Raise unless nothing is in a queue that no key leads to, and that one consumer of ours alone has.
 
     The leader says so by an empty ``basic.get``. It does not say what it is dead-lettering at that moment.
-    That is told by the management API, where there is one: a report in which our consumer stands was made
-    after it came, and counts what is ready, unacked and being dead-lettered in one look. Raises NotKnown or
-    TopologyConflict.
+    That is told by the management API, where there is one: a report in which a second consumer stands was
+    made after that one came, and counts what is ready, unacked and being dead-lettered in one look. Raises
+    NotKnown or TopologyConflict.
     """
     async with session.channel() as channel:
         try:
@@ -41,17 +41,21 @@ async def require_empty(session: Session, settings: Settings, queue: str) -> Non
             )
     if settings.management_url is None:
         return
-    left = await reported(settings, (queue,))
-    if left[queue]:
-        raise TopologyConflict(
-            f"{queue} still holds {left[queue]} messages that it dead-letters: try again later"
-        )
+    async with session.own_channel() as second:
+        await second.consume(queue, window=1)
+        left = (await reported(settings, (queue,), consumers=2))[queue]
+    if left is None:
+        raise NotKnown(f"{queue}: the management API tells nothing new, so it may hold messages: try again")
+    if left:
+        raise TopologyConflict(f"{queue} still holds {left} messages that it dead-letters: try again later")
 
 
-async def reported(settings: Settings, queues: tuple[str, ...]) -> dict[str, int | None]:
-    """Give what each queue holds by a report of the management API that knows of a consumer on it.
+async def reported(
+    settings: Settings, queues: tuple[str, ...], *, consumers: int = 1
+) -> dict[str, int | None]:
+    """Give what each queue holds by a report of the management API that knows of so many consumers on it.
 
-    None where no such report came in time. `queues` must each have a consumer since a moment only.
+    None where no such report came in time. `queues` must each have that many since a moment only.
     """
     management = Management(settings)
     found: dict[str, int | None] = dict.fromkeys(queues)
@@ -62,7 +66,7 @@ async def reported(settings: Settings, queues: tuple[str, ...]) -> dict[str, int
         if listed is None:
             raise NotKnown(f"{management.fault}: so nobody can tell whether the queues are empty")
         for each in listed:
-            if each["name"] in found and each.get("consumers", 0):
+            if each["name"] in found and each.get("consumers", 0) >= consumers:
                 found[each["name"]] = each.get("messages", 0)
     return found
 

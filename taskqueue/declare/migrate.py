@@ -40,6 +40,7 @@ _WINDOW = 64
 """Messages without a confirm at once: what is there twice when the command is killed."""
 _QUIET = 0.3
 _ANSWERING = 30.0
+_CONSUMERS = "{} has {} consumers: stop them, migrate, and start them again; nothing was replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ async def migrate(
     BrokerRefused, PublishFailed; run it again after any of them.
     """
     works = tuple(replaced)
+    await session.each("looking for consumers", _require_unused, [each.queue for each in works], progress)
     await _create_all_but(session, {each.queue for each in works}, findings, progress)
     ladders = dict.fromkeys(settings.queues[each.queue].ladder for each in works)
     for ladder in ladders:
@@ -98,6 +100,13 @@ async def migrate(
 
 async def _is_moving(session: Session, queue: str) -> bool:
     return await session.exists("queue", names.moving(queue))
+
+
+async def _require_unused(session: Session, queue: str) -> None:
+    """Refuse before anything is changed; who comes later is found by the move itself."""
+    counts = await session.counts(queue)
+    if counts is not None and counts.consumers:
+        raise TopologyConflict(_CONSUMERS.format(queue, counts.consumers))
 
 
 async def _create_all_but(session: Session, queues: set[str], findings: Findings, progress: Progress) -> None:
@@ -138,7 +147,7 @@ class _Move:
                 # A consumer of our own: with it a count of consumers is never a guess.
                 await taken.consume(self._queue, window=_WINDOW)
                 await self._require_alone(taken)
-                await self._park(taken)
+                # First, as the queue would never be drained while tasks come to it.
                 await self._lead_aside()
                 await settled()
                 await self._park(taken)
@@ -170,11 +179,7 @@ class _Move:
         if answer.consumer_count == 0:
             raise NotKnown(f"{self._queue}: its leader does not answer: nothing was replaced, try again")
         if answer.consumer_count > 1:
-            msg = (
-                f"{self._queue} has {answer.consumer_count - 1} consumers: stop them, migrate, and "
-                "start them again; nothing was replaced"
-            )
-            raise TopologyConflict(msg)
+            raise TopologyConflict(_CONSUMERS.format(self._queue, answer.consumer_count - 1))
 
     async def _lead_aside(self) -> None:
         """End every way into the queue; what comes now is led to the parking queue.

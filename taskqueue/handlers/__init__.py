@@ -74,7 +74,11 @@ class FollowUp:
 
 
 class Handler:
-    """Derive from this and override any of its methods. An exception fails the attempt."""
+    """Derive from this and override any of its methods. An exception fails the attempt.
+
+    InvalidTask (taskqueue.errors) from `prepare` says that the task can't be run, now or later: it is
+    dead at once, reason ``invalid``.
+    """
 
     def __init__(self, settings: QueueSettings) -> None:
         """Get ready for one queue; raise taskqueue.errors.ConfigError where its settings don't do."""

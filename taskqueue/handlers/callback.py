@@ -15,11 +15,13 @@ from taskqueue import fields
 from taskqueue.errors import InvalidTask
 from taskqueue.fields import is_full
 from taskqueue.handlers import Answer, FollowUp, Handler, Request
-from taskqueue.handlers.rules import HandlerError
+from taskqueue.outbound import target
+from taskqueue.outbound.fault import RequestFailed
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 
 NAME = "on_success"
+FIELD = f"metadata.{NAME}"
 _KNOWN = frozenset({"url", "max_retries", "metadata"})
 
 
@@ -34,7 +36,7 @@ class Callback(Handler):
         """Refuse what could not be called later, before anything is done that it should tell of."""
         wanted = task.metadata.get(NAME)
         if wanted is not None and not is_full(_read(wanted).url) and not self._has_base:
-            raise HandlerError("metadata.on_success: is a path, and the queue has no base_url")
+            raise InvalidTask(FIELD, "is a path, and the queue has no base_url")
         return request
 
     def follow(self, answer: Answer, task: Task) -> Sequence[FollowUp]:
@@ -50,12 +52,12 @@ def _read(wanted: object, payload: Any = None) -> FollowUp:
         url = fields.url(document, "url")
         limit = fields.count(document, "max_retries")
         metadata = fields.mapping(document, "metadata")
-    except InvalidTask as error:
-        msg = f"metadata.on_success: {error}"
-        raise HandlerError(msg) from error
+        if url is not None and is_full(url):
+            target.origin(*target.split(url)[:2])
+    except (InvalidTask, RequestFailed) as error:
+        raise InvalidTask(FIELD, str(error)) from error
     if url is None or set(document) - _KNOWN:
-        msg = f"metadata.on_success: must be a URL, or an object of {', '.join(sorted(_KNOWN))}"
-        raise HandlerError(msg)
+        raise InvalidTask(FIELD, f"must be a URL, or an object of {', '.join(sorted(_KNOWN))}")
     return FollowUp(NAME, url, payload, limit, metadata)
 
 

@@ -14,7 +14,8 @@ from taskqueue.handlers import Answer, FollowUp, Handler, Request, Verdict
 from taskqueue.handlers.loading import load
 from taskqueue.handlers.rules import HandlerError, check
 from taskqueue.message import Message
-from taskqueue.outbound.fault import RequestFailed
+from taskqueue.outbound import target
+from taskqueue.outbound.fault import Blame, RequestFailed
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 
@@ -52,6 +53,9 @@ class Chain:
                 prepared = handler.prepare(request, task)
                 if prepared is not request:
                     check(prepared, request)
+                    _check_url(prepared, request)
+            except InvalidTask as error:
+                raise RequestFailed(f"handler {name}: {error}", blame=Blame.TASK) from error
             except Exception as error:
                 raise RequestFailed(_failed(name, error)) from error
             request = prepared
@@ -92,6 +96,15 @@ class Chain:
             msg = f"follow-up {follow_up.name[:60]!a}: url is a path, and the queue has no base_url"
             raise HandlerError(msg)
         return Following(state.related_id(task.id, follow_up.name), body)
+
+
+def _check_url(prepared: Request, before: Request) -> None:
+    """Refuse a URL that a handler made: where none can be asked, that is not the task's fault."""
+    if prepared.url != before.url:
+        try:
+            target.origin(*target.split(prepared.url)[:2])
+        except RequestFailed as error:
+            raise HandlerError(error.error) from error
 
 
 def _document(follow_up: FollowUp) -> Mapping[str, Any]:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from taskqueue.errors import InvalidTask
 from taskqueue.handlers import Handler, Request
-from taskqueue.handlers.rules import METHODS, HandlerError, header_text
+from taskqueue.handlers.rules import METHODS, HandlerError, check, header_text
 from taskqueue.task import Task
 
 WITHOUT_BODY = frozenset({"GET", "DELETE"})
@@ -21,21 +22,25 @@ class Headers(Handler):
     """Sets what ``metadata.method`` and ``metadata.headers`` ask for."""
 
     def prepare(self, request: Request, task: Task) -> Request:
-        """Change the request as the metadata say; raises HandlerError where they can't be used."""
+        """Change the request as the metadata say; raises InvalidTask where they can't be used."""
         metadata = task.metadata
         if not metadata:
             return request
+        prepared = request
         if (method := metadata.get("method")) is not None:
-            request = _with_method(request, method)
+            prepared = _with_method(prepared, method)
         if (headers := metadata.get("headers")) is not None:
-            request = request.with_headers(_read(headers))
-        return request
+            prepared = prepared.with_headers(_read(headers))
+        try:
+            check(prepared, request)
+        except HandlerError as error:
+            raise InvalidTask("metadata.headers", str(error)) from error
+        return prepared
 
 
 def _with_method(request: Request, method: object) -> Request:
     if not isinstance(method, str) or method.upper() not in METHODS:
-        msg = f"metadata.method must be one of {', '.join(METHODS)}, got {_shown(method)}"
-        raise HandlerError(msg)
+        raise InvalidTask("metadata.method", f"must be one of {', '.join(METHODS)}, got {_shown(method)}")
     method = method.upper()
     if method not in WITHOUT_BODY:
         return replace(request, method=method)
@@ -44,20 +49,20 @@ def _with_method(request: Request, method: object) -> Request:
 
 
 def _read(headers: object) -> Mapping[str, str]:
+    if headers == []:
+        # What PHP makes of an empty object.
+        return {}
     if not isinstance(headers, Mapping):
-        msg = f"metadata.headers must be an object of texts, got {_shown(headers)}"
-        raise HandlerError(msg)
+        raise InvalidTask("metadata.headers", f"must be an object of texts, got {type(headers).__name__}")
     return {name: _value(name, value) for name, value in headers.items()}
 
 
 def _value(name: str, value: Any) -> str:
     if not isinstance(value, str):
         # Never the value itself: it may be a credential.
-        msg = f"metadata.headers: {name[:60]!a} must be a text, got {type(value).__name__}"
-        raise HandlerError(msg)
+        raise InvalidTask("metadata.headers", f"{name[:60]!a} must be a text, got {type(value).__name__}")
     if any(char < " " or char == "\x7f" for char in value):
-        msg = f"metadata.headers: {name[:60]!a} holds a line end or control character"
-        raise HandlerError(msg)
+        raise InvalidTask("metadata.headers", f"{name[:60]!a} holds a line end or control character")
     return header_text(value)
 
 

@@ -8,12 +8,12 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from errno import EINPROGRESS
+from errno import EADDRNOTAVAIL, EINPROGRESS
 from itertools import chain, zip_longest
 from time import monotonic
 from typing import Any
 
-from taskqueue.outbound.fault import RequestFailed
+from taskqueue.outbound.fault import RequestFailed, SenderShort, check_descriptors, short_of
 from taskqueue.outbound.guard import Guard
 from taskqueue.outbound.limits import LimitedSocket
 
@@ -26,7 +26,8 @@ Resolve = Callable[[str, int], Sequence[Found]]
 
 def system_resolve(host: str, port: int) -> Sequence[Found]:
     """Ask the system's resolver; raises OSError (gaierror) where it knows no address."""
-    rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # As bytes: a text would be encoded once more, by a codec that may still have to be loaded.
+    rows = socket.getaddrinfo(host.encode(), port, type=socket.SOCK_STREAM)
     return [(family, address) for family, _, _, _, address in rows]
 
 
@@ -66,6 +67,9 @@ class Dialer:
         except TimeoutError as error:
             raise RequestFailed(f"name not resolved in time: {host}") from error
         except (OSError, UnicodeError) as error:
+            if short_of(error):
+                raise
+            check_descriptors()
             raise RequestFailed(f"name not resolved: {host}") from error
 
     def _lookup(self, host: str, port: int) -> Future[Sequence[Found]]:
@@ -81,7 +85,14 @@ class Dialer:
                 return running
             future = self._lookups[key] = Future()
         thread = threading.Thread(target=self._ask, args=(key, future), name=f"resolve {host}", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            short = SenderShort("no more threads can be started")
+            future.set_exception(short)
+            with self._lock:
+                del self._lookups[key]
+            raise short from error
         return future
 
     def _ask(self, key: tuple[str, int], future: Future[Sequence[Found]]) -> None:
@@ -106,7 +117,8 @@ def race(addresses: Sequence[Found], ends: float) -> LimitedSocket:
     trying: set[LimitedSocket] = set()
     failure: OSError = TimeoutError("no address answered")
     next_start = 0.0
-    with selectors.DefaultSelector() as selector:
+    # Not epoll, which takes a descriptor of its own.
+    with selectors.PollSelector() as selector:
         try:
             while left or trying:
                 now = monotonic()
@@ -141,10 +153,19 @@ def _start(found: Found, trying: set[LimitedSocket], selector: selectors.BaseSel
     code = candidate.connect_ex(address)
     if code not in {0, EINPROGRESS}:
         candidate.close()
+        if code == EADDRNOTAVAIL and _has_source(found):
+            return SenderShort("no free local port: raise net.ipv4.ip_local_port_range")
         return _error(code)
     trying.add(candidate)
     selector.register(candidate, selectors.EVENT_WRITE, candidate)
     return None
+
+
+def _has_source(found: Found) -> bool:
+    """Tell a lack of ports from a lack of an address of our own: UDP has other ports, and sends nothing."""
+    family, address = found
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        return probe.connect_ex(address) == 0
 
 
 def _error(code: int) -> OSError:

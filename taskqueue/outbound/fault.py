@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import errno
-import http.client
 import os
 import re
+import socket
 import ssl
+from enum import Enum
 
 LONGEST = 300
+_NEEDED = 3
+"""Descriptors that a resolver has open at the same time, or so."""
 _CREDENTIALS = re.compile(r"(//)[^/\s@]*@")
+CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""What is raised where the other end has closed."""
+_CERTIFICATE_REQUIRED = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+_SHORT_OF = {
+    errno.EMFILE: "too many open files in this process: raise its limit (LimitNOFILE, ulimit -n)",
+    errno.ENFILE: "too many open files on this machine: raise its limit (fs.file-max)",
+    errno.ENOMEM: "this machine is out of memory",
+    errno.ENOBUFS: "this machine is out of buffers for sockets",
+}
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+
+class Blame(Enum):
+    """Whose fault it is that there is no answer."""
+
+    RECEIVER = "receiver"
+    """Or the network's: another attempt may succeed."""
+    TASK = "task"
+    """It asks for what can't be done, now or later."""
+    SENDER = "sender"
+    """This machine or process has too little of something: no request was made."""
 
 
 class RequestFailed(Exception):
     """No complete answer came; `error` says why, `status` is that of an answer that broke off."""
 
-    def __init__(self, error: str, status: int | None = None) -> None:
+    def __init__(self, error: str, status: int | None = None, blame: Blame = Blame.RECEIVER) -> None:
         super().__init__(error)
         self.error = line(error)
         self.status = status
+        self.blame = blame
+
+
+class BadAnswer(Exception):
+    """What came is no answer that can be used; the text says what is wrong with it."""
 
 
 def line(text: str) -> str:
@@ -28,6 +56,30 @@ def line(text: str) -> str:
     if not text.isprintable():
         text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+class SenderShort(OSError):
+    """This machine or process has too little of something that has no number of its own."""
+
+
+def short_of(error: BaseException) -> str | None:
+    """Say what this machine or process has too little of, None where that is not why this failed."""
+    if isinstance(error, SenderShort):
+        return str(error)
+    return _SHORT_OF.get(error.errno or 0) if isinstance(error, OSError) else None
+
+
+def check_descriptors() -> None:
+    """Raise the OSError of having too few descriptors, where so: libraries say something else then.
+
+    A resolver that can't open its files knows no name, and TLS that can't read its CAs trusts nobody.
+    """
+    opened: list[socket.socket] = []
+    try:
+        opened.extend(socket.socket() for _ in range(_NEEDED))
+    finally:
+        for each in opened:
+            each.close()
 
 
 def while_connecting(error: Exception, where: str, seconds: float) -> str:
@@ -39,7 +91,7 @@ def while_connecting(error: Exception, where: str, seconds: float) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS certificate not trusted: {where}: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {where}: {error.reason or error}"
+        return _tls(error, where)
     kind = "no route" if isinstance(error, OSError) and error.errno in _NO_ROUTE else "connection failed"
     return f"{kind}: {where}: {_reason(error)}"
 
@@ -48,13 +100,21 @@ def while_talking(error: Exception, where: str, seconds: float, *, answered: boo
     """Say why `where` gave no complete answer within so many seconds; `answered`: it began one."""
     if isinstance(error, TimeoutError):
         return f"timed out after {seconds:g} s"
-    if isinstance(error, http.client.IncompleteRead):
-        return f"answer broken off: {where}"
-    if isinstance(error, (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError)):
+    if isinstance(error, CLOSED):
         return f"{'answer broken off' if answered else 'connection closed before an answer'}: {where}"
-    if isinstance(error, http.client.HTTPException):
-        return f"not an HTTP answer: {where}: {type(error).__name__} {str(error)[:100]!a}"
+    if isinstance(error, BadAnswer):
+        return f"not an HTTP answer: {where}: {error}"
+    if isinstance(error, ssl.SSLError):
+        # With TLS 1.3 the handshake is over for us before the receiver has looked at our certificate.
+        return _tls(error, where)
     return f"request failed: {where}: {_reason(error)}"
+
+
+def _tls(error: ssl.SSLError, where: str) -> str:
+    if error.reason == _CERTIFICATE_REQUIRED:
+        return f"TLS failed: {where}: the receiver wants a client certificate (request_cert_file)"
+    # Never its errno, which numbers OpenSSL's own errors.
+    return f"TLS failed: {where}: {error.reason or error}"
 
 
 def _reason(error: Exception) -> str:

@@ -6,11 +6,13 @@ import ipaddress
 import socket
 from fnmatch import fnmatchcase
 
+from taskqueue.addresses import DEFAULT
 from taskqueue.errors import ConfigError
 from taskqueue.outbound.fault import RequestFailed
-from taskqueue.settings import QueueSettings
+from taskqueue.settings import LINK_LOCAL, QueueSettings
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 # Linux connects to itself where the address is unspecified.
@@ -26,7 +28,7 @@ class Guard:
     def __init__(self, settings: QueueSettings) -> None:
         self._patterns = tuple(pattern.lower() for pattern in settings.allow_hosts)
         try:
-            self._denied = tuple(ipaddress.ip_network(text, strict=False) for text in settings.deny_networks)
+            self._denied = tuple(ipaddress.ip_network(text, strict=False) for text in _named(settings))
         except ValueError as error:
             msg = f"queue {settings.name}: deny_networks: {error}; write networks as 10.0.0.0/8, fc00::/7"
             raise ConfigError(msg) from error
@@ -40,6 +42,11 @@ class Guard:
         name = host.rstrip(".")
         if self._patterns and not any(fnmatchcase(name, pattern) for pattern in self._patterns):
             raise RequestFailed(f"host not allowed: {host} (allow_hosts)")
+
+    def open_by_default(self) -> list[str]:
+        """List the networks that are denied by default and may be reached here."""
+        nets = map(ipaddress.ip_network, LINK_LOCAL)
+        return [str(net) for net in nets if not any(_covers(denied, net) for denied in self._denied)]
 
     def check_literal(self, host: str) -> None:
         """Refuse a denied address that is written in the URL, for who won't resolve it here: a proxy."""
@@ -59,6 +66,14 @@ class Guard:
             for network in self._denied
             if network.version == meaning.version
         )
+
+
+def _named(settings: QueueSettings) -> list[str]:
+    return [name for each in settings.deny_networks for name in (LINK_LOCAL if each == DEFAULT else (each,))]
+
+
+def _covers(wide: Network, narrow: Network) -> bool:
+    return wide.version == narrow.version and narrow.subnet_of(wide)  # type: ignore[arg-type] # the same version
 
 
 def _meanings(address: Address) -> list[Address]:

@@ -1,4 +1,4 @@
-"""Sockets that know when their exchange ends and how much may still come.
+"""Sockets that know when their exchange ends.
 
 A timeout of a socket is per call, and a receiver that drips a byte a second never meets it. These
 take the time that is left before each call, and count what they receive.
@@ -6,8 +6,11 @@ take the time that is left before each call, and count what they receive.
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -15,34 +18,33 @@ SLACK = 0.05
 """Seconds that a call may outlast its exchange: it spares a system call for each in the usual case."""
 
 
-class TooMuch(Exception):
-    """More bytes came than an exchange may receive."""
-
-
 class Allowance:
     """What one exchange on a connection may still take; the connection and its sockets share it."""
 
-    __slots__ = ("closed", "ends", "received", "room")
+    __slots__ = ("ends", "received")
 
     def __init__(self) -> None:
         self.ends = 0.0
-        self.room = 0
         self.received = 0
-        self.closed = False
-        """The other end has closed, and everything it sent was received."""
 
-    def begin(self, ends: float, room: int) -> None:
-        """Start an exchange that ends at `ends` (monotonic) and may receive `room` bytes."""
+    def begin(self, ends: float) -> None:
+        """Start an exchange that ends at `ends` (monotonic)."""
         self.ends = ends
-        self.room = room
         self.received = 0
-        self.closed = False
+
+    def left(self) -> float:
+        """Give the seconds that are left; raises TimeoutError where none are."""
+        left = self.ends - monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left
 
 
 class LimitedSocket(socket.socket):
     """A socket whose calls keep to an Allowance, once it has one."""
 
     allowance: Allowance | None = None
+    _blocks = True
 
     def settimeout(self, value: float | None, /) -> None:
         """Set the timeout of the next calls; a system call only where it changes."""
@@ -50,15 +52,19 @@ class LimitedSocket(socket.socket):
             super().settimeout(value)
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        """Receive into a buffer, in the time and room that are left."""
+        """Receive into a buffer, in the time that is left."""
         self._hurry()
-        return self._count(super().recv_into(buffer, nbytes or 0, flags))
+        count = super().recv_into(buffer, nbytes or 0, flags)
+        if self.allowance is not None:
+            self.allowance.received += count
+        return count
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        """Receive, in the time and room that are left."""
+        """Receive, in the time that is left."""
         self._hurry()
         data = super().recv(buflen, flags)
-        self._count(len(data))
+        if self.allowance is not None:
+            self.allowance.received += len(data)
         return data
 
     def send(self, data: Any, flags: int = 0, /) -> int:
@@ -71,25 +77,30 @@ class LimitedSocket(socket.socket):
         self._hurry()
         super().sendall(data, flags)
 
+    @contextmanager
+    def unblocked(self) -> Iterator[None]:
+        """Have calls raise what a socket that does not block raises; `wait` is what waits meanwhile."""
+        self._blocks = False
+        self.settimeout(0)
+        try:
+            yield
+        finally:
+            self._blocks = True
+
+    def wait(self, events: int) -> bool:
+        """Wait for one of these events of select.poll, and tell whether there is something to read."""
+        poll = select.poll()
+        poll.register(self, events)
+        found = poll.poll(self.allowance.left() * 1000 if self.allowance else None)
+        return any(event & ~select.POLLOUT for _, event in found)
+
     def _hurry(self) -> None:
         if self.allowance is None:
             return
-        left = self.allowance.ends - monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
+        left = self.allowance.left()
         timeout = self.gettimeout()
-        if timeout is None or not left <= timeout <= left + SLACK:
+        if self._blocks and (timeout is None or not left <= timeout <= left + SLACK):
             super().settimeout(left)
-
-    def _count(self, count: int) -> int:
-        allowance = self.allowance
-        if allowance is not None:
-            allowance.received += count
-            allowance.room -= count
-            allowance.closed = count == 0
-            if allowance.room < 0:
-                raise TooMuch
-        return count
 
 
 class LimitedTLSSocket(LimitedSocket, ssl.SSLSocket):

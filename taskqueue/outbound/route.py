@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import cast
 from urllib.parse import unquote
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, make_headers, parse_url
 
 from taskqueue.errors import ConfigError
-from taskqueue.outbound.connection import PlainConnection, TLSConnection
 from taskqueue.outbound.dial import Dialer
+from taskqueue.outbound.fault import check_descriptors
 from taskqueue.outbound.limits import LimitedTLSSocket
+from taskqueue.outbound.pools import PlainPool, key_of, manager
 from taskqueue.outbound.target import PORTS, Origin
 from taskqueue.settings import QueueSettings
 
 
 class Route:
-    """Makes connections to origins. TLS is verified by `context`, else by the system's CAs."""
+    """Has the pool of each origin. TLS is verified by `context`, else by the system's CAs."""
 
     def __init__(self, settings: QueueSettings, dialer: Dialer, context: ssl.SSLContext | None) -> None:
-        self._timeout = settings.timeout
-        self._dialer = dialer
         self._given = context or _own_context(settings)
         self._proxy = _proxy(settings)
         self._credentials: dict[str, str] = {}
         if self._proxy is not None and self._proxy.auth:
             self._credentials = make_headers(proxy_basic_auth=unquote(self._proxy.auth))
+        # As many as there are threads: none is ever made that finds no place when it comes back.
+        self._pools = manager(self._proxy, self._credentials, maxsize=settings.concurrency, dialer=dialer)
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
         # Made when it is first needed: the system's CAs take a megabyte for each queue.
-        context = self._given or ssl.create_default_context()
+        context = self._given
+        if context is None:
+            # Without a descriptor it would be made all the same, and trust nobody for ever.
+            check_descriptors()
+            context = ssl.create_default_context()
         # The handshake's socket keeps to the deadline as any other.
         context.sslsocket_class = LimitedTLSSocket
         return context
@@ -50,29 +56,31 @@ class Route:
             return origin.where
         return f"proxy {self._proxy.host}:{self._proxy.port} for {origin.where}"
 
-    def connection(self, origin: Origin) -> PlainConnection:
-        """Make a connection that is still to be connected."""
-        if self._proxy is None:
-            return self._open(origin.scheme, origin.host, origin.port)
-        connection = self._open(
-            origin.scheme, str(self._proxy.host), int(self._proxy.port or 0), proxy=self._proxy
-        )
-        if origin.scheme == "https":
-            connection.set_tunnel(origin.host, origin.port, self._credentials)
-        return connection
+    def pool(self, origin: Origin) -> PlainPool:
+        """Give the pool of connections to an origin."""
+        # Found by the origin itself: connection_from_host would first build a context for a new one.
+        found = self._pools.pools.get(key_of(origin)) if self._proxy is None else None
+        if found is None:
+            trust = {"ssl_context": self._context} if origin.scheme == "https" else None
+            found = self._pools.connection_from_host(origin.host, origin.port, origin.scheme, trust)
+        return cast("PlainPool", found)
+
+    def spare(self, origin: Origin) -> None:
+        """Close what is idle but for one origin: there are too few descriptors."""
+        pools = self._pools.pools
+        for key in pools.keys() - {key_of(origin)}:
+            with suppress(KeyError):
+                del pools[key]
+
+    def close(self) -> None:
+        """Close what is idle; what is in use is closed when it comes back, as its pool is no more."""
+        self._pools.clear()
 
     def dress(self, origin: Origin, path: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
         """Give the request target and headers as the next hop wants them (RFC 9112, 3.2.2)."""
         if self._proxy is None or origin.scheme == "https":
             return path, headers
         return origin.url + path, {**headers, **self._credentials}
-
-    def _open(self, scheme: str, host: str, port: int, **options: Any) -> PlainConnection:
-        if scheme == "https":
-            return TLSConnection(
-                host, port, dialer=self._dialer, timeout=self._timeout, context=self._context, **options
-            )
-        return PlainConnection(host, port, dialer=self._dialer, timeout=self._timeout, **options)
 
 
 def _own_context(settings: QueueSettings) -> ssl.SSLContext | None:

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
+import math
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from http import HTTPStatus
 from time import monotonic
 from typing import Protocol
 from urllib.parse import urljoin
 
 from taskqueue.outbound import fault, target
+from taskqueue.outbound.answer import Head
 from taskqueue.outbound.connection import PlainConnection
 from taskqueue.outbound.dial import Dialer, Resolve, system_resolve
-from taskqueue.outbound.fault import RequestFailed
+from taskqueue.outbound.fault import Blame, RequestFailed
 from taskqueue.outbound.guard import Guard
-from taskqueue.outbound.limits import TooMuch
-from taskqueue.outbound.pool import Pool
+from taskqueue.outbound.pools import PlainPool
 from taskqueue.outbound.route import Route
 from taskqueue.outbound.target import Origin
 from taskqueue.settings import QueueSettings
 
-LARGEST_BODY = 64 * 1024
-"""Bytes of an answer's body that are read; past them the connection is closed."""
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CREDENTIALS = frozenset({"authorization", "cookie"})
-_FRAMING = LARGEST_BODY
-"""Bytes that the chunks' own lines may take besides; 1-byte chunks are nobody's honest answer."""
-_CLOSED = (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 log = logging.getLogger(__name__)
 
 
@@ -60,7 +54,7 @@ class Reply:
     """A complete answer."""
 
     status: int
-    headers: http.client.HTTPMessage
+    head: Head
     body: bytes
     whole: bool
     """False where the body was longer than LARGEST_BODY, which is as far as it was read."""
@@ -89,9 +83,13 @@ class Transport:
     ) -> None:
         self._settings = settings
         self._guard = Guard(settings)
+        if settings.deny_networks and (left := self._guard.open_by_default()):
+            log.warning(
+                "%s: deny_networks leaves open %s, where clouds serve credentials: add the word default",
+                settings.name, ", ".join(left),
+            )  # fmt: skip
         dialer = Dialer(self._guard, settings.connect_timeout, resolve)
         self._route = Route(settings, dialer, context)
-        self._pool = Pool(settings.concurrency)
         self._origin = lru_cache(maxsize=256)(self._checked)
 
     def send(self, request: Outgoing, ends: float) -> Reply:
@@ -106,7 +104,7 @@ class Transport:
             reply = self._exchange(hop, ends)
             if not self._settings.follow_redirects or reply.status not in REDIRECTS:
                 return reply
-            location = reply.headers.get("Location")
+            location = reply.head.first("location")
             if location is None:
                 return reply
             redirects += 1
@@ -120,7 +118,7 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        self._pool.close()
+        self._route.close()
 
     def _place(self, url: str) -> tuple[Origin, str]:
         scheme, authority, path = target.split(url)
@@ -139,74 +137,75 @@ class Transport:
         try:
             origin, path = self._place(urljoin(hop.origin.url + hop.target, location))
         except (RequestFailed, ValueError) as error:
-            raise RequestFailed(f"redirect to {location[:60]!a}: {error}", status) from error
+            raise RequestFailed(f"redirect to {target.quoted(location)}: {error}", status) from error
         headers = hop.headers
         if origin != hop.origin:
             headers = {name: value for name, value in headers.items() if name.lower() not in _CREDENTIALS}
         return replace(hop, origin=origin, target=path, headers=headers)
 
     def _exchange(self, hop: _Hop, ends: float) -> Reply:
-        kept = self._pool.take(hop.origin)
-        if kept is not None:
-            try:
-                return self._talk(kept, hop, ends, kept=True)
-            except _Stale:
-                log.debug("%s closed a kept connection, trying a new one", hop.origin.where)
-        connection = self._route.connection(hop.origin)
+        pool = self._pool(hop.origin)
+        connection = pool.take()
+        try:
+            if not connection.is_closed:
+                try:
+                    return self._talk(connection, hop, ends, kept=True)
+                except _Stale:
+                    log.debug("%s closed a kept connection, trying a new one", hop.origin.where)
+            self._open(pool, connection, hop, ends)
+            return self._talk(connection, hop, ends, kept=False)
+        finally:
+            pool.give(connection)
+
+    def _pool(self, origin: Origin) -> PlainPool:
+        try:
+            return self._route.pool(origin)
+        except OSError as error:
+            raise self._no_connection(error, origin, math.inf) from error
+
+    def _open(self, pool: PlainPool, connection: PlainConnection, hop: _Hop, ends: float) -> None:
         connection.begin(ends)
         try:
-            connection.connect()
+            pool.open(connection)
         except RequestFailed:
             connection.close()
             raise
         except Exception as error:
             connection.close()
-            raise RequestFailed(self._no_connection(error, hop, ends)) from error
-        return self._talk(connection, hop, ends, kept=False)
+            raise self._no_connection(error, hop.origin, ends) from error
 
-    def _no_connection(self, error: Exception, hop: _Hop, ends: float) -> str:
+    def _no_connection(self, error: Exception, origin: Origin, ends: float) -> RequestFailed:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            try:
+                fault.check_descriptors()
+            except OSError as short:
+                error = short
+        if (short_of := fault.short_of(error)) is not None:
+            self._route.spare(origin)
+            return RequestFailed(short_of, blame=Blame.SENDER)
         if isinstance(error, TimeoutError) and monotonic() >= ends:
-            return f"timed out after {self._settings.timeout:g} s"
-        where = self._route.where(hop.origin)
-        return fault.while_connecting(error, where, self._settings.connect_timeout)
+            return RequestFailed(f"timed out after {self._settings.timeout:g} s")
+        where = self._route.where(origin)
+        return RequestFailed(fault.while_connecting(error, where, self._settings.connect_timeout))
 
     def _talk(self, connection: PlainConnection, hop: _Hop, ends: float, *, kept: bool) -> Reply:
         status: int | None = None
-        reusable = False
         try:
             connection.begin(ends)
             path, headers = self._route.dress(hop.origin, hop.target, hop.headers)
             connection.post(hop.method, path, hop.origin.authority, hop.body, headers)
-            response = connection.answer()
-            status = response.status
-            body, whole = _read(connection, response)
-            reusable = whole and not response.will_close and not connection.unsent and status >= HTTPStatus.OK
-            return Reply(status, response.headers, body, whole, hop.origin.host)
+            head = connection.head()
+            status = head.status
+            body, whole = connection.body(head)
+            return Reply(status, head, body, whole, hop.origin.host)
         except Exception as error:
-            if kept and not connection.allowance.received and isinstance(error, _CLOSED):
-                raise _Stale from error
             answered = connection.allowance.received > 0
+            if kept and not answered and isinstance(error, fault.CLOSED):
+                raise _Stale from error
+            if not answered and (short_of := fault.short_of(error)) is not None:
+                raise RequestFailed(short_of, blame=Blame.SENDER) from error
             text = fault.while_talking(error, hop.origin.where, self._settings.timeout, answered=answered)
             raise RequestFailed(text, status) from error
         finally:
-            if reusable:
-                self._pool.give(hop.origin, connection)
-            else:
+            if not connection.reusable:
                 connection.close()
-
-
-def _read(connection: PlainConnection, response: http.client.HTTPResponse) -> tuple[bytes, bool]:
-    """Read a body as far as LARGEST_BODY, and tell whether that was all of it."""
-    connection.allowance.room = LARGEST_BODY + _FRAMING
-    try:
-        body = response.read(LARGEST_BODY)
-    except TooMuch:
-        response.close()
-        return b"", False
-    if response.isclosed():
-        return body, True
-    ended = len(body) < LARGEST_BODY
-    response.close()
-    if ended and response.length:
-        raise http.client.IncompleteRead(body, response.length)
-    return body, ended

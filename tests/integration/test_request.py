@@ -8,9 +8,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from urllib3 import HTTPConnectionPool, PoolManager
 
 from sandbox.attempt import executing, headers
-from sandbox.peer import OK, Peer, Visit, answering
+from sandbox.peer import OK, Peer, Script, Visit, answering
 from taskqueue.task import Failed
 
 
@@ -27,6 +28,7 @@ def test_posts_the_content_with_the_headers_of_a_first_attempt() -> None:
     assert re.fullmatch(r"taskqueue/\S+", sent.pop("user-agent"))
     assert sent == {
         "host": f"127.0.0.1:{peer.port}",
+        "accept": "*/*",
         "accept-encoding": "identity",
         "content-length": "7",
         "content-type": "application/json",
@@ -213,12 +215,67 @@ def _loopback(_host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[s
     return [(socket.AF_INET, ("127.0.0.1", port))]
 
 
+def leaving(gone: threading.Semaphore) -> Script:
+    """Make a script that answers, and tells when the other side has closed the connection."""
+
+    def play(visit: Visit) -> None:
+        answering()(visit)
+        gone.release()
+
+    return play
+
+
+def test_connections_are_kept_in_the_pools_of_urllib3() -> None:
+    """Each origin has a pool of urllib3's, and its one connection serves all requests in turn."""
+    with Peer(answering()) as peer, executing(concurrency=3) as run:
+        assert [run(peer.url).status for _ in range(5)] == [200] * 5
+        manager = run.executor._transport._route._pools
+        assert isinstance(manager, PoolManager)
+        pool = manager.connection_from_host("127.0.0.1", peer.port)
+        assert isinstance(pool, HTTPConnectionPool)
+        assert pool.pool is not None
+        assert (pool.num_connections, pool.pool.qsize()) == (1, 3)
+
+
 def test_keeps_connections_to_a_bounded_number_of_hosts() -> None:
     """Many hosts don't pile up connections: those used longest ago are closed."""
-    with Peer(answering()) as peer, executing(resolve=_loopback) as run:
+    gone = threading.Semaphore(0)
+    with Peer(leaving(gone)) as peer, executing(resolve=_loopback) as run:
         for number in range(120):
             assert run(f"http://host{number}.example:{peer.port}/").status == 200
-        assert len(run.executor._transport._pool._idle) == 100
+        for _ in range(20):
+            assert gone.acquire(timeout=5)
+        assert not gone.acquire(timeout=0.1)
+
+
+def test_an_executor_that_is_closed_leaves_no_connection() -> None:
+    """What is idle is closed at once."""
+    gone = threading.Semaphore(0)
+    with Peer(leaving(gone)) as peer:
+        with executing() as run:
+            run(peer.url)
+        assert gone.acquire(timeout=5)
+
+
+def test_a_connection_in_use_is_closed_when_it_comes_back() -> None:
+    """Where the executor is closed while a request runs, its connection is not kept."""
+    gone, asked, going = threading.Semaphore(0), threading.Event(), threading.Event()
+
+    def late(visit: Visit) -> None:
+        visit.read()
+        asked.set()
+        going.wait(5)
+        visit.send(OK)
+        visit.until_closed()
+        gone.release()
+
+    with Peer(late) as peer, ThreadPoolExecutor(1) as threads:
+        with executing() as run:
+            running = threads.submit(run, peer.url)
+            assert asked.wait(5)
+        going.set()
+        assert running.result().status == 200
+        assert gone.acquire(timeout=5)
 
 
 def test_speaks_ipv6() -> None:

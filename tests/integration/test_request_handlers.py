@@ -80,6 +80,15 @@ def test_metadata_change_method_and_headers() -> None:
     assert not {"content-length", "content-type", "transfer-encoding"} & set(sent)
 
 
+def test_metadata_may_ask_for_another_kind_of_answer() -> None:
+    """An Accept of the task's own stands in place of ours."""
+    with Peer(answering()) as peer, executing() as run:
+        assert run(peer.url, metadata={"headers": {"accept": "application/json"}}).status == 200
+        assert run(peer.url).status == 200
+    assert peer.requests[0].lower().count(b"\r\naccept:") == 1
+    assert [headers(each)["accept"] for each in peer.requests] == ["application/json", "*/*"]
+
+
 def test_a_failing_handler_fails_the_attempt_alone(caplog: pytest.LogCaptureFixture) -> None:
     """An exception before or after the request is an error with the handler's name."""
     broken = executing(handlers=(HERE + "Broken",))

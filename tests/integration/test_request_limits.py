@@ -48,7 +48,7 @@ def pouring(begin: bytes, more: bytes) -> Script:
 @pytest.mark.parametrize(
     ("script", "status"),
     [
-        (dripping(b"", b"H"), None),
+        (dripping(b"HTTP/1.1 200 ", b"H"), None),
         (dripping(b"HTTP/1.1 200 OK\r\nX: ", b"x"), None),
         (dripping(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"), None),
         (dripping(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), None),
@@ -98,7 +98,6 @@ def test_the_deadline_ends_a_receiver_that_reads_slowly() -> None:
         pouring(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 60_000),
         pouring(CHUNKED, b"ea60\r\n" + b"x" * 60_000 + b"\r\n"),
         pouring(CHUNKED, b"1\r\nx\r\n" * 1000),
-        pouring(CHUNKED + b"-1\r\n", b"x" * 60_000),
         pouring(CHUNKED + b"FFFFFFFFFFFFFFFFFFFFFFFF\r\n", b"x" * 60_000),
         pouring(CHUNKED + b"0\r\n", b"A: b\r\n" * 1000),
         pouring(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", b"\0" * 60_000),
@@ -155,7 +154,6 @@ def test_what_is_no_answer_is_a_short_error(script: Script) -> None:
         (CHUNKED + b"5", 200),
         (CHUNKED + b"5\r\nok", 200),
         (CHUNKED + b"2\r\nok\r\n", 200),
-        (CHUNKED + b"zz\r\n", 200),
     ],
 )
 def test_an_answer_that_breaks_off_is_a_failure(answer: bytes, status: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -88,7 +89,7 @@ def test_a_handshake_that_never_ends_is_given_up() -> None:
     assert result.seconds < 1
 
 
-@pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
+@pytest.mark.parametrize("begin", [b"HTTP/1.1 200 ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
 def test_the_deadline_ends_a_drip_through_tls(
     client: ssl.SSLContext, server: ssl.SSLContext, begin: bytes
 ) -> None:
@@ -162,6 +163,45 @@ def test_a_tunnel_through_a_proxy_is_verified_at_its_far_end(
     assert "proxy-authorization" not in headers(post)
 
 
+def test_a_proxy_may_have_an_ipv6_address(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
+    """The brackets of a URL are no part of the address, with a tunnel or without one."""
+
+    def proxying(visit: Visit) -> None:
+        if visit.read().startswith(b"CONNECT "):
+            visit.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            visit.start_tls(server)
+            visit.read()
+        visit.send(OK)
+
+    with (
+        Peer(proxying, host="::1") as proxy,
+        executing(context=client, proxy=f"http://[::1]:{proxy.port}") as run,
+    ):
+        assert run("http://far.example/x").status == 200
+        assert run("https://good.example/x").status == 200
+
+
+def test_a_tunnel_that_was_closed_is_made_again(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
+    """A kept tunnel that ends, idle or with the next request on its way, costs no attempt."""
+
+    def forgetful(visit: Visit) -> None:
+        visit.read()
+        visit.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        visit.start_tls(server)
+        visit.read()
+        visit.send(OK)
+        if visit.number == 0:
+            visit.read()
+
+    with (
+        Peer(forgetful) as proxy,
+        executing(context=client, proxy=f"http://127.0.0.1:{proxy.port}") as run,
+    ):
+        assert [run("https://good.example/x").status for _ in range(3)] == [200] * 3
+    assert len(proxy.visits) == 3
+    assert sum(each.startswith(b"CONNECT good.example:443 ") for each in proxy.requests) == 3
+
+
 def test_many_threads_share_tls_connections(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
     """Concurrent requests over TLS need one connection a thread."""
     with Peer(answering(), tls=server) as peer, executing(context=client, concurrency=4) as run:
@@ -217,10 +257,25 @@ def test_a_client_certificate_is_shown_to_who_asks(
         with executing(**files) as run:
             assert run(peer.url).status == 200
         with executing(request_ca_file=files["request_ca_file"]) as run:
-            assert run(peer.url).status is None
+            result = run(peer.url)
+    wants = f"TLS failed: 127.0.0.1:{peer.port}: the receiver wants a client certificate (request_cert_file)"
+    assert (result.status, result.error) == (None, wants)
     assert seen[0] is not None
     assert ("DNS", "client.example") in seen[0]["subjectAltName"]
     assert len(peer.requests) == 1
+
+
+def test_a_client_certificate_that_is_not_trusted_is_told(
+    server: ssl.SSLContext, files: dict[str, Path]
+) -> None:
+    """What the receiver says against ours, after the handshake, is said in its words."""
+    server.verify_mode = ssl.CERT_REQUIRED
+    trustme.CA().configure_trust(server)
+    with Peer(answering(), tls=server) as peer, executing(**files) as run:
+        result = run(peer.url)
+    assert result.status is None
+    assert result.error is not None
+    assert re.fullmatch(rf"TLS failed: 127\.0\.0\.1:{peer.port}: \w+_ALERT_\w+", result.error)
 
 
 @pytest.mark.parametrize("key", ["request_ca_file", "request_cert_file"])

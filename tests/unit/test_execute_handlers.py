@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from taskqueue.errors import ConfigError
+from taskqueue.errors import ConfigError, InvalidTask
 from taskqueue.handlers import Answer, Handler, Request, Verdict
 from taskqueue.handlers.headers import Headers
 from taskqueue.handlers.loading import load
@@ -68,6 +68,13 @@ def test_without_metadata_the_request_is_the_same() -> None:
     assert handler.prepare(REQUEST, task({"method": None, "headers": None})) is REQUEST
 
 
+@pytest.mark.parametrize("empty", [{}, []])
+def test_an_empty_array_of_headers_is_an_empty_object(empty: object) -> None:
+    """PHP does not tell them apart when it writes JSON."""
+    prepared = Headers(QUEUE).prepare(REQUEST, task({"method": "PUT", "headers": empty}))
+    assert prepared == replace(REQUEST, method="PUT")
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "put"])
 def test_a_method_with_a_body_keeps_it(method: str) -> None:
     """PUT and PATCH carry the content as POST does."""
@@ -95,10 +102,10 @@ def test_headers_are_set_and_made_safe() -> None:
 @pytest.mark.parametrize(
     ("metadata", "error"),
     [
-        ({"method": "CONNECT"}, "metadata.method must be one of GET, POST"),
-        ({"method": "GET\r\n"}, "metadata.method must be one of"),
+        ({"method": "CONNECT"}, "metadata.method: must be one of GET, POST"),
+        ({"method": "GET\r\n"}, "metadata.method: must be one of"),
         ({"method": 1}, "got int"),
-        ({"headers": []}, "metadata.headers must be an object of texts, got list"),
+        ({"headers": ["X: y"]}, "metadata.headers: must be an object of texts, got list"),
         ({"headers": {"X": 1}}, "'X' must be a text, got int"),
         ({"headers": {"X": None}}, "'X' must be a text, got NoneType"),
         ({"headers": {"X": "a\r\nEvil: b"}}, "'X' holds a line end or control character"),
@@ -118,10 +125,11 @@ def test_headers_are_set_and_made_safe() -> None:
         ({"headers": {f"X-{number}": "x" for number in range(101)}}, "more than 100 headers"),
     ],
 )
-def test_metadata_that_cannot_be_used_fail_the_attempt(metadata: dict[str, Any], error: str) -> None:
+def test_metadata_that_cannot_be_used_make_the_task_invalid(metadata: dict[str, Any], error: str) -> None:
     """What a message may not set, or sets wrongly, is said and not guessed."""
-    with pytest.raises(HandlerError) as caught:
-        check(Headers(QUEUE).prepare(REQUEST, task(metadata)), REQUEST)
+    with pytest.raises(InvalidTask) as caught:
+        Headers(QUEUE).prepare(REQUEST, task(metadata))
+    assert str(caught.value).startswith("metadata.")
     assert error in str(caught.value)
 
 

@@ -1,0 +1,198 @@
+"""Answers as receivers write them: used where they can be, refused at once where not, and never another's."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+import trustme
+
+from sandbox.attempt import executing
+from sandbox.peer import OK, Peer, Visit, answering
+
+LARGE = b"x" * 8_000_000
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+COOKIES = b"".join(b"Set-Cookie: c%d=x\r\n" % number for number in range(110))
+
+
+def _secured() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    authority = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-A : b\r\nContent-Length: 2\r\n\r\nok", 200),
+        (b"HTTP/1.1 200 OK\r\nno field\r\n: x\r\nContent-Length: 2\r\n\r\nok", 200),
+        (b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok", 200),
+        (b"HTTP/1.1 200 OK\r\nX: \0\r\nContent-Length: 2\r\n\r\nok", 200),
+        (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", 200),
+        (b"HTTP/1.1 200 OK\r\n" + COOKIES + b"Content-Length: 2\r\n\r\nok", 200),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\nContent-Length: 2\r\n\r\nok", 200),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", 200),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 200),
+        (CHUNKED + b"2;a=b\r\nok\r\n000\r\nX: y\r\nX: z\r\n\r\n", 200),
+        (CHUNKED + b"1\nx\n0\n\n", 200),
+        (b"HTTP/1.1 304 x\r\n\r\n", 304),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", 200),
+    ],
+)
+def test_an_odd_answer_is_read_and_its_connection_used_again(answer: bytes, status: int) -> None:
+    """A bad line costs only itself, and what HTTP allows is understood."""
+    with Peer(answering(answer)) as peer, executing() as run:
+        results = [run(peer.url) for _ in range(3)]
+    assert [(each.status, each.error) for each in results] == [(status, None)] * 3
+    assert len(peer.visits) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "rest"),
+    [
+        (b"HTTP/1.1 204 x\r\nContent-Length: 4\r\n\r\n", b"late"),
+        (b"HTTP/1.1 204 x\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"),
+        (b"HTTP/1.1 304 x\r\nContent-Length: 4\r\n\r\n", b"late"),
+        (b"HTTP/1.1 204 x\r\n\r\nmore", b""),
+        (OK + b"more", b""),
+        (OK + OK, b""),
+        (CHUNKED + b"0\r\n\r\nmore", b""),
+        (b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", b"late"),
+        (
+            b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"late",
+        ),
+        (b"HTTP/1.1 200 x\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok", b"late"),
+    ],
+)
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_body_that_does_not_fit_is_never_the_next_answer(
+    answer: bytes,
+    rest: bytes,
+    secure: bool,  # noqa: FBT001 a kind of connection
+) -> None:
+    """Where more was announced than came, or came than was announced, the connection is not used again."""
+    server, client = _secured()
+
+    def play(visit: Visit) -> None:
+        visit.read()
+        visit.send(answer if visit.number == 0 else OK)
+        if visit.read():
+            visit.send(rest + OK)
+
+    with Peer(play, tls=server if secure else None) as peer, executing(context=client) as run:
+        assert [run(peer.url).error for _ in range(2)] == [None, None]
+    assert len(peer.visits) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "error"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", None, "status line 'SSH-2.0-OpenSSH_9.2\\r\\n'"),
+        (b"no line", None, "status line 'no line'"),
+        (b"HTTP/1.1 abc\r\n", None, "status line 'HTTP/1.1 abc\\r\\n'"),
+        (b"HTTP/2 200\r\n", None, "status line 'HTTP/2 200\\r\\n'"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 140_000, None, "more than 131072 bytes of headers"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 30_000, None, "more than 131072 bytes of headers"),
+        (b"HTTP/1.1 102 x\r\n\r\n" * 21, None, "too many interim answers"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", 200, "Content-Length '-1'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4, 5\r\n\r\n", 200, "Content-Length '4, 5'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n", 200, "Content-Length '4, 5'"),
+        (CHUNKED + b"zz\r\n", 200, "chunk size 'zz'"),
+        (CHUNKED + b"-1\r\n", 200, "chunk size '-1'"),
+        (CHUNKED + b"0x1\r\nx\r\n", 200, "chunk size '0x1'"),
+        (CHUNKED + b"\r\n", 200, "chunk size ''"),
+        (CHUNKED + b"1\r\nxy\r\n", 200, "a chunk longer than its size"),
+    ],
+)
+def test_what_cannot_be_used_is_an_error_at_once(answer: bytes, status: int | None, error: str) -> None:
+    """Nobody waits for what would not mend it, though the connection stays open."""
+
+    def play(visit: Visit) -> None:
+        visit.read()
+        visit.send(answer)
+        visit.until_closed()
+
+    with Peer(play) as peer, executing(timeout=30.0) as run:
+        result = run(peer.url)
+    assert (result.status, result.error) == (status, f"not an HTTP answer: 127.0.0.1:{peer.port}: {error}")
+    assert result.seconds < 5
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 7])
+def test_an_answer_may_come_in_any_pieces(piece: int) -> None:
+    """Where a packet ends means nothing."""
+    whole = b"HTTP/1.1 103 x\r\nA: b\r\n\r\n" + CHUNKED + b"3\r\nabc\r\n1\r\nd\r\n0\r\nX: y\r\n\r\n"
+
+    def play(visit: Visit) -> None:
+        while visit.read():
+            for begin in range(0, len(whole), piece):
+                visit.send(whole[begin : begin + piece])
+
+    with Peer(play) as peer, executing() as run:
+        assert [(each.status, each.error) for each in (run(peer.url), run(peer.url))] == [(200, None)] * 2
+    assert len(peer.visits) == 1
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\nA: b\r\n\r\n"])
+def test_an_early_answer_is_heeded_while_the_body_is_sent(
+    before: bytes,
+    secure: bool,  # noqa: FBT001 a kind of connection
+) -> None:
+    """A receiver that refuses a large body, takes no more of it and hangs on is heard at once."""
+    server, client = _secured()
+
+    def refuses(visit: Visit) -> None:
+        visit.sock.recv(1000)
+        if visit.number == 0:
+            visit.send(before + b"HTTP/1.1 413 x\r\nContent-Length: 0\r\n\r\n")
+        else:
+            visit.send(OK)
+        visit.peer.stopped.wait(10)
+
+    with (
+        Peer(refuses, tls=server if secure else None) as peer,
+        executing(timeout=30.0, context=client) as run,
+    ):
+        result = run(peer.url, content=LARGE)
+        assert (result.status, result.error) == (413, None)
+        assert result.seconds < 5
+        # What was left unsent is never taken for another request.
+        assert run(peer.url).status == 200
+    assert len(peer.visits) == 2
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_interim_answers_do_not_end_the_sending(secure: bool) -> None:  # noqa: FBT001 a kind of connection
+    """Only a final answer does: after 100 and 103 the body arrives whole, and the connection stays."""
+    server, client = _secured()
+
+    def play(visit: Visit) -> None:
+        visit.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\nA: b\r\n")
+        visit.send(b"\r\n")
+        for _ in range(2):
+            visit.read()
+            visit.send(OK)
+
+    with Peer(play, tls=server if secure else None) as peer, executing(context=client) as run:
+        assert [run(peer.url, content=LARGE).status for _ in range(2)] == [200, 200]
+    assert [len(each.partition(b"\r\n\r\n")[2]) for each in peer.requests] == [len(LARGE)] * 2
+    assert len(peer.visits) == 1
+
+
+def test_garbage_while_the_body_is_sent_is_an_error_at_once() -> None:
+    """What can't be an answer ends the sending too."""
+
+    def play(visit: Visit) -> None:
+        visit.sock.recv(1000)
+        visit.send(b"220 smtp.example ESMTP\r\n")
+        visit.peer.stopped.wait(10)
+
+    with Peer(play) as peer, executing(timeout=30.0) as run:
+        result = run(peer.url, content=LARGE)
+    assert result.error is not None
+    assert "status line '220 smtp.example ESMTP" in result.error
+    assert result.seconds < 5
