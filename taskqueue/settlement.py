@@ -64,7 +64,7 @@ class Settlement:
         publish = self._waiting[0]
         channel = self._delivery.channel
         if isinstance(self._decision, Move) and channel.is_open:
-            # Another queue's exchange may be missing, or not ours to write to: that must cost this one nothing.
+            # Another queue's exchange may be missing, or not ours to write to: it must cost this one nothing.
             Trial(self._link, channel.connection, publish, self._moved)
         else:
             channel.publish(publish, self._ended)
