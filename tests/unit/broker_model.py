@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -11,11 +12,26 @@ import pika
 from pika import spec
 from pika.exceptions import ChannelClosedByBroker
 
+from taskqueue.settings import QueueSettings, Settings
+from taskqueue.topology.ladder import Ladder
+from taskqueue.topology.plan import plan
+from tests.unit.routing import Routing
+
 TRUE = "true-deaths"
 """A header of no meaning to us, so that it stays with a task: how often its attempt had no answer."""
 OF = "true-deaths-of"
 """The task that it is the count of: what follows from a task has its headers."""
 T = TypeVar("T")
+
+
+def declared(rungs: Ladder) -> Routing:
+    """Declare the queues q and other, each with a ladder of its own."""
+    queues = {name: QueueSettings(name) for name in ("q", "other")}
+    return Routing(plan(Settings(resolution=rungs.resolution, levels=rungs.levels, queues=queues)))
+
+
+PRESENT, FORMER = declared(Ladder()), declared(Ladder(Decimal("0.001"), 1))
+"""The ladder of the consumer, and one that has no rung for any of its tasks."""
 
 
 @dataclass(eq=False)
@@ -27,6 +43,8 @@ class Entry:
     properties: Mapping[str, Any]
     count: int = 0
     delivered: bool = False
+    rungs: tuple[str, ...] = ()
+    """The wait queues on its way."""
 
     @property
     def id(self) -> str:
@@ -44,10 +62,14 @@ class Sent:
     """A publish that the broker has not answered."""
 
     number: int
-    place: str
     exchange: str
     key: str
     entry: Entry
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All that it is routed by."""
+        return (self.key, *self.entry.headers.get("CC", ()))
 
 
 class Channel:
@@ -56,6 +78,7 @@ class Channel:
     def __init__(self, broker: Broker, opened: Callable[[Channel], None]) -> None:
         self.broker = broker
         self.is_open = True
+        self.consumes = False
         self.sent: dict[int, Sent] = {}
         self.out: dict[int, Entry] = {}
         self.receive: Callable[..., None] | None = None
@@ -63,7 +86,7 @@ class Channel:
         self._numbers = 0
         self._tags = 0
         self._on: dict[str, Callable[..., None]] = {}
-        broker.calls.append(lambda: opened(self))
+        broker.calls.append(lambda: opened(self) if self.is_open else None)
 
     # --- what pika offers
 
@@ -91,6 +114,7 @@ class Channel:
 
     def basic_qos(self, *, callback: Callable[..., None], **_options: Any) -> None:
         """Answer."""
+        self.consumes = True
         self.broker.calls.append(lambda: callback(None))
 
     def basic_consume(
@@ -114,11 +138,15 @@ class Channel:
         """Take it, and say nothing yet."""
         assert self.is_open
         assert mandatory
+        if not self.broker.routing.has(exchange):
+            assert not self.consumes, "it closes the channel with all that is out on it"
+            self.broker.calls.append(lambda: self.lose(404, f"NOT_FOUND - no exchange '{exchange}'"))
+            return
         self._numbers += 1
         kept = {name: value for name, value in vars(properties).items() if value is not None}
         headers = dict(kept.pop("headers"))
         entry = Entry(body, headers, kept)
-        self.sent[self._numbers] = Sent(self._numbers, exchange or key, exchange, key, entry)
+        self.sent[self._numbers] = Sent(self._numbers, exchange, key, entry)
 
     def basic_ack(self, tag: int, *, multiple: bool = False) -> None:
         """Forget what it names."""
@@ -170,6 +198,8 @@ class Channel:
 
     def lose(self, code: int, reason: str, *, taken: int = 0, told: bool = True) -> None:
         """Close it; `taken` says how many of the publishes in sight had reached the queues."""
+        if not self.is_open:
+            return
         self.is_open = False
         for sent in list(self.sent.values())[: taken % (len(self.sent) + 1)]:
             self.broker.store(sent)
@@ -197,10 +227,22 @@ class Broker:
     places: dict[str, list[Entry]] = field(
         default_factory=lambda: {"q": [], "other": [], "q.wait": [], "q.dead": []}
     )
+    routing: Routing = PRESENT
     calls: list[Callable[[], None]] = field(default_factory=list)
     channels: list[Channel] = field(default_factory=list)
 
-    is_open = True
+    is_open: bool = True
+
+    @property
+    def publishing(self) -> list[Channel]:
+        """List the channels with publishes that have no answer."""
+        return [channel for channel in self.channels if channel.sent]
+
+    def cut(self, taken: int, *, told: bool) -> None:
+        """Close the connection, and all channels with it."""
+        self.is_open = False
+        for channel in self.channels:
+            channel.lose(320, "CONNECTION_FORCED", taken=taken, told=told)
 
     def channel(self, *, on_open_callback: Callable[[Channel], None]) -> Channel:
         """Open a channel, as a connection does."""
@@ -218,7 +260,15 @@ class Broker:
         if entry.headers.get("taskqueue-runs", 0) != entry.headers.get("runs-then", 0):
             # There was an answer.
             entry.headers |= {TRUE: 0, "runs-then": entry.headers.get("taskqueue-runs", 0)}
-        self.places[sent.place].append(entry)
+        journey = self.routing.reach(sent.exchange, sent.keys)
+        entry.rungs = journey.rungs
+        self.places["q.wait" if journey.rungs else journey.queue].append(entry)
+
+    def walk(self, pick: int) -> None:
+        """Have a waiting message come to its work queue, by whatever clock."""
+        entry = take(self.places["q.wait"], pick)
+        entry.headers["x-death"] = [{"queue": rung, "reason": "expired"} for rung in reversed(entry.rungs)]
+        self.places["q"].append(entry)
 
     def take_back(self, entry: Entry) -> None:
         """Have an entry ready again, and count that."""

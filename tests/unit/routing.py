@@ -46,6 +46,10 @@ class Routing:
             self._direct[each.exchange, each.routing_key].add(each.queue)
             self._fanout[each.exchange].add(each.queue)
 
+    def has(self, exchange: str) -> bool:
+        """Tell whether there is an exchange of this name: a publish to any other closes the channel."""
+        return exchange in self._exchanges
+
     def reach(self, exchange: str, keys: tuple[str, ...]) -> Journey:
         """Follow a message to the queue from which it does not go on by itself.
 

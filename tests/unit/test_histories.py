@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import queue
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -25,15 +24,24 @@ from taskqueue.link import Link, TolerantConnection, channel
 from taskqueue.metrics import NullMetrics
 from taskqueue.settings import QueueSettings
 from taskqueue.subscription import Subscription
-from taskqueue.topology.ladder import Ladder
-from taskqueue.workers import Attempt
-from tests.unit.broker_model import OF, TRUE, Broker, Channel, Entry, take
+from taskqueue.topology.ladder import Way
+from taskqueue.workers import Attempt, Pool, Workers
+from tests.unit.broker_model import FORMER, OF, PRESENT, TRUE, Broker, Channel, Entry, take
 
 LIMIT = 2
 POLICY = QueueSettings("q", base_url="http://base", delivery_limit=LIMIT, jitter=0, concurrency=2)
-KNOWN = ("q", "other")
+KNOWN = ("q", "other", "gone")
+"""What the configuration names; the last of them is not declared."""
 PICK = st.integers(0, 99)
 _SWEEP, _AT_ONCE = "_sweep", 0.05
+
+
+class Line(Workers):
+    """The line of attempts, and no thread that takes them from it."""
+
+    def submit(self, attempt: Attempt) -> None:
+        """Put an attempt in the line."""
+        self._line.append(attempt)
 
 
 class Process:
@@ -46,22 +54,22 @@ class Process:
         self.broker = broker
         self.timers: list[tuple[float, int, Callable[[], None]]] = []
         self.running: list[Attempt] = []
-        self.sweep: Callable[[], None] | None = None
-        """The channel's look for confirms that are overdue."""
+        self.sweeps: dict[object, Callable[[], None]] = {}
+        """The look of each channel for confirms that are overdue."""
         self.hastened = False
         self._made = 0
         self.isolation = Isolation()
         self.subscription = Subscription(
-            POLICY, ladder=Ladder(), known=KNOWN, link=cast("Link", self), owner=self, metrics=NullMetrics(),
-            isolation=self.isolation,
+            POLICY, way=Way("q", "q"), known=KNOWN, link=cast("Link", self), owner=self,
+            metrics=NullMetrics(), isolation=self.isolation, pool=Pool(), make_workers=Line,
         )  # fmt: skip
         self.subscription.connected(cast("TolerantConnection", broker))
         broker.pump()
 
     @property
     def channel(self) -> Channel:
-        """The one that is open, or was the last."""
-        return self.broker.channels[-1]
+        """The one on which it consumes, or did last."""
+        return [channel for channel in self.broker.channels if channel.consumes][-1]
 
     def has(self, attempt: Attempt) -> bool:
         """Tell whether an attempt's message is out."""
@@ -80,7 +88,7 @@ class Process:
             else:
                 self.subscription._draining = False
         elif getattr(function, "__name__", "") == _SWEEP:
-            self.sweep = function
+            self.sweeps[function.__self__] = function  # type: ignore[attr-defined]  # a method, by its name
         else:
             self._made += 1
             self.timers.append((self.broker.now + seconds, self._made, function))
@@ -95,10 +103,8 @@ class Process:
 
     def begin(self) -> Attempt | None:
         """Have a worker take the next attempt."""
-        try:
-            attempt = self.subscription._workers._line.get_nowait()
-        except queue.Empty:
-            return None
+        line = self.subscription._workers._line
+        attempt = line.popleft() if line else None
         if attempt is not None:
             self.running.append(attempt)
         return attempt
@@ -146,7 +152,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         countdown=st.sampled_from((0, 0, 25.3)),
-        queue=st.sampled_from((None, None, "q", "other", "nowhere")),
+        queue=st.sampled_from((None, None, "q", "other", "gone", "nowhere")),
         url=st.sampled_from(("/x", "/follow")),
         roll_back=st.booleans(),
     )
@@ -173,7 +179,12 @@ class Histories(RuleBasedStateMachine):
     def walk(self, pick: int, seconds: float) -> None:
         """A waiting task arrives, perhaps early."""
         self.broker.now += seconds
-        self.broker.places["q"].append(take(self.broker.places["q.wait"], pick))
+        self.broker.walk(pick)
+
+    @rule(there=st.booleans())
+    def declare(self, *, there: bool) -> None:
+        """The ladder is another one from now on, or the consumer's own again; what waits goes on waiting."""
+        self.broker.routing = PRESENT if there else FORMER
 
     @precondition(lambda self: self.broker.places["q"] and self.process.channel.receive)
     @rule(picks=st.lists(PICK, min_size=1, max_size=4), begin=st.booleans())
@@ -218,29 +229,33 @@ class Histories(RuleBasedStateMachine):
         self.process.subscription._finished(attempt, result)
         self.broker.pump()
 
-    @precondition(lambda self: self.process.channel.sent)
+    @precondition(lambda self: self.broker.publishing)
     @rule(pick=PICK, multiple=st.booleans())
     def confirm(self, pick: int, *, multiple: bool) -> None:
         """The broker has a successor, and says so."""
-        self.process.channel.confirm(pick, multiple=multiple)
+        self._publishing(pick).confirm(pick, multiple=multiple)
         self.broker.pump()
 
-    @precondition(lambda self: self.process.channel.sent)
+    @precondition(lambda self: self.broker.publishing)
     @rule(pick=PICK, returned=st.booleans())
     def refuse(self, pick: int, *, returned: bool) -> None:
         """The broker has it not, and says so."""
-        ours = self.process.channel
+        ours = self._publishing(pick)
         (ours.give_back if returned else ours.refuse)(pick)
         self.broker.pump()
 
-    @precondition(lambda self: self.process.channel.sent and self.process.sweep)
+    def _publishing(self, pick: int) -> Channel:
+        return self.broker.publishing[pick % len(self.broker.publishing)]
+
+    @precondition(lambda self: self.broker.publishing and self.process.sweeps)
     @rule()
     def never_confirm(self) -> None:
         """A confirm does not come in time, and the message is nowhere."""
         self._count_deaths()
         self.broker.now += channel.CONFIRM_DEADLINE + 1
-        assert self.process.sweep is not None
-        self.process.sweep()
+        sweeps, self.process.sweeps = self.process.sweeps, {}
+        for sweep in sweeps.values():
+            sweep()
         self.broker.pump()
 
     @precondition(lambda self: self.process.channel.cancelled)
@@ -267,7 +282,7 @@ class Histories(RuleBasedStateMachine):
             ours = self.process.channel
             if ours.cancelled:
                 self.cancel()
-            elif ours.sent:
+            elif self.broker.publishing:
                 self.confirm(0, multiple=False)
             elif any(at < self.broker.now + 20 for at, _, _ in self.process.timers):
                 self.wait()
@@ -297,6 +312,17 @@ class Histories(RuleBasedStateMachine):
         self.broker.pump()
 
     @rule(taken=PICK)
+    def lose_the_connection(self, taken: int) -> None:
+        """The broker closes it and says why, and the next one is there at once."""
+        self._count_deaths()
+        self.broker.cut(taken, told=True)
+        self.broker.pump()
+        self.process.subscription.disconnected("CONNECTION_FORCED")
+        self.broker.is_open = True
+        self.process.subscription.connected(cast("TolerantConnection", self.broker))
+        self.broker.pump()
+
+    @rule(taken=PICK)
     def stop(self, taken: int) -> None:
         """The consumer is told to end, and has no time for what runs; another one starts."""
         self.process.subscription.stop()
@@ -309,9 +335,9 @@ class Histories(RuleBasedStateMachine):
         """The consumer dies, and another one starts."""
         self._count_deaths()
         self.process.alive = False
-        if self.process.channel.is_open:
-            self.process.channel.lose(0, "gone", taken=taken, told=False)
+        self.broker.cut(taken, told=False)
         self.broker.calls.clear()
+        self.broker.is_open = True
         self.process = Process(self.broker)
 
     def _count_deaths(self) -> None:
