@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskqueue import document
 from taskqueue import task as state
 from taskqueue.errors import InvalidTask
 from taskqueue.message import Message
@@ -46,16 +47,59 @@ def test_a_url_alone_is_a_task_that_is_due_on_receipt() -> None:
         ('{"already": "encoded"}', b'{"already": "encoded"}'),
         ("", b""),
         ("ünï", "ünï".encode()),
-        ({"a": [1, 2.5, None, True]}, b'{"a":[1,2.5,null,true]}'),
+        ({"a": [1, 2.5, None, True]}, b'{"a": [1, 2.5, null, true]}'),
         ([], b"[]"),
         (None, b"null"),
         (False, b"false"),
         (0, b"0"),
     ],
 )
-def test_a_string_payload_is_sent_as_it_is_and_anything_else_encoded(payload: Any, content: bytes) -> None:
+def test_a_string_payload_is_sent_as_it_is_and_anything_else_as_written(payload: Any, content: bytes) -> None:
     """The string is already JSON-encoded data."""
     assert read({"url": "/x", "payload": payload}).content == content
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "9007199254740993.25",
+        "1000000000000000000.5",
+        "[0.1000, 1e2, -0, 1E+400]",
+        "9" * 5000,
+        '"text \\u00e9 as it was escaped"',
+        '{"b": 1,  "a" : "ü😀\u2028", "b": 2}',
+        '["half a pair: \\ud83d"]',
+        " \n{ }\t",
+        "null",
+    ],
+)
+def test_a_payload_goes_out_as_it_was_written(written: str) -> None:
+    """Digit for digit and in UTF-8, wherever it stands among the fields, and into the roll_back as well."""
+    content = written.strip().encode()
+    if written.startswith('"'):
+        content = json.loads(written).encode()
+    for body in (
+        f'{{"url":"/x","roll_back":"/y","payload":{written}}}',
+        f' {{ "payload" : {written} , "url" :\n"/x","roll_back":"/y" }} ',
+        f'{{"p\\u0061yload": 1, "\\u0070ayload": {written}, "url": "/x", "roll_back": "/y"}}',
+    ):
+        assert read(body.encode()).content == content
+        rolled_back = state.roll_back_body(body.encode())
+        task = read(rolled_back)
+        assert (task.url, task.content, task.roll_back) == ("/y", content, None)
+        assert len(rolled_back) < len(body.encode())
+
+
+def test_of_two_fields_with_one_name_the_last_counts() -> None:
+    """As in every JSON library that takes them at all."""
+    assert read(b'{"url": "/x", "payload": [1], "payload": "raw"}').content == b"raw"
+    assert read(b'{"url": "/x", "payload": "raw", "payload": [1]}').content == b"[1]"
+
+
+def test_what_is_encoded_is_utf_8_and_as_long_as_its_text() -> None:
+    """Escapes would make three times the size of it, and a task that was taken too large to be sent again."""
+    assert state.encode({"payload": "ü😀"}) == '{"payload":"ü😀"}'.encode()
+    assert state.encode({"payload": ["\ud83d"]}) == b'{"payload":["\\ud83d"]}'
 
 
 def test_eta_is_rounded_up_to_the_millisecond() -> None:
@@ -97,7 +141,16 @@ def test_the_header_tells_the_due_time_once_there_is_one() -> None:
         (b'{"url": "/x", "payload": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (b'{"url": "/x", "eta": NaN}', "NaN is no JSON number"),
         (b'{"url": "/x", "payload": [Infinity]}', "Infinity is no JSON number"),
-        (b'{"url": "/x", "payload": 1e999}', "body: is not JSON: 1e999 is too large a number"),
+        (b'{"url": "/x", "payload": [NaN]}', "NaN is no JSON number"),
+        (b'{"url": "/x", "payload": 1.}', "body: is not JSON"),
+        (b'{"url": "/x", "payload": }', "body: is not JSON: Expecting value"),
+        (b'{"url": "/x", "payload": 01}', "body: is not JSON"),
+        (b'{"url": "/x", "payload": "\n"}', "body: is not JSON"),
+        (b'{"url": "/x",}', "body: is not JSON"),
+        (b'{"url": "/x"} {}', "body: is not JSON: Extra data"),
+        (b'{"url": "/x"', "body: is not JSON"),
+        (b'{"url" "/x"}', "body: is not JSON"),
+        (b'{"u\\u0072l" "/x"}', "body: is not JSON"),
         (b'{"url": "/x", "payload": "\\ud800"}', "payload: can't be sent"),
         (b'{"url": "/x", "eta": ' + b"9" * 5000 + b"}", "body: is not JSON"),
         (b'{"url": "/x", "eta": ' + b"9" * 400 + b"}", "eta: must be from 0"),
@@ -189,6 +242,43 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
+
+
+@given(
+    fields=st.dictionaries(
+        st.sampled_from(["url", "payload", "metadata"]) | st.text(), json_values, max_size=5
+    ),
+    indent=st.sampled_from([None, 1, "\t\r\n "]),
+    ascii_only=st.booleans(),
+)
+def test_a_document_is_read_as_the_standard_library_reads_it(
+    fields: dict[str, Any], indent: int | str | None, *, ascii_only: bool
+) -> None:
+    """And each value is what was written."""
+    try:
+        text = json.dumps(fields, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+        body = text.encode()
+    except ValueError:
+        return
+    found = document.read(body)
+    assert found.values.keys() == fields.keys()
+    for name, value in json.loads(text).items():
+        assert json.loads(found.written(name)) == value
+        assert name == "payload" or found.values[name] == value
+
+
+@given(st.text(alphabet='{}[]",:\\ \t\nu0d81eE+-.', max_size=20).map(lambda text: text.encode()))
+def test_what_is_no_object_for_the_standard_library_is_none(body: bytes) -> None:
+    """Nor is anything else refused."""
+    try:
+        expected = json.loads(body)
+    except ValueError:
+        expected = None
+    if isinstance(expected, dict):
+        assert document.read(body).values.keys() == expected.keys()
+    else:
+        with pytest.raises(InvalidTask):
+            document.read(body)
 
 
 @given(st.binary(max_size=200))
