@@ -186,7 +186,10 @@ def test_the_header_tells_the_due_time_once_there_is_one() -> None:
         ({"url": "/x", "max_retries": 10**30}, "max_retries: must be a whole number"),
         ({"url": "/x", "expires": "soon"}, "expires: must be a number of seconds, got 'soon'"),
         ({"url": "/x", "queue": 3}, "queue: must be a text that is not empty, got 3"),
-        ({"url": "/x", "metadata": []}, "metadata: must be an object, got list"),
+        ({"url": "/x", "metadata": [[]]}, "metadata: must be an object, got list"),
+        ({"url": "/x", "metadata": ""}, "metadata: must be an object, got ''"),
+        ({"url": "/x", "metadata": False}, "metadata: must be an object, got False"),
+        ({"url": "/x", "metadata": 0}, "metadata: must be an object, got 0"),
     ],
 )
 def test_what_can_not_be_a_task_is_refused_with_field_and_value(fields: Any, words: str) -> None:
@@ -230,6 +233,13 @@ def test_null_is_the_same_as_absent() -> None:
     """A producer that writes every field of a struct is not punished for it."""
     task = read({"url": "/x", "eta": None, "countdown": None, "max_retries": None, "metadata": None})
     assert (task.max_retries, dict(task.metadata)) == (None, {})
+
+
+def test_an_empty_array_of_metadata_is_an_empty_object() -> None:
+    """PHP writes an array without members so, whatever it was to hold; and so does the roll_back of it."""
+    body = b'{"url": "/x", "metadata": [ ], "roll_back": "/y"}'
+    assert read(body).metadata == {}
+    assert read(state.roll_back_body(body)).metadata == {}
 
 
 def test_unknown_fields_are_named_and_ignored() -> None:
