@@ -41,6 +41,9 @@ _CARRIED = ("payload", "max_retries", "metadata")
 _ABSENT = object()
 _LONGEST_ID = 255
 """AMQP's bound on a short string, in bytes."""
+_FIRST_TIMESTAMP = 1_577_836_800
+"""The beginning of 2020, before there was any taskqueue: an earlier one is a clock or a field that was never
+set. One of milliseconds or the like is later than now, and counts as now."""
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?"
 )
@@ -181,7 +184,7 @@ def _due(document: Mapping[str, Any], timestamp: object, now_ms: float) -> int:
     if eta is not None:
         return math.ceil(eta * 1000)
     start = now_ms
-    if isinstance(timestamp, int):
+    if isinstance(timestamp, int) and timestamp >= _FIRST_TIMESTAMP:
         # The timestamp has whole seconds: its end, so that no task is early.
         start = min(now_ms, (timestamp + 1) * 1000)
     return math.ceil(start + countdown * 1000) if countdown else math.floor(start)

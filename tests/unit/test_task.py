@@ -114,10 +114,21 @@ def test_eta_is_rounded_up_to_the_millisecond() -> None:
         (1_699_999_990, 1_700_000_011_000),  # the end of its second, plus 20 s
         (1_700_000_000, 1_700_000_020_250),  # its end would be later than the receipt
         (1_800_000_000, 1_700_000_020_250),  # from the future
+        (1_577_836_800, 1_577_836_821_000),  # the first that is believed
+        (1_577_836_799, 1_700_000_020_250),  # before 2020, so none of the rest is a time
+        (0, 1_700_000_020_250),
+        (1, 1_700_000_020_250),
+        (-1, 1_700_000_020_250),
+        (1_700_000, 1_700_000_020_250),  # in thousands of seconds
+        (1_700_000_000_000, 1_700_000_020_250),  # in milliseconds
+        (1_700_000_000_000_000_000, 1_700_000_020_250),  # in nanoseconds
+        (2**64 - 1, 1_700_000_020_250),
+        (1_699_999_990.0, 1_700_000_020_250),  # nothing that AMQP has
+        (True, 1_700_000_020_250),
     ],
 )
 def test_countdown_starts_at_the_end_of_the_timestamp_and_never_after_receipt(
-    timestamp: int | None, due: int
+    timestamp: float | None, due: int
 ) -> None:
     """A timestamp has whole seconds; its end is taken, so that no task is early."""
     properties: dict[str, Any] = {} if timestamp is None else {"timestamp": timestamp}
