@@ -18,6 +18,7 @@ from taskqueue.fields import shown
 
 AS_WRITTEN = "payload"
 """The member that is sent on and never read: its numbers may be of any size, and its value here is rough."""
+_BOM = "\ufeff"
 # It matches anything, be it nothing.
 _skip: Callable[[str, int], re.Match[str]] = re.compile(r"[ \t\n\r]*").match  # type: ignore[assignment]
 _plain_key = re.compile(r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*').match
@@ -61,9 +62,9 @@ def read(body: bytes) -> Document:
     """Read a JSON object; raises InvalidTask that says what else it is."""
     try:
         text = body.decode()
-        document = _members(text)
+        document = _members(text, 1 if text.startswith(_BOM) else 0)
         if document is None:
-            other = _rough.decode(text)
+            other = _rough.decode(text.removeprefix(_BOM))
             raise InvalidTask("body", f"must be a JSON object, got {shown(other)}")
     except UnicodeDecodeError as error:
         raise InvalidTask("body", f"is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
@@ -74,11 +75,11 @@ def read(body: bytes) -> Document:
     return document
 
 
-def _members(text: str) -> Document | None:
+def _members(text: str, at: int) -> Document | None:
     """Read the members one by one; None where the text is no JSON object."""
     values: dict[str, Any] = {}
     places: dict[str, tuple[int, int]] = {}
-    at = _skip(text, 0).end()
+    at = _skip(text, at).end()
     if text[at : at + 1] != "{":
         return None
     at = _skip(text, at + 1).end()

@@ -162,6 +162,9 @@ def test_the_header_tells_the_due_time_once_there_is_one() -> None:
         (b'{"url": "/x"', "body: is not JSON"),
         (b'{"url" "/x"}', "body: is not JSON"),
         (b'{"u\\u0072l" "/x"}', "body: is not JSON"),
+        (b"\xef\xbb\xbf[]", "body: must be a JSON object, got list"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"url": "/x"}', "body: is not JSON"),
+        (b'{"url": \xef\xbb\xbf"/x"}', "body: is not JSON"),
         (b'{"url": "/x", "payload": "\\ud800"}', "payload: can't be sent"),
         (b'{"url": "/x", "eta": ' + b"9" * 5000 + b"}", "body: is not JSON"),
         (b'{"url": "/x", "eta": ' + b"9" * 400 + b"}", "eta: must be from 0"),
@@ -251,6 +254,13 @@ def test_an_empty_array_of_metadata_is_an_empty_object() -> None:
     body = b'{"url": "/x", "metadata": [ ], "roll_back": "/y"}'
     assert read(body).metadata == {}
     assert read(state.roll_back_body(body)).metadata == {}
+
+
+def test_a_byte_order_mark_before_the_object_does_no_harm() -> None:
+    """.NET and PowerShell write one; everything is read, and cut out for the roll_back, as without it."""
+    body = b'\xef\xbb\xbf {"url": "/x", "payload": {"a": 1.50}, "roll_back": "/y"}'
+    assert read(body).content == b'{"a": 1.50}'
+    assert state.roll_back_body(body) == b'{"url":"/y","payload":{"a": 1.50}}'
 
 
 def test_unknown_fields_are_named_and_ignored() -> None:
