@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from taskqueue.durations import duration
+
 log = logging.getLogger(__name__)
 
 PROCESS = "TASKQUEUE_PROCESS"
@@ -119,11 +121,11 @@ class Supervisor:
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(child.deaths, 10)) if child.deaths else 0.0
         child.due = time.monotonic() + delay
         log.error(
-            "consumer %d died (%s) after %.0f s: starting it again in %.1f s",
+            "consumer %d died (%s) after %s: starting it again in %s",
             child.number + 1,
             _cause(code),
-            lived,
-            delay,
+            duration(lived),
+            duration(delay),
         )
 
     def _revive(self) -> None:

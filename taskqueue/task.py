@@ -180,7 +180,7 @@ def _due(document: Mapping[str, Any], timestamp: object, now_ms: float) -> int:
     eta = fields.number(document, "eta")
     countdown = fields.number(document, "countdown")
     if eta is not None and countdown is not None:
-        raise InvalidTask("eta", f"goes without countdown, got eta {eta:g} and countdown {countdown:g}")
+        raise InvalidTask("eta", f"goes without countdown, got eta {eta:.15g} and countdown {countdown:.15g}")
     if eta is not None:
         return math.ceil(eta * 1000)
     start = now_ms

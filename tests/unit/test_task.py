@@ -194,6 +194,7 @@ def test_the_header_tells_the_due_time_once_there_is_one() -> None:
         ({"url": "/x", "eta": 1_700_000_000_000}, "eta: must be from 0"),
         ({"url": "/x", "eta": -0.5}, "eta: must be from 0"),
         ({"url": "/x", "eta": 1, "countdown": 2}, "eta: goes without countdown, got eta 1 and countdown 2"),
+        ({"url": "/x", "eta": 1_795_692_596.5, "countdown": 0}, "got eta 1795692596.5 and countdown 0"),
         ({"url": "/x", "max_retries": -1}, "max_retries: must be a whole number"),
         ({"url": "/x", "max_retries": 2.5}, "max_retries: must be a whole number"),
         ({"url": "/x", "max_retries": True}, "max_retries: must be a whole number"),
