@@ -14,6 +14,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from rich.console import Console
 from rich.text import Text
 
+from taskqueue import logs
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, TaskqueueError
 from taskqueue.settings import QueueSettings, Settings
 
@@ -82,5 +83,7 @@ def errors(*, plus: int = 0) -> Iterator[None]:
 
 def fail(error: TaskqueueError, *, plus: int = 0) -> None:
     """Print the error as one red line on standard error, and exit with its code and `plus`."""
-    say(f"taskqueue: {error}", "red")
+    # Behind the log, if there is one; and whoever does not read that would not read this.
+    if logs.finish():
+        say(f"taskqueue: {error}", "red")
     raise SystemExit(error.exit_code + plus)
