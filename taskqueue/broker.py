@@ -132,7 +132,8 @@ def _tls(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def _failure(error: Exception, host: Parameters) -> TaskqueueError:
+def refusal(error: BaseException, host: Parameters) -> TaskqueueError | None:
+    """Read an answer that waiting does not change: a login or a virtual host that is refused."""
     user = getattr(host.credentials, "username", "")
     if isinstance(error, (ProbableAuthenticationError, AuthenticationError)):
         return BrokerUnreachable(f"{where(host)} refused the login of user {user!r}: check 'server'")
@@ -143,7 +144,11 @@ def _failure(error: Exception, host: Parameters) -> TaskqueueError:
             f"user {user!r} may not use virtual host {host.virtual_host!r} of {host.host}:{host.port}, "
             "or it does not exist: check 'server', or the user's permissions"
         )
-    return BrokerUnreachable(f"no broker at {where(host)}: {reason(error)}")
+    return None
+
+
+def _failure(error: Exception, host: Parameters) -> TaskqueueError:
+    return refusal(error, host) or BrokerUnreachable(f"no broker at {where(host)}: {reason(error)}")
 
 
 def _worst(failures: list[TaskqueueError]) -> TaskqueueError:
