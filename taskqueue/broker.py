@@ -18,6 +18,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from taskqueue import addresses
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, TaskqueueError
 from taskqueue.settings import Settings
 
@@ -98,6 +99,11 @@ def where(host: Parameters) -> str:
 
 
 def _parameters(url: str, settings: Settings, name: str) -> pika.URLParameters:
+    try:
+        # That of a program was not read by settings.
+        addresses.servers(url)
+    except ValueError as error:
+        raise ConfigError(f"server: {error}") from _harmless(error)
     address = urlsplit(url)
     try:
         result = pika.URLParameters(url)
