@@ -299,7 +299,7 @@ def test_a_document_is_read_as_the_standard_library_reads_it(
         assert name == "payload" or found.values[name] == value
 
 
-@given(st.text(alphabet='{}[]",:\\ \t\nu0d81eE+-.', max_size=20).map(lambda text: text.encode()))
+@given(st.text(alphabet='{}[]",:\\ \t\nu0d81+-.', max_size=20).map(lambda text: text.encode()))
 def test_what_is_no_object_for_the_standard_library_is_none(body: bytes) -> None:
     """Nor is anything else refused."""
     try:
