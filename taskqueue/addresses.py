@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from taskqueue.values import listed
 
@@ -17,6 +17,23 @@ _NAME = re.compile(r"(?=.{1,254}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _HOST_PATTERN = re.compile(r"(?P<any>\*\.)?(?P<name>.+)")
 _HOSTS = "must be hosts such as example.com, *.example.com or an IP address, with commas between"
 _LAST_PORT = 65_535
+_SERVERS = (
+    "must be amqp://user:password@host:port/vhost or amqps://…, several with commas between "
+    "(in a password or vhost write %2C for a comma, %2F for /, %40 for @, %23 for #, %3F for ?)"
+)
+_CELERYS = frozenset({"pyamqp", "librabbitmq"})
+_WHOLE = frozenset({"channel_max", "connection_attempts", "frame_max", "heartbeat"})
+_NUMBERS = frozenset({"blocked_connection_timeout", "retry_delay", "socket_timeout", "stack_timeout"})
+PARAMETERS = _WHOLE | _NUMBERS | {"client_properties", "locale", "ssl_options", "tcp_options"}
+"""What may stand behind the ``?`` of a server: what pika knows."""
+_ELSEWHERE = {
+    "cacertfile": "ca_file = …",
+    "certfile": "cert_file = …",
+    "keyfile": "key_file = …",
+    "ssl": "amqps://",
+    "vhost": "/vhost behind the host",
+}
+"""What other libraries have as a parameter, and where it is here."""
 DEFAULT = "default"
 """In a list of networks: those that would stand there without it."""
 
@@ -63,21 +80,46 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 def servers(text: str) -> tuple[str, ...]:
     """Read AMQP URLs with commas between; what they hold is decoded by pika."""
-    allowed = (
-        "must be amqp://user:password@host:port/vhost or amqps://…, several with commas between "
-        "(in a password or vhost write %2C for a comma, %2F for /, %40 for @, %23 for #, %3F for ?)"
-    )
-    try:
-        urls = listed(url("amqp", "amqps"))(text)
-    except ValueError:
-        raise ValueError(allowed) from None
-    for parts in map(urlsplit, urls):
-        # pika would take the first part for the vhost; an @ here is the end of a password with a /.
-        if "/" in parts.path[1:] or "@" in parts.path or parts.fragment:
-            raise ValueError(allowed)
+    urls = listed(_server)(text)
     if not urls:
-        raise ValueError(allowed)
+        raise ValueError(_SERVERS)
     return urls
+
+
+def _server(text: str) -> str:
+    scheme = text.partition("://")[0].lower()
+    if scheme in _CELERYS:
+        raise ValueError(f"{scheme}:// is Celery's name for it: write amqp://, or amqps:// for TLS")
+    try:
+        parts = urlsplit(url("amqp", "amqps")(text))
+    except ValueError:
+        raise ValueError(_SERVERS) from None
+    # An @ here is the end of a password with a / or ? in it, and nothing of that is to be told.
+    if "@" in parts.path + parts.query or parts.fragment:
+        raise ValueError(_SERVERS)
+    if parts.path == "//":
+        raise ValueError("// at its end is how Celery writes the virtual host /: write one /")
+    if found := re.fullmatch(r"//([\w.-]+)", parts.path):
+        raise ValueError(f"// is how Celery begins the virtual host /{found[1]}: write /%2F{found[1]}")
+    # pika would take the first part for the vhost.
+    if "/" in parts.path[1:]:
+        raise ValueError(_SERVERS)
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        _check_parameter(name, value)
+    return text
+
+
+def _check_parameter(name: str, value: str) -> None:
+    """Refuse what pika would pass over in silence, or quote in an error."""
+    if name in _ELSEWHERE:
+        raise ValueError(f"{name} is no parameter: write {_ELSEWHERE[name]} instead")
+    if name not in PARAMETERS:
+        shown = name if re.fullmatch(r"[A-Za-z_]{1,40}", name) else "what stands behind the ?"
+        raise ValueError(f"{shown} is no parameter: there are {', '.join(sorted(PARAMETERS))}")
+    if name in _WHOLE and not re.fullmatch(r"[0-9]{1,9}", value):
+        raise ValueError(f"{name} must be a whole number")
+    if name in _NUMBERS and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
+        raise ValueError(f"{name} must be a number")
 
 
 def base_url(text: str) -> str:

@@ -18,6 +18,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from taskqueue import addresses
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, TaskqueueError
 from taskqueue.settings import Settings
 
@@ -98,6 +99,11 @@ def where(host: Parameters) -> str:
 
 
 def _parameters(url: str, settings: Settings, name: str) -> pika.URLParameters:
+    try:
+        # That of a program was not read by settings.
+        addresses.servers(url)
+    except ValueError as error:
+        raise ConfigError(f"server: {error}") from _harmless(error)
     address = urlsplit(url)
     try:
         result = pika.URLParameters(url)
@@ -132,8 +138,8 @@ def _tls(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def failure(error: BaseException, host: Parameters) -> TaskqueueError:
-    """Say why a host could not be connected to, and what to do."""
+def refusal(error: BaseException, host: Parameters) -> TaskqueueError | None:
+    """Read an answer that waiting does not change: a login or a virtual host that is refused."""
     user = getattr(host.credentials, "username", "")
     if isinstance(error, (ProbableAuthenticationError, AuthenticationError)):
         return BrokerUnreachable(f"{where(host)} refused the login of user {user!r}: check 'server'")
@@ -144,7 +150,12 @@ def failure(error: BaseException, host: Parameters) -> TaskqueueError:
             f"user {user!r} may not use virtual host {host.virtual_host!r} of {host.host}:{host.port}, "
             "or it does not exist: check 'server', or the user's permissions"
         )
-    return BrokerUnreachable(f"no broker at {where(host)}: {reason(error)}")
+    return None
+
+
+def failure(error: BaseException, host: Parameters) -> TaskqueueError:
+    """Say why a host could not be connected to, and what to do."""
+    return refusal(error, host) or BrokerUnreachable(f"no broker at {where(host)}: {reason(error)}")
 
 
 def worst(failures: list[TaskqueueError]) -> TaskqueueError:

@@ -8,6 +8,7 @@ from collections.abc import Container, Sequence
 
 from pika.connection import Parameters
 
+from taskqueue.durations import duration
 from taskqueue.errors import NotDeclared, TaskqueueError
 from taskqueue.isolation import Isolation
 from taskqueue.ladder_check import LadderCheck
@@ -74,7 +75,7 @@ class Consumer:
         self._stop.wait()
         self._link.call(lambda: self._stop_subscriptions(grace))
         if not self._idle.wait(min(grace, threading.TIMEOUT_MAX)):
-            log.warning("not everything ended in %.0f s: the broker hands the rest out again", grace)
+            log.warning("not everything ended in %s: the broker hands the rest out again", duration(grace))
         self._link.close(_GOODBYE)
         self._pool.end(_GOODBYE if self._idle.is_set() else 0.0)
         for subscription in self._subscriptions:
@@ -138,7 +139,7 @@ class Consumer:
     def _stop_subscriptions(self, grace: float) -> None:
         for subscription in self._subscriptions:
             subscription.stop()
-        log.info("stopping: finishing what runs (up to %.0f s)", grace)
+        log.info("stopping: finishing what runs (up to %s)", duration(grace))
         self.progressed()
 
 

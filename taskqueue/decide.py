@@ -8,14 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Container
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from taskqueue.backoff import backoff, retry_after
+from taskqueue.durations import duration
 from taskqueue.execute import Result, succeeded
 from taskqueue.fields import is_full
 from taskqueue.handlers.chain import Following
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 
+_LONG_AGO = 365 * 86_400
+_A_LENGTH_OF_TIME = 1_000_000_000
+"""What is below it is no time of our century; a number of seconds was meant, most likely."""
 ASKS_FOR_TIME = frozenset({429, 503})
 """The statuses whose Retry-After is heeded (RFC 6585, 4; RFC 9110, 15.6.4)."""
 
@@ -88,8 +93,17 @@ def on_receipt(
     if task.due > now * 1000:
         return Again(task.due, task.runs, task.error, task.has_slot, early=True)
     if task.expires is not None and now > task.expires:
-        return Dead(EXPIRED, task.error or f"expired {now - task.expires:.1f} s ago", task.runs)
+        return Dead(EXPIRED, task.error or _expired(task.expires, now), task.runs)
     return _unfit(task, policy, deliveries) or Run(alone=suspect(policy, deliveries))
+
+
+def _expired(expires: float, now: float) -> str:
+    ago = f"{duration(now - expires)} ago"
+    if now - expires < _LONG_AGO:
+        return f"expired {ago}"
+    at = datetime.fromtimestamp(expires, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    hint = ": expires is a time, POSIX seconds" if expires < _A_LENGTH_OF_TIME else ""
+    return f"expired {at}, {ago}{hint}"
 
 
 def suspect(policy: QueueSettings, deliveries: int) -> bool:

@@ -104,9 +104,12 @@ def text(fields: Mapping[str, Any], name: str) -> str | None:
 
 
 def mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Read an optional object, empty where it is absent."""
+    """Read an optional object, empty where it is absent.
+
+    An empty array is one, too: PHP does not tell them apart.
+    """
     value = fields.get(name)
-    if value is None:
+    if value is None or value == []:
         return {}
     if not isinstance(value, dict):
         raise InvalidTask(name, f"must be an object, got {shown(value)}")

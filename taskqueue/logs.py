@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
 from datetime import UTC, datetime
+
+from taskqueue.logwriter import BackgroundHandler
 
 LEVELS = ("debug", "info", "warning", "error")
 
 
 def start(log_format: str, level: str) -> None:
     """Send the log of this process to standard error, as ``text`` or ``json`` lines."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if log_format == "json" else _Text())
+    finish()
+    handler = _handler()
+    handler.setFormatter(_Json(_encoding()) if log_format == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Python itself would write them, and wait for whoever reads them.
+    logging.captureWarnings(capture=True)
     # What goes wrong on a connection is told by our own link, once.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def finish() -> bool:
+    """Write what is left, as long as somebody reads it; False where that is not all."""
+    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler, BackgroundHandler)]
+    return all(handler.finish() for handler in ours)
+
+
+def _handler() -> logging.Handler:
+    if sys.stderr is None:
+        # Closed: its number may be that of another file by now, or of a socket.
+        return logging.NullHandler()
+    try:
+        return BackgroundHandler(sys.stderr.fileno(), _encoding())
+    except io.UnsupportedOperation:
+        return logging.StreamHandler(sys.stderr)
+
+
+def _encoding() -> str:
+    return getattr(sys.stderr, "encoding", None) or "utf-8"
 
 
 def harmless(text: str) -> str:
@@ -42,6 +68,10 @@ class _Text(logging.Formatter):
 
 
 class _Json(logging.Formatter):
+    def __init__(self, encoding: str) -> None:
+        super().__init__()
+        self._encoding = encoding
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": _when(record),
@@ -52,4 +82,9 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        text = json.dumps(line, ensure_ascii=False)
+        try:
+            text.encode(self._encoding)
+        except UnicodeEncodeError:
+            return json.dumps(line)
+        return text

@@ -58,7 +58,7 @@ class Management:
 
     def queues(self) -> list[dict[str, Any]] | None:
         """List the queues of the virtual host, None where that is not known."""
-        columns = "name,durable,arguments,messages,messages_dlx,consumers"
+        columns = "name,durable,arguments,messages,messages_persistent,messages_dlx,consumers"
         found = self._get(f"queues/{self._vhost}?columns={columns}")
         return found if isinstance(found, list) else None
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from taskqueue.errors import InvalidTask
+
+_LONGEST_NAME, _HIGHEST, _SHOWN = 255, 255, 60
 PREFIX = "taskqueue-"
 _BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-")
 DELIVERIES = "x-delivery-count"
@@ -34,6 +37,31 @@ class Publish:
     routing_keys: tuple[str, ...]
     """The routing key and, behind it, what rides in the ``CC`` header."""
     message: Message
+
+    def __post_init__(self) -> None:
+        """Raise InvalidTask for a queue or a priority that AMQP can't carry, before it is on its way."""
+        for name in (self.exchange, *self.routing_keys):
+            _check_name(name)
+        if not self.exchange and not self.routing_keys[0]:
+            raise InvalidTask("queue", "must be a text that is not empty, got ''")
+        priority = self.message.properties.get("priority")
+        if priority is not None and (type(priority) is not int or not 0 <= priority <= _HIGHEST):
+            got = ascii(priority)[:_SHOWN]
+            raise InvalidTask("priority", f"must be a whole number from 0 to {_HIGHEST}, got {got}")
+
+
+def _check_name(name: object) -> None:
+    """Refuse what names a queue, or an exchange of it, and is no short string of AMQP."""
+    if not isinstance(name, str):
+        raise InvalidTask("queue", f"must be a text, got {ascii(name)[:_SHOWN]}")
+    try:
+        size = len(name) if name.isascii() else len(name.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidTask("queue", f"must be Unicode, got {ascii(name)[:_SHOWN]}") from error
+    if size > _LONGEST_NAME:
+        raise InvalidTask(
+            "queue", f"is too long a name: {size} bytes with what belongs to it, of {_LONGEST_NAME}"
+        )
 
 
 def stripped(headers: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from taskqueue.errors import ConfigError
 
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"
+_OURS = "TASKQUEUE_METRICS_DIR"
+"""Set to the same folder for the children of our supervisor: without it, `_SHARED` is for somebody else."""
 # The library's own end at 10 s: a request may take 25 minutes, and a backlog make tasks an hour late.
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1500, 3600)
 
@@ -117,7 +119,7 @@ def started(address: str | None) -> Metrics:
     A child of a supervisor with a page counts for that page. Raises ConfigError where the address
     can't be used or the extra is missing.
     """
-    if address is None and _SHARED not in os.environ:
+    if address is None and not _counts_for_parent():
         return NullMetrics()
     metrics = PrometheusMetrics()
     if address is not None:
@@ -142,7 +144,10 @@ def shared_page(address: str | None) -> Iterator[tuple[Mapping[str, str], Callab
         multiprocess.MultiProcessCollector(registry, path=folder)
         server = _serve(address, registry)
         try:
-            yield {_SHARED: folder}, lambda pid: multiprocess.mark_process_dead(pid, path=folder)
+            yield (
+                {_SHARED: folder, _OURS: folder},
+                lambda pid: multiprocess.mark_process_dead(pid, path=folder),
+            )
         finally:
             server.shutdown()
             server.server_close()
@@ -157,8 +162,17 @@ def _serve(address: str, registry: Any) -> Any:
     return server
 
 
+def _counts_for_parent() -> bool:
+    return _OURS in os.environ and os.environ.get(_SHARED) == os.environ[_OURS]
+
+
 def _library() -> Any:
+    # Where the library finds the variable as it is imported, it counts in that folder.
+    other = None if _counts_for_parent() else os.environ.pop(_SHARED, None)
     try:
         return importlib.import_module("prometheus_client")
     except ImportError as error:
         raise ConfigError("metrics: needs the extra: pip install 'taskqueue[metrics]'") from error
+    finally:
+        if other is not None:
+            os.environ[_SHARED] = other

@@ -6,7 +6,6 @@ task is in the broker at least once.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from taskqueue import astray
@@ -20,7 +19,6 @@ from taskqueue.topology import names
 from taskqueue.topology.ladder import Way
 
 _LONGEST_ERROR = 500
-_CARRIED = ("payload", "max_retries", "metadata")
 
 
 def successors(
@@ -87,16 +85,15 @@ def _dead(message: Message, task: Task | None, decision: Dead, queue: str, now: 
 
 
 def _roll_back(message: Message, task: Task, decision: Dead, queue: str, now: float) -> Publish:
-    document = json.loads(message.body)
-    body: dict[str, Any] = {"url": task.roll_back}
-    body.update((name, document[name]) for name in _CARRIED if name in document)
     headers = _fresh(message, now) | {
         state.FAILED_ID: task.id,
         state.FAILED_URL: task.url,
         state.FAILURE: f"{decision.reason}: {decision.error}"[:_LONGEST_ERROR],
     }
     properties = amqp.kept(message.properties) | {"message_id": roll_back_id(task.id)}
-    return Publish(names.due(queue), (queue,), Message(state.encode(body), headers, properties))
+    return Publish(
+        names.due(queue), (queue,), Message(state.roll_back_body(message.body), headers, properties)
+    )
 
 
 def _follow(message: Message, following: Following, queue: str, now: float) -> Publish:

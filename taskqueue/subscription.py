@@ -16,6 +16,7 @@ from typing import Protocol
 
 from taskqueue.astray import came_back_at_once, missed_rungs
 from taskqueue.decide import INVALID, Again, Dead, Done, Move, Run, on_receipt, on_result, suspect
+from taskqueue.durations import duration
 from taskqueue.errors import InvalidTask
 from taskqueue.execute import Executor, Result
 from taskqueue.intake import Intake
@@ -416,9 +417,9 @@ def _log_result(queue: str, task: Task, decision: Done | Again | Dead, result: R
     if isinstance(decision, Done):
         log.debug("%s %s: done in %.0f ms, attempt %d", queue, task.id, result.seconds * 1000, task.runs + 1)
     elif result.busy is not None:
-        log.debug("%s %s: its host is busy (per_host), again in %.1f s", queue, task.id, result.busy)
+        log.debug("%s %s: its host is busy (per_host), again in %s", queue, task.id, duration(result.busy))
     elif isinstance(decision, Again):
         log.info(
-            "%s %s: attempt %d failed (%s), again in %.1f s",
-            queue, task.id, task.runs + 1, decision.error, decision.due / 1000 - time.time(),
+            "%s %s: attempt %d failed (%s), again in %s",
+            queue, task.id, task.runs + 1, decision.error, duration(decision.due / 1000 - time.time()),
         )  # fmt: skip

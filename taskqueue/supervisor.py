@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from taskqueue.durations import duration
+
 log = logging.getLogger(__name__)
 
 PROCESS = "TASKQUEUE_PROCESS"
 """The environment variable that tells a child which one it is: ``2/4``."""
-WATCHED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
-_STOPS = (signal.SIGTERM, signal.SIGINT)
+PATIENCE = 1.0
+"""Seconds after a signal to stop in which another says the same: terminals and supervisors each send one."""
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _HEALTHY = 30.0
@@ -39,8 +41,8 @@ class Supervisor:
     """Keeps `count` processes of `command` running until it is told to stop.
 
     Each child has a pipe on its standard input that ends when the parent does, however it ends:
-    a child that watches it never outlives its parent by more than its grace. The signals in WATCHED
-    must be blocked in every thread of the parent.
+    a child that watches it never outlives its parent by more than its grace. The signals that are
+    `watched` must be blocked in every thread of the parent.
     """
 
     def __init__(
@@ -52,26 +54,37 @@ class Supervisor:
         self._environment = dict(environment)
         self._children = [_Child(number) for number in range(count)]
         self._stopping = False
+        self._asked: float | None = None
+        """When the first signal to stop came (monotonic)."""
         self._result = 0
+        self._watched = watched()
 
     def run(self) -> int:
         """Supervise until every child has ended, and give the exit code."""
         for child in self._children:
             self._start(child)
         while any(child.process for child in self._children) or not self._stopping:
-            self._handle(signal.sigtimedwait(WATCHED, self._patience()))
+            self._handle(signal.sigtimedwait(self._watched, self._patience()))
             self._reap()
             self._revive()
         return self._result
 
     def _handle(self, received: signal.struct_siginfo | None) -> None:
-        if received is None or received.si_signo not in _STOPS:
+        if received is None or received.si_signo not in stops():
             return
-        if self._stopping:
-            log.warning("second signal: ending at once")
+        now = time.monotonic()
+        if self._asked is None:
+            self._asked = now
+            if not self._stopping:
+                log.info("stopping %d consumers", len(self._children))
+                self._stop()
+        elif now - self._asked >= PATIENCE:
+            log.warning("another signal: ending at once")
             self._result = 128 + received.si_signo
-        else:
-            log.info("stopping %d consumers", len(self._children))
+            # Nothing is lost: the broker hands out again what is not acked.
+            self._forward(signal.SIGKILL)
+
+    def _stop(self) -> None:
         self._stopping = True
         self._forward(signal.SIGTERM)
 
@@ -111,19 +124,18 @@ class Supervisor:
         if result := _FINAL.get(code):
             log.error("consumer %d gave up (exit code %d): stopping all", child.number + 1, result)
             self._result = result
-            self._stopping = True
-            self._forward(signal.SIGTERM)
+            self._stop()
             return
         lived = time.monotonic() - child.started
         child.deaths = 0 if lived > _HEALTHY else child.deaths + 1
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(child.deaths, 10)) if child.deaths else 0.0
         child.due = time.monotonic() + delay
         log.error(
-            "consumer %d died (%s) after %.0f s: starting it again in %.1f s",
+            "consumer %d died (%s) after %s: starting it again in %s",
             child.number + 1,
             _cause(code),
-            lived,
-            delay,
+            duration(lived),
+            duration(delay),
         )
 
     def _revive(self) -> None:
@@ -132,6 +144,17 @@ class Supervisor:
         for child in self._children:
             if child.process is None and child.due <= time.monotonic():
                 self._start(child)
+
+
+def stops() -> tuple[signal.Signals, ...]:
+    """Name the signals that ask for a stop: SIGHUP too, unless we were told to outlive a terminal (nohup)."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT) if ignored else (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def watched() -> frozenset[signal.Signals]:
+    """Name the signals that a supervisor waits for."""
+    return frozenset((*stops(), signal.SIGCHLD))
 
 
 def share(process: str) -> float:

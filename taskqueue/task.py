@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskqueue import astray, fields
+from taskqueue import document as documents
+from taskqueue.document import Document
 from taskqueue.errors import InvalidTask
 from taskqueue.message import PREFIX, Message
 
@@ -35,9 +37,13 @@ LARGEST_BODY = 16 * 2**20
 KNOWN = frozenset(
     {"url", "payload", "countdown", "eta", "max_retries", "expires", "roll_back", "queue", "metadata"}
 )
+_CARRIED = ("payload", "max_retries", "metadata")
 _ABSENT = object()
 _LONGEST_ID = 255
 """AMQP's bound on a short string, in bytes."""
+_FIRST_TIMESTAMP = 1_577_836_800
+"""The beginning of 2020, before there was any taskqueue: an earlier one is a clock or a field that was never
+set. One of milliseconds or the like is later than now, and counts as now."""
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?"
 )
@@ -99,7 +105,10 @@ def decode(message: Message, *, now: float) -> Task:
     """
     if message.fault is not None:
         raise InvalidTask("headers", message.fault)
-    document = _object(message.body)
+    if len(message.body) > LARGEST_BODY:
+        raise InvalidTask("body", f"must have at most {LARGEST_BODY} bytes, got {len(message.body)}")
+    read = documents.read(message.body)
+    document = read.values
     address = fields.url(document, "url")
     if address is None:
         raise InvalidTask("url", "is missing")
@@ -110,7 +119,7 @@ def decode(message: Message, *, now: float) -> Task:
     return Task(
         id=_id(message.properties.get("message_id")),
         url=address,
-        content=_content(document),
+        content=_content(read),
         due=wanted if due is None else due,
         runs=fields.whole(headers, RUNS) or 0,
         max_retries=fields.count(document, "max_retries"),
@@ -134,9 +143,22 @@ def decode(message: Message, *, now: float) -> Task:
 def encode(document: Mapping[str, Any]) -> bytes:
     """Write the body of a message; raises InvalidTask where a value can't be written as JSON."""
     try:
-        return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+        text = json.dumps(document, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            # Half a surrogate pair has no UTF-8; escaped it passes, and whoever reads it may refuse it.
+            return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTask("message", f"can't be written as JSON: {error}") from error
+
+
+def roll_back_body(body: bytes) -> bytes:
+    """Make the body of a task's roll_back from its own: never longer, as nothing is written anew."""
+    read = documents.read(body)
+    members = [b'"url":' + read.written("roll_back")]
+    members += [b'"%s":%s' % (name.encode(), read.written(name)) for name in _CARRIED if name in read.values]
+    return b"{%s}" % b",".join(members)
 
 
 def related_id(task_id: str, name: str) -> str:
@@ -145,45 +167,15 @@ def related_id(task_id: str, name: str) -> str:
     return related if len(related.encode()) <= _LONGEST_ID else uuid.uuid5(uuid.NAMESPACE_URL, related).hex
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    if len(body) > LARGEST_BODY:
-        raise InvalidTask("body", f"must have at most {LARGEST_BODY} bytes, got {len(body)}")
-    try:
-        document = json.loads(body.decode(), parse_constant=_not_json, parse_float=_finite)
-    except UnicodeDecodeError as error:
-        raise InvalidTask("body", f"is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
-    except RecursionError as error:
-        raise InvalidTask("body", "is nested too deeply") from error
-    except ValueError as error:
-        raise InvalidTask("body", f"is not JSON: {error}, got {fields.shown(body[:60])}") from error
-    if not isinstance(document, dict):
-        raise InvalidTask("body", f"must be a JSON object, got {fields.shown(document)}")
-    return document
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        # It could not be written again, neither to the receiver nor into a roll_back.
-        msg = f"{text[:20]} is too large a number"
-        raise ValueError(msg)
-    return value
-
-
-def _not_json(name: str) -> None:
-    msg = f"{name} is no JSON number"
-    raise ValueError(msg)
-
-
-def _content(document: Mapping[str, Any]) -> bytes:
-    payload = document.get("payload", _ABSENT)
+def _content(read: Document) -> bytes:
+    payload = read.values.get("payload", _ABSENT)
     if payload is _ABSENT:
         return b"{}"
+    if not isinstance(payload, str):
+        return read.written("payload")
     try:
-        if isinstance(payload, str):
-            return payload.encode()
-        return json.dumps(payload, allow_nan=False, separators=(",", ":")).encode()
-    except (ValueError, RecursionError) as error:
+        return payload.encode()
+    except UnicodeEncodeError as error:
         raise InvalidTask("payload", f"can't be sent: {error}") from error
 
 
@@ -191,11 +183,11 @@ def _due(document: Mapping[str, Any], timestamp: object, now_ms: float) -> int:
     eta = fields.number(document, "eta")
     countdown = fields.number(document, "countdown")
     if eta is not None and countdown is not None:
-        raise InvalidTask("eta", f"goes without countdown, got eta {eta:g} and countdown {countdown:g}")
+        raise InvalidTask("eta", f"goes without countdown, got eta {eta:.15g} and countdown {countdown:.15g}")
     if eta is not None:
         return math.ceil(eta * 1000)
     start = now_ms
-    if isinstance(timestamp, int):
+    if isinstance(timestamp, int) and timestamp >= _FIRST_TIMESTAMP:
         # The timestamp has whole seconds: its end, so that no task is early.
         start = min(now_ms, (timestamp + 1) * 1000)
     return math.ceil(start + countdown * 1000) if countdown else math.floor(start)

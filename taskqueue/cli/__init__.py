@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from taskqueue.cli import frame
+from taskqueue.cli import frame, streams
 
 app = typer.Typer(
     name="taskqueue",
+    cls=frame.Commands,
     help="Call a URL later, reliably: delayed webhooks in which RabbitMQ does all the waiting.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -26,13 +27,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 fine, 1 a check failed, 2 bad usage or configuration, 3 no broker."""
     # What pika logs comes back as an exception too, and then as one line that says what to do.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
+    streams.prepare()
     with frame.errors():
-        app(arguments, prog_name="taskqueue")
+        try:
+            app(arguments, prog_name="taskqueue")
+        finally:
+            streams.finish()
 
 
 def _print_version(*, wanted: bool) -> None:
     if wanted:
-        typer.echo(f"taskqueue {version('taskqueue')}")
+        frame.line(f"taskqueue {version('taskqueue')}")
         raise typer.Exit
 
 

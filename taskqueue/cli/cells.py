@@ -6,16 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from taskqueue import browse
-from taskqueue.cli import frame
+from taskqueue.cli import frame, streams
 from taskqueue.logs import harmless
-
-_ENDLESS = 100_000
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -23,15 +20,17 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         made.add_column(
-            column, justify="right" if column in right else "left", overflow="fold", no_wrap=column == "id"
+            streams.fitting(column),
+            justify="right" if column in right else "left",
+            overflow="fold",
+            no_wrap=column == "id",
         )
     return made
 
 
 def show(filled: Table) -> None:
     """Print a table: fitted to a terminal, and in lines as long as they are for a pipe."""
-    console = frame.out if frame.out.is_terminal else Console(width=_ENDLESS)
-    console.print(filled)
+    frame.out.print(filled)
 
 
 def show_rows(
@@ -50,7 +49,7 @@ def cell(value: object, style: str = "") -> Text:
     """Write a value into a table: no markup and no control character of others gets to the terminal."""
     if value is None:
         return Text("-", "dim")
-    return Text(harmless(str(value)), style)
+    return Text(streams.fitting(harmless(str(value))), style)
 
 
 def count(value: int | None, style: str = "", *, known: bool = True) -> Text:

@@ -17,7 +17,9 @@ from taskqueue.settings import Settings, load
 
 _NAME = "taskqueue dead"
 _COLUMNS = ("id", "reason", "url", "attempts", "error", "at")
-commands = typer.Typer(no_args_is_help=True, help="List, show, replay and purge dead tasks.")
+commands = typer.Typer(
+    cls=frame.Commands, no_args_is_help=True, help="List, show, replay and purge dead tasks."
+)
 app.add_typer(commands, name="dead")
 
 Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue they died in.", show_default=False)]
@@ -157,7 +159,7 @@ def _selection(ids: list[str] | None, *, every: bool, reason: str | None) -> Sel
 
 
 def _report(handled: Handled, done: str, queue: str) -> None:
-    typer.echo(f"{handled.count} {done}")
+    frame.line(f"{handled.count} {done}")
     for task_id in handled.missing:
         frame.say(f"{task_id} is not in the dead queue of {queue}", "yellow")
     if handled.missing:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +13,12 @@ from typing import Annotated, Any
 
 import typer
 from pika.exceptions import AMQPError, ChannelClosedByBroker
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
+from typer.core import TyperGroup
 
+from taskqueue import logs
+from taskqueue.cli import streams
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, TaskqueueError
 from taskqueue.settings import QueueSettings, Settings
 
@@ -35,13 +40,68 @@ Queues = Annotated[
     typer.Option("--queue", "-q", metavar="NAME", help="Only this queue; can be given several times."),
 ]
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+_ENDLESS = 100_000
+
+
+class _Console(Console):
+    """A terminal is what is one; everything else gets plain lines, as long as they are."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether people read it."""
+        # The one of rich says yes where FORCE_COLOR is set, and a pipe would get a table of 80 columns.
+        try:
+            file: Any = self.file
+            return file is not None and file.isatty()
+        except ValueError:
+            return False
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Give the room that there is."""
+        return super().size if self.is_terminal else ConsoleDimensions(_ENDLESS, super().size.height)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does."""
+        if self.is_terminal:
+            super().print(*objects, **options)
+            return
+        with self.capture() as captured:
+            super().print(*objects, **options)
+        # The last column of a table is filled up with blanks.
+        self.file.write(re.sub(r" +$", "", captured.get(), flags=re.MULTILINE))
+        self.file.flush()
+
+
+out = _Console(highlight=False)
+err = _Console(stderr=True, highlight=False)
+
+
+class Commands(TyperGroup):
+    """A group whose help tells what each of its commands does to the end of the paragraph."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Find a command; what is shown of it in a list is not cut."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None and found.help and not found.short_help:
+            found.short_help = " ".join(found.help.strip().split("\n\n")[0].split())
+        return found
 
 
 def emit(data: Any) -> None:
-    """Print one JSON document on standard output."""
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """Print one JSON document on standard output: escaped where the locale can't hold it."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    line(text if streams.fits(text) else json.dumps(data, indent=2))
+
+
+def line(text: str) -> None:
+    """Print a line on standard output."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def say(text: str, style: str = "") -> None:
@@ -71,6 +131,9 @@ def errors(*, plus: int = 0) -> Iterator[None]:
     """Turn every error that is not a fault of ours into one line and an exit code, with `plus` added."""
     try:
         yield
+    except streams.OutputFailed as error:
+        streams.drop()
+        fail(error, plus=plus)
     except TaskqueueError as error:
         fail(error, plus=plus)
     except ChannelClosedByBroker as error:
@@ -82,5 +145,7 @@ def errors(*, plus: int = 0) -> Iterator[None]:
 
 def fail(error: TaskqueueError, *, plus: int = 0) -> None:
     """Print the error as one red line on standard error, and exit with its code and `plus`."""
-    say(f"taskqueue: {error}", "red")
+    # Behind the log, if there is one; and whoever does not read that would not read this.
+    if logs.finish():
+        say(f"taskqueue: {error}", "red")
     raise SystemExit(error.exit_code + plus)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -26,9 +28,15 @@ def document(message: Message) -> dict[str, Any]:
 
 def lines(message: Message) -> dict[str, Any]:
     """Give a message as named lines: every property and header has its own, the body comes last."""
-    found = {str(name): value for name, value in message.properties.items() if name != "message_id"}
-    found |= {browse.text(name) or "": _json(value) for name, value in message.headers.items()}
+    found = {str(name): _line(value) for name, value in message.properties.items() if name != "message_id"}
+    found |= {browse.text(name) or "": _line(value) for name, value in message.headers.items()}
     return found | {"body": message.body.decode(errors="backslashreplace")}
+
+
+def _line(value: Any) -> str | None:
+    """Write a value for people: a text as it is, what has parts as JSON."""
+    plain = _json(value)
+    return plain if isinstance(plain, str | None) else json.dumps(plain, ensure_ascii=False)
 
 
 def _text(body: bytes) -> str | None:
@@ -46,6 +54,8 @@ def _json(value: Any) -> Any:
         return [_json(each) for each in value]
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, int | float | None):
         return value
     return browse.text(value) if isinstance(value, str | bytes) else str(value)

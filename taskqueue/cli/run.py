@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Annotated
 
@@ -20,9 +21,7 @@ from taskqueue.declare.apply import declare as declare_plan
 from taskqueue.errors import ConfigError
 from taskqueue.metrics import shared_page, started
 from taskqueue.settings import Settings, load
-from taskqueue.supervisor import GAVE_UP, PROCESS, WATCHED, Supervisor, share
-
-_STOPS = (signal.SIGTERM, signal.SIGINT)
+from taskqueue.supervisor import GAVE_UP, PATIENCE, PROCESS, Supervisor, share, stops, watched
 
 
 @app.command()
@@ -43,7 +42,7 @@ def run(
     queues: frame.Queues = None,
     config: frame.Config = None,
 ) -> None:
-    """Run due tasks until SIGTERM or SIGINT; a second signal ends it at once."""
+    """Run due tasks until SIGTERM, SIGINT or SIGHUP; another one, a second later or more, ends it at once."""
     if log_level not in logs.LEVELS:
         raise ConfigError(f"--log-level: must be one of {', '.join(logs.LEVELS)}, got {log_level!r}")
     if PROCESS in os.environ:
@@ -58,7 +57,8 @@ def run(
     if count > 1:
         raise SystemExit(_supervise(settings, count))
     consumer = Consumer(settings, _hosts(settings), started(settings.metrics), known=whole.queues)
-    _run(consumer, grace)
+    _heed_signals(consumer)
+    consumer.run(grace=grace)
 
 
 def _start(config: frame.Config, queues: frame.Queues, log_level: str) -> tuple[Settings, Settings]:
@@ -71,7 +71,7 @@ def _start(config: frame.Config, queues: frame.Queues, log_level: str) -> tuple[
 
 def _supervise(settings: Settings, count: int) -> int:
     # Blocked before any thread is there, so that each of them leaves the signals to the supervisor.
-    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    signal.pthread_sigmask(signal.SIG_BLOCK, watched())
     command = [sys.executable, "-m", "taskqueue", *sys.argv[1:]]
     with shared_page(settings.metrics) as (environment, ended):
         return Supervisor(command, count, {**os.environ, **environment}, ended).run()
@@ -83,8 +83,10 @@ def _child(settings: Settings, whole: Settings, grace: float) -> None:
         settings, _hosts(settings), started(None), known=whole.queues, rate_share=share(os.environ[PROCESS])
     )
     threading.Thread(target=_watch_parent, args=(consumer,), daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
-    _run(consumer, grace)
+    _heed_signals(consumer)
+    # Our parent had them blocked, and what came before there was anybody to heed it comes now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, watched())
+    consumer.run(grace=grace)
 
 
 def _watch_parent(consumer: Consumer) -> None:
@@ -98,17 +100,18 @@ def _hosts(settings: Settings) -> list[pika.URLParameters]:
     return parameters(settings, name="taskqueue run")
 
 
-def _run(consumer: Consumer, grace: float) -> None:
-    asked = False
+def _heed_signals(consumer: Consumer) -> None:
+    asked: float | None = None
 
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        now = time.monotonic()
+        if asked is None:
+            asked = now
+            consumer.stop()
+        elif now - asked >= PATIENCE:
             # Nothing is lost: the broker hands out again what is not acked.
             os._exit(128 + number)
-        asked = True
-        consumer.stop()
 
-    for number in _STOPS:
+    for number in stops():
         signal.signal(number, handle)
-    consumer.run(grace=grace)

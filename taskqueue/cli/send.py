@@ -67,7 +67,7 @@ def send(
     if as_json:
         frame.emit({"id": sent, "queue": queue})
     else:
-        typer.echo(sent)
+        frame.line(sent)
 
 
 def _payload(option: str | None) -> Any:
@@ -77,7 +77,7 @@ def _payload(option: str | None) -> Any:
     try:
         text = option
         if option == "-":
-            text = sys.stdin.read()
+            text = sys.stdin.buffer.read().decode("utf-8")
         elif option.startswith("@"):
             text = Path(option[1:]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

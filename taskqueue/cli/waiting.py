@@ -15,7 +15,7 @@ from taskqueue.waiting import WaitingTask
 
 _NAME = "taskqueue waiting"
 _COLUMNS = ("id", "url", "due", "runs", "error", "rung")
-commands = typer.Typer(no_args_is_help=True, help="List and cancel waiting tasks.")
+commands = typer.Typer(cls=frame.Commands, no_args_is_help=True, help="List and cancel waiting tasks.")
 app.add_typer(commands, name="waiting")
 
 Queue = Annotated[
@@ -65,7 +65,7 @@ def cancel(
                 return await waiting.cancel(session, queue, settings, ids, progress=progress)
 
     missing = run(work())
-    typer.echo(f"{len(set(ids)) - len(missing)} cancelled")
+    frame.line(f"{len(set(ids)) - len(missing)} cancelled")
     for task_id in sorted(missing):
         frame.say(
             f"{task_id} does not wait in {queue}: it may have run, or be in the work queue and still run",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from taskqueue.errors import NotKnown, TopologyConflict
 from taskqueue.management import Management
@@ -22,7 +24,7 @@ async def settled() -> None:
 
 
 async def require_empty(session: Session, settings: Settings, queue: str) -> None:
-    """Raise unless nothing is in a queue that no key leads to, and that one consumer of ours alone has.
+    """Raise unless nothing is in a quorum queue that no key leads to, and that one consumer of ours alone has.
 
     The leader says so by an empty ``basic.get``. It does not say what it is dead-lettering at that moment.
     That is told by the management API, where there is one: a report in which a second consumer stands was
@@ -67,8 +69,18 @@ async def reported(
             raise NotKnown(f"{management.fault}: so nobody can tell whether the queues are empty")
         for each in listed:
             if each["name"] in found and each.get("consumers", 0) >= consumers:
-                found[each["name"]] = each.get("messages", 0)
+                found[each["name"]] = _held(each)
     return found
+
+
+def _held(report: Mapping[str, Any]) -> int:
+    """Count what a quorum queue held when its consumers were counted.
+
+    All of it is persistent. `messages` is collected apart from the rest, and may be older (*measured*: half a
+    second, on 3.10.8).
+    """
+    total: int = report.get("messages_persistent", report.get("messages", 0))
+    return max(total, report.get("messages_dlx", 0))
 
 
 async def delete(session: Session, queue: str, *, classic: bool = False) -> bool:

@@ -39,6 +39,7 @@ from taskqueue.topology.plan import (
 _WINDOW = 64
 """Messages without a confirm at once: what is there twice when the command is killed."""
 _QUIET = 0.3
+_TAG = "migrate"
 _ANSWERING = 30.0
 _CONSUMERS = "{} has {} consumers: stop them, migrate, and start them again; nothing was replaced"
 
@@ -145,19 +146,31 @@ class _Move:
         if await self._is_of_other_type():
             async with self._session.own_channel() as taken:
                 # A consumer of our own: with it a count of consumers is never a guess.
-                await taken.consume(self._queue, window=_WINDOW)
+                await taken.consume(self._queue, window=_WINDOW, tag=_TAG)
                 await self._require_alone(taken)
                 # First, as the queue would never be drained while tasks come to it.
                 await self._lead_aside()
                 await settled()
                 await self._park(taken)
                 await self._require_alone(taken)
-                await require_empty(self._session, self._settings, self._queue)
-                await delete(self._session, self._queue)
+                if self._settings.queue_type == CLASSIC:
+                    await require_empty(self._session, self._settings, self._queue)
+                    await delete(self._session, self._queue)
+                else:
+                    await self._delete_classic(taken)
         await create(self._session, self._work)
         await self._session.each(f"binding {self._queue}", bind, self._ways, self._progress)
         await self._put_back()
         return self._moved
+
+    async def _delete_classic(self, taken: Channel) -> None:
+        """Have the broker itself look once more: a classic queue is deleted only where it is empty."""
+        await taken.ask("basic_cancel", _TAG)
+        late = await taken.next(0)
+        if late is not None or not await delete(self._session, self._queue, classic=True):
+            raise TopologyConflict(
+                f"{self._queue} got a message meanwhile: stop what publishes to it, and try again"
+            )
 
     async def _is_of_other_type(self) -> bool:
         if not await self._session.exists("queue", self._queue):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,7 +15,8 @@ from typing import Any, Protocol
 from pika.adapters.select_connection import IOLoop
 from pika.connection import Parameters
 
-from taskqueue.broker import reason, where
+from taskqueue.broker import reason, refusal, where
+from taskqueue.link.quiet import IoThread, hush
 from taskqueue.link.wire import TolerantConnection
 
 log = logging.getLogger(__name__)
@@ -64,10 +64,11 @@ class Link:
         self._timers: set[_Timer] = set()
         self._woken = False
         self._loop = IOLoop()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = IoThread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread, and in it the first attempt to connect."""
+        hush()
         self.call(self._connect)
         self._thread.start()
 
@@ -165,11 +166,15 @@ class Link:
         if self._closing:
             self._loop.stop()
             return
-        parameters = connection.params
-        why = f"{where(parameters)}: {reason(error)}"
-        self._user.unreachable(why)
         delay = self._delay()
-        log.warning("can't connect to %s: next try in %.1f s", why, delay)
+        if refused := refusal(error, connection.params):
+            self._user.unreachable(str(refused))
+            # It may be mended at the broker, so it is tried again; but not by waiting.
+            log.error("%s; next try in %.1f s", refused, delay)
+        else:
+            why = f"{where(connection.params)}: {reason(error)}"
+            self._user.unreachable(why)
+            log.warning("can't connect to %s: next try in %.1f s", why, delay)
         self.later(delay, self._connect)
 
     def _on_close(self, connection: TolerantConnection, error: BaseException) -> None:
@@ -207,6 +212,10 @@ class Link:
         if connection is None or connection.is_closed:
             self._loop.stop()
             return
+        # pika ends a handshake that it is told to give up with an error of its own.
+        if not connection.is_open and _cut(connection):
+            self._loop.stop()
+            return
         # A blocked broker does not read, so it would not answer a close either.
         self.later(timeout, lambda: self._give_up(connection))
         if not connection.is_closing:
@@ -217,14 +226,15 @@ class Link:
         self._loop.stop()
 
 
-def _cut(connection: TolerantConnection) -> None:
-    """Drop the socket without a word, so that the broker takes back what is not acked.
+def _cut(connection: TolerantConnection) -> bool:
+    """Drop the socket without a word, so that the broker takes back what is not acked; False without one.
 
     pika's own abort closes it by a call on the event loop, which does not run any more.
     """
     sock = getattr(getattr(connection, "_transport", None), "_sock", None)
     if sock is None:
-        return
+        return False
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
     sock.close()
+    return True

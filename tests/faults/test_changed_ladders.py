@@ -31,7 +31,7 @@ LATE = 30.0
 def test_no_change_of_the_ladder_loses_a_task_or_has_one_run_early_or_twice(
     private_broker: Broker, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """20,000 tasks, five inis, senders of each and of none, a consumer of each: each task runs once, in time."""
+    """20,000 tasks, five inis, senders of each and of none, consumers of each: each runs once, in time."""
     configs = [_write(tmp_path / f"{n}.ini", private_broker, receiver, ini) for n, ini in enumerate(INIS)]
     ran(configs[0], "declare")
     consumers = [_consumer(configs[0])]

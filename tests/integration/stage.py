@@ -67,6 +67,14 @@ class Process:
                 msg = f"{text!r} never came:\n{self.log}"
                 raise TimeoutError(msg)
 
+    def wait_repeating(self, number: signal.Signals) -> int:
+        """Wait for its end and give its exit code, with the signal sent again and again meanwhile."""
+        deadline = time.monotonic() + PATIENCE
+        while self._process.poll() is None and time.monotonic() < deadline:
+            self.signal(number)
+            time.sleep(0.05)
+        return self.wait()
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

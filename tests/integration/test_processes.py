@@ -103,6 +103,38 @@ def test_an_ini_that_is_broken_by_the_time_of_a_restart_ends_all(stage: Stage) -
 
 
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("page", [False, True])
+def test_a_folder_for_metrics_of_somebody_else_is_left_alone(
+    stage: Stage, receiver: Receiver, tmp_path: Path, *, count: int, page: bool
+) -> None:
+    """A platform sets it for all that it runs, and nobody has made it, or may write there."""
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    if page:
+        stage.path.write_text(f"metrics = {address}\n{stage.path.read_text()}")
+    folder = tmp_path / "of-another"
+    for there in (False, True):
+        if there:
+            folder.mkdir()
+        process = Process(
+            "run", "--config", str(stage.path), "--processes", str(count),
+            environment={"PROMETHEUS_MULTIPROC_DIR": str(folder)},
+        )  # fmt: skip
+        try:
+            process.wait_for(f"consuming from {stage.name}", times=count)
+            stage.publish({"url": "/x"})
+            receiver.wait_for(2 if there else 1)
+            if page:
+                done = f'taskqueue_attempts_total{{outcome="done",queue="{stage.name}"}} 1.0'
+                text = f"http://{address}/metrics"
+                eventually(lambda: done in urllib3.request("GET", text).data.decode(), "one done")  # noqa: B023
+        finally:
+            process.stop()
+        assert process.wait() == 0
+        assert "died" not in process.log
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("count", [1, 2])
 def test_there_is_one_metrics_page(staged: Callable[..., Stage], receiver: Receiver, count: int) -> None:
     """It adds the processes up."""
     (port,) = free_ports(1)

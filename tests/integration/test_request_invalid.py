@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from taskqueue.message import Message
 from taskqueue.settings import QueueSettings
 from taskqueue.settle import successors
 from taskqueue.task import Failed, Task
-from taskqueue.topology.ladder import Ladder
+from taskqueue.topology.ladder import Way
 
 POLICY = QueueSettings("default", jitter=0, base_url="http://base.example")
 HERE = f"{__name__}:"
@@ -102,8 +101,7 @@ def test_an_invalid_task_stays_as_it_was_and_is_not_rolled_back() -> None:
     )
     with executing() as run:
         decision = decided(run(task.url))
-    ladder = Ladder(Decimal("0.1"), 8)
-    (dead,) = successors(message, task, decision, queue="default", ladder=ladder, now=0)
+    (dead,) = successors(message, task, decision, way=Way("default", "default"), now=0)
     assert dead.exchange == "default.dead"
     assert dead.message.body == message.body
     assert dead.message.headers["taskqueue-reason"] == "invalid"

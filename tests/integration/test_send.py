@@ -80,7 +80,7 @@ def test_countdown_goes_onto_the_ladder(stage: Stage, receiver: Receiver) -> Non
         (("/x", "--id", "\udcff"), 2, "message_id: must be Unicode"),
         (("/x", "--timeout", "nan"), 2, "Invalid value for '--timeout'"),
         (("/x", "--payload", "@/nowhere"), 2, "--payload: can't read it"),
-        (("/x", "--metadata", "[]"), 2, "metadata: must be an object"),
+        (("/x", "--metadata", "[1]"), 2, "metadata: must be an object"),
         ((), 2, "Missing argument 'url'"),
     ],
 )

@@ -6,6 +6,8 @@ import signal
 import threading
 import time
 
+import pytest
+
 from sandbox.broker import Broker
 from sandbox.receiver import Answer, Receiver
 from tests.integration.stage import Process, Stage, eventually
@@ -31,28 +33,95 @@ def test_sigterm_finishes_the_request_and_exits_0(stage: Stage, receiver: Receiv
     eventually(lambda: stage.depth() == 1, "the second task back in the queue")
 
 
-def test_sigint_is_the_same(stage: Stage) -> None:
-    """As Ctrl-C in a terminal."""
-    process = stage.run()
-    process.signal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_sigint_and_sighup_are_the_same(stage: Stage, number: signal.Signals, processes: str) -> None:
+    """As Ctrl-C in a terminal, and as a terminal that is closed."""
+    process = stage.run("--processes", processes)
+    process.signal(number)
+    assert process.wait() == 0
+    assert "stopped" in process.log
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_terminal_that_is_closed_does_not_end_what_was_told_to_stay(
+    stage: Stage, receiver: Receiver, processes: str
+) -> None:
+    """As `nohup` does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = stage.run("--processes", processes)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.signal(signal.SIGHUP)
+    stage.publish({"url": "/x"})
+    receiver.wait_for(1)
+    process.signal(signal.SIGTERM)
     assert process.wait() == 0
 
 
-def test_a_second_signal_ends_it_at_once_and_loses_nothing(stage: Stage, receiver: Receiver) -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize(
+    "signals",
+    [
+        (signal.SIGINT, signal.SIGTERM),
+        (signal.SIGTERM, signal.SIGINT),
+        (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP),
+        (signal.SIGTERM, signal.SIGTERM),
+    ],
+)
+def test_signals_that_come_together_are_one_stop(
+    stage: Stage, receiver: Receiver, signals: tuple[signal.Signals, ...], processes: str
+) -> None:
+    """A terminal sends one to the whole group, and who supervises it another: no request is made twice."""
+    # Given a request that runs
+    release = threading.Event()
+    receiver.answer("/slow", Answer(hold=release))
+    process = stage.run("--processes", processes)
+    stage.publish({"url": "/slow"})
+    receiver.wait_for(1, path="/slow")
+    # When both say stop, a moment apart
+    for number in signals:
+        process.signal(number)
+        time.sleep(0.02)
+    process.wait_for("stopping: finishing")
+    release.set()
+    # Then it finishes what runs
+    assert process.wait() == 0
+    stage.settle()
+    assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_second_signal_of_who_has_waited_ends_it_at_once_and_loses_nothing(
+    stage: Stage, receiver: Receiver, processes: str
+) -> None:
     """The broker hands the task out again, with the same id."""
     release = threading.Event()
     receiver.answer("/slow", [Answer(hold=release), 200])
-    process = stage.run()
+    process = stage.run("--processes", processes)
     stage.publish({"url": "/slow"}, message_id="m")
     receiver.wait_for(1)
+    began = time.monotonic()
     process.signal(signal.SIGTERM)
     process.wait_for("stopping")
-    process.signal(signal.SIGTERM)
-    assert process.wait() == 128 + signal.SIGTERM
+    assert process.wait_repeating(signal.SIGTERM) == 128 + signal.SIGTERM
+    assert time.monotonic() - began >= 1
     stage.run()
     requests = receiver.wait_for(2)
     release.set()
     assert [request.headers["Taskqueue-Id"] for request in requests] == ["m", "m"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("after", ["consumer 1 started", "consumer 2 started", "connected to"])
+def test_a_stop_while_the_processes_start_is_a_stop(stage: Stage, number: signal.Signals, after: str) -> None:
+    """Wherever they are: exit code 0, and nobody is left."""
+    process = Process("run", "--config", str(stage.path), "--processes", "2")
+    process.wait_for(after)
+    process.signal(number)
+    assert process.wait() == 0
+    assert "Traceback" not in process.log
 
 
 def test_no_number_of_stops_makes_a_task_that_was_not_begun_suspect(stage: Stage, receiver: Receiver) -> None:

@@ -94,6 +94,24 @@ def test_the_queue_that_the_body_names_goes_before_the_way_that_it_came() -> Non
     assert receipt(queue="nowhere", meant_for="there").reason == "unknown_queue"
 
 
+@pytest.mark.parametrize(
+    ("expires", "error"),
+    [
+        (NOW - 0.25, "expired 0.2 s ago"),
+        (NOW - 15_150, "expired 4 h 12 min ago"),
+        (NOW - 300 * 86_400, "expired 300 d ago"),
+        (NOW - 400 * 86_400, "expired 2022-10-10T22:13:20Z, 1 year ago"),
+        (3600.0, "expired 1970-01-01T01:00:00Z, 53 years ago: expires is a time, POSIX seconds"),
+        (0.0, "expired 1970-01-01T00:00:00Z, 53 years ago: expires is a time, POSIX seconds"),
+    ],
+)
+def test_how_long_ago_a_task_expired_is_told_as_people_tell_it(expires: float, error: str) -> None:
+    """And what was most likely meant, where it is a length of time."""
+    decision = receipt(expires=expires)
+    assert isinstance(decision, Dead)
+    assert decision.error == error
+
+
 def test_an_expired_task_is_dead_and_one_that_expires_now_runs() -> None:
     """`expires` is the last moment at which it may run."""
     assert receipt(expires=NOW - 0.001).reason == "expired"

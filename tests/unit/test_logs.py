@@ -21,6 +21,7 @@ def root() -> Iterator[None]:
     yield
     logger.handlers[:] = handlers
     logger.setLevel(level)
+    logging.captureWarnings(capture=False)
 
 
 def test_a_text_line_is_one_line_that_no_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:

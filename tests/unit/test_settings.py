@@ -8,10 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pika
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskqueue import addresses
+from taskqueue.broker import parameters
 from taskqueue.errors import ConfigError
 from taskqueue.keys import GLOBAL_KEYS, QUEUE_KEYS
 from taskqueue.settings import QueueSettings, Rate, Settings, load, parse
@@ -265,6 +268,42 @@ def test_a_ladder_that_can_not_be_shared_is_refused(text: str, words: str) -> No
         ("server =\n[q]", "x.ini:1: server: must be amqp://user:password@host:port/vhost"),
         ("server = amqp://h/a/b\n[q]", "x.ini:1: server: must be amqp://"),
         ("server = amqp://h:0\n[q]", "x.ini:1: server: must be amqp://"),
+        (
+            "server = amqp://h//\n[q]",
+            "server: // at its end is how Celery writes the virtual host /: write one /",
+        ),
+        (
+            "server = amqp://a, amqps://u:p@h:1//?heartbeat=5\n[q]",
+            "server: // at its end is how Celery writes",
+        ),
+        (
+            "server = amqp://h//tasks\n[q]",
+            "server: // is how Celery begins the virtual host /tasks: write /%2Ftasks",
+        ),
+        (
+            "server = pyamqp://h/\n[q]",
+            "server: pyamqp:// is Celery's name for it: write amqp://, or amqps:// for TLS",
+        ),
+        ("server = PyAMQP://u:p@h//\n[q]", "server: pyamqp:// is Celery's name for it"),
+        ("server = librabbitmq://h/\n[q]", "server: librabbitmq:// is Celery's name for it"),
+        ("server = redis://h/\n[q]", "server: must be amqp://user:password@host:port/vhost or amqps://"),
+        (
+            "server = amqp://h/?hearbeat=5\n[q]",
+            "server: hearbeat is no parameter: there are blocked_connection_timeout, ",
+        ),
+        ("server = amqp://h/?heartbeat=5&x_y=\n[q]", "server: x_y is no parameter: there are "),
+        (
+            "server = amqps://h/?cacertfile=/a.pem\n[q]",
+            "server: cacertfile is no parameter: write ca_file = … instead",
+        ),
+        (
+            "server = amqps://h/?keyfile=/a.pem\n[q]",
+            "server: keyfile is no parameter: write key_file = … instead",
+        ),
+        ("server = amqp://h/?ssl=true\n[q]", "server: ssl is no parameter: write amqps:// instead"),
+        ("server = amqp://h/?heartbeat=often\n[q]", "server: heartbeat must be a whole number"),
+        ("server = amqp://h/?socket_timeout=soon\n[q]", "server: socket_timeout must be a number"),
+        ("server = amqp://h/?channel_max=1.5\n[q]", "server: channel_max must be a whole number"),
         ("[q]\nsuccess_status =", "x.ini:2: success_status: must not be empty"),
         ("[q]\nrate = 1000001/s", "x.ini:2: rate: must be like 50/s, 10/m or 1/h (up to 1000000)"),
         ("[q]\nbase_url = http://h/?a=b", "x.ini:2: base_url: must hold neither ? nor #"),
@@ -301,6 +340,12 @@ def test_an_error_names_file_line_and_key_and_what_is_allowed(text: str, words: 
         "management_url = me:hunter2@host\n[q]",
         "server = amqp://me:12/hunter2@host\n[q]",
         "server = amqp://me:x,hunter2@host\n[q]",
+        "server = amqp://me:12?hunter2@host\n[q]",
+        "server = amqp://me:12?hunter2=1@host\n[q]",
+        "server = amqp://me:12?hunter2@host//\n[q]",
+        "server = amqp://me:12//hunter2@host\n[q]",
+        "server = hunter2://host//\n[q]",
+        "server = amqp://host/?password=hunter2\n[q]",
         "amqp://me:hunter2@host?heartbeat=10\n[q]",
         "[q]\nsigning_secret =\n  hunter2hunter2==",
         "[q]\nbase_url = https://me:hunter2@host",
@@ -314,6 +359,32 @@ def test_an_error_names_file_line_and_key_and_what_is_allowed(text: str, words: 
 def test_a_secret_is_in_no_error(text: str) -> None:
     """Errors go to logs."""
     assert "hunter2" not in refusal(text)
+
+
+def test_the_parameters_of_a_server_are_those_of_pika() -> None:
+    """A name that pika does not know it passes over in silence."""
+    prefix = "_set_url_"
+    known = {name.removeprefix(prefix) for name in dir(pika.URLParameters) if name.startswith(prefix)}
+    assert known == addresses.PARAMETERS
+    read("server = amqp://h/?heartbeat=5&socket_timeout=1.5&tcp_options={'TCP_KEEPIDLE':60}\n[q]")
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ("amqp://me:hunter2@localhost//", "// at its end is how Celery writes"),
+        ("pyamqp://me:hunter2@localhost", "pyamqp:// is Celery's name for it"),
+        ("amqp://me:hunter2@localhost/?hearbeat=5", "hearbeat is no parameter"),
+        ("localhost", "must be amqp://"),
+    ],
+)
+def test_a_client_is_told_the_same_about_its_server(server: str, words: str) -> None:
+    """Before it connects to anything."""
+    with pytest.raises(ConfigError) as caught:
+        parameters(Settings(servers=(server,)))
+    assert str(caught.value).startswith("server: ")
+    assert words in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_secret_is_in_no_repr() -> None:

@@ -13,7 +13,7 @@ from taskqueue.decide import Again, Dead, Done, Move
 from taskqueue.handlers.chain import Following
 from taskqueue.message import Message, Publish
 from taskqueue.settle import roll_back_id, successors
-from taskqueue.task import decode
+from taskqueue.task import LARGEST_BODY, decode
 from taskqueue.topology.ladder import Way
 
 NOW = 1_700_000_000.0
@@ -190,6 +190,16 @@ def test_a_roll_back_is_a_task_of_its_own() -> None:
     assert (task.roll_back, task.runs, task.content) == (None, 0, b"raw")
     assert task.failed is not None
     assert task.failed.failure == "failed: status 500"
+
+
+def test_whatever_was_taken_once_can_be_rolled_back() -> None:
+    """Its roll_back is no longer than itself: text of 6 MB and as many bytes as a body may have."""
+    for payload in ("ü" * 3_000_000, "x" * (LARGEST_BODY - 52)):
+        body = f'{{"url": "/x", "roll_back": "/undo", "payload": ["{payload}"]}}'.encode()
+        assert len(body) in {6_000_052, LARGEST_BODY}
+        _, roll_back = settle(Message(body, {}, {"message_id": "m"}), Dead("failed", "…", 1))
+        assert len(roll_back.message.body) < len(body)
+        assert decode(roll_back.message, now=NOW).content == f'["{payload}"]'.encode()
 
 
 def test_an_invalid_message_is_dead_with_its_body_untouched() -> None:

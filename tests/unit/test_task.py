@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskqueue import document
 from taskqueue import task as state
 from taskqueue.errors import InvalidTask
 from taskqueue.message import Message
@@ -46,16 +47,59 @@ def test_a_url_alone_is_a_task_that_is_due_on_receipt() -> None:
         ('{"already": "encoded"}', b'{"already": "encoded"}'),
         ("", b""),
         ("ünï", "ünï".encode()),
-        ({"a": [1, 2.5, None, True]}, b'{"a":[1,2.5,null,true]}'),
+        ({"a": [1, 2.5, None, True]}, b'{"a": [1, 2.5, null, true]}'),
         ([], b"[]"),
         (None, b"null"),
         (False, b"false"),
         (0, b"0"),
     ],
 )
-def test_a_string_payload_is_sent_as_it_is_and_anything_else_encoded(payload: Any, content: bytes) -> None:
+def test_a_string_payload_is_sent_as_it_is_and_anything_else_as_written(payload: Any, content: bytes) -> None:
     """The string is already JSON-encoded data."""
     assert read({"url": "/x", "payload": payload}).content == content
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "9007199254740993.25",
+        "1000000000000000000.5",
+        "[0.1000, 1e2, -0, 1E+400]",
+        "9" * 5000,
+        '"text \\u00e9 as it was escaped"',
+        '{"b": 1,  "a" : "ü😀\u2028", "b": 2}',
+        '["half a pair: \\ud83d"]',
+        " \n{ }\t",
+        "null",
+    ],
+)
+def test_a_payload_goes_out_as_it_was_written(written: str) -> None:
+    """Digit for digit and in UTF-8, wherever it stands among the fields, and into the roll_back as well."""
+    content = written.strip().encode()
+    if written.startswith('"'):
+        content = json.loads(written).encode()
+    for body in (
+        f'{{"url":"/x","roll_back":"/y","payload":{written}}}',
+        f' {{ "payload" : {written} , "url" :\n"/x","roll_back":"/y" }} ',
+        f'{{"p\\u0061yload": 1, "\\u0070ayload": {written}, "url": "/x", "roll_back": "/y"}}',
+    ):
+        assert read(body.encode()).content == content
+        rolled_back = state.roll_back_body(body.encode())
+        task = read(rolled_back)
+        assert (task.url, task.content, task.roll_back) == ("/y", content, None)
+        assert len(rolled_back) < len(body.encode())
+
+
+def test_of_two_fields_with_one_name_the_last_counts() -> None:
+    """As in every JSON library that takes them at all."""
+    assert read(b'{"url": "/x", "payload": [1], "payload": "raw"}').content == b"raw"
+    assert read(b'{"url": "/x", "payload": "raw", "payload": [1]}').content == b"[1]"
+
+
+def test_what_is_encoded_is_utf_8_and_as_long_as_its_text() -> None:
+    """Escapes would make three times the size of it, and a task that was taken too large to be sent again."""
+    assert state.encode({"payload": "ü😀"}) == '{"payload":"ü😀"}'.encode()
+    assert state.encode({"payload": ["\ud83d"]}) == b'{"payload":["\\ud83d"]}'
 
 
 def test_eta_is_rounded_up_to_the_millisecond() -> None:
@@ -70,10 +114,21 @@ def test_eta_is_rounded_up_to_the_millisecond() -> None:
         (1_699_999_990, 1_700_000_011_000),  # the end of its second, plus 20 s
         (1_700_000_000, 1_700_000_020_250),  # its end would be later than the receipt
         (1_800_000_000, 1_700_000_020_250),  # from the future
+        (1_577_836_800, 1_577_836_821_000),  # the first that is believed
+        (1_577_836_799, 1_700_000_020_250),  # before 2020, so none of the rest is a time
+        (0, 1_700_000_020_250),
+        (1, 1_700_000_020_250),
+        (-1, 1_700_000_020_250),
+        (1_700_000, 1_700_000_020_250),  # in thousands of seconds
+        (1_700_000_000_000, 1_700_000_020_250),  # in milliseconds
+        (1_700_000_000_000_000_000, 1_700_000_020_250),  # in nanoseconds
+        (2**64 - 1, 1_700_000_020_250),
+        (1_699_999_990.0, 1_700_000_020_250),  # nothing that AMQP has
+        (True, 1_700_000_020_250),
     ],
 )
 def test_countdown_starts_at_the_end_of_the_timestamp_and_never_after_receipt(
-    timestamp: int | None, due: int
+    timestamp: float | None, due: int
 ) -> None:
     """A timestamp has whole seconds; its end is taken, so that no task is early."""
     properties: dict[str, Any] = {} if timestamp is None else {"timestamp": timestamp}
@@ -115,7 +170,19 @@ def test_the_way_that_a_message_came_tells_for_which_queue_it_was(keys: Any, que
         (b'{"url": "/x", "payload": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (b'{"url": "/x", "eta": NaN}', "NaN is no JSON number"),
         (b'{"url": "/x", "payload": [Infinity]}', "Infinity is no JSON number"),
-        (b'{"url": "/x", "payload": 1e999}', "body: is not JSON: 1e999 is too large a number"),
+        (b'{"url": "/x", "payload": [NaN]}', "NaN is no JSON number"),
+        (b'{"url": "/x", "payload": 1.}', "body: is not JSON"),
+        (b'{"url": "/x", "payload": }', "body: is not JSON: Expecting value"),
+        (b'{"url": "/x", "payload": 01}', "body: is not JSON"),
+        (b'{"url": "/x", "payload": "\n"}', "body: is not JSON"),
+        (b'{"url": "/x",}', "body: is not JSON"),
+        (b'{"url": "/x"} {}', "body: is not JSON: Extra data"),
+        (b'{"url": "/x"', "body: is not JSON"),
+        (b'{"url" "/x"}', "body: is not JSON"),
+        (b'{"u\\u0072l" "/x"}', "body: is not JSON"),
+        (b"\xef\xbb\xbf[]", "body: must be a JSON object, got list"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"url": "/x"}', "body: is not JSON"),
+        (b'{"url": \xef\xbb\xbf"/x"}', "body: is not JSON"),
         (b'{"url": "/x", "payload": "\\ud800"}', "payload: can't be sent"),
         (b'{"url": "/x", "eta": ' + b"9" * 5000 + b"}", "body: is not JSON"),
         (b'{"url": "/x", "eta": ' + b"9" * 400 + b"}", "eta: must be from 0"),
@@ -145,13 +212,17 @@ def test_the_way_that_a_message_came_tells_for_which_queue_it_was(keys: Any, que
         ({"url": "/x", "eta": 1_700_000_000_000}, "eta: must be from 0"),
         ({"url": "/x", "eta": -0.5}, "eta: must be from 0"),
         ({"url": "/x", "eta": 1, "countdown": 2}, "eta: goes without countdown, got eta 1 and countdown 2"),
+        ({"url": "/x", "eta": 1_795_692_596.5, "countdown": 0}, "got eta 1795692596.5 and countdown 0"),
         ({"url": "/x", "max_retries": -1}, "max_retries: must be a whole number"),
         ({"url": "/x", "max_retries": 2.5}, "max_retries: must be a whole number"),
         ({"url": "/x", "max_retries": True}, "max_retries: must be a whole number"),
         ({"url": "/x", "max_retries": 10**30}, "max_retries: must be a whole number"),
         ({"url": "/x", "expires": "soon"}, "expires: must be a number of seconds, got 'soon'"),
         ({"url": "/x", "queue": 3}, "queue: must be a text that is not empty, got 3"),
-        ({"url": "/x", "metadata": []}, "metadata: must be an object, got list"),
+        ({"url": "/x", "metadata": [[]]}, "metadata: must be an object, got list"),
+        ({"url": "/x", "metadata": ""}, "metadata: must be an object, got ''"),
+        ({"url": "/x", "metadata": False}, "metadata: must be an object, got False"),
+        ({"url": "/x", "metadata": 0}, "metadata: must be an object, got 0"),
     ],
 )
 def test_what_can_not_be_a_task_is_refused_with_field_and_value(fields: Any, words: str) -> None:
@@ -197,6 +268,20 @@ def test_null_is_the_same_as_absent() -> None:
     assert (task.max_retries, dict(task.metadata)) == (None, {})
 
 
+def test_an_empty_array_of_metadata_is_an_empty_object() -> None:
+    """PHP writes an array without members so, whatever it was to hold; and so does the roll_back of it."""
+    body = b'{"url": "/x", "metadata": [ ], "roll_back": "/y"}'
+    assert read(body).metadata == {}
+    assert read(state.roll_back_body(body)).metadata == {}
+
+
+def test_a_byte_order_mark_before_the_object_does_no_harm() -> None:
+    """.NET and PowerShell write one; everything is read, and cut out for the roll_back, as without it."""
+    body = b'\xef\xbb\xbf {"url": "/x", "payload": {"a": 1.50}, "roll_back": "/y"}'
+    assert read(body).content == b'{"a": 1.50}'
+    assert state.roll_back_body(body) == b'{"url":"/y","payload":{"a": 1.50}}'
+
+
 def test_unknown_fields_are_named_and_ignored() -> None:
     """The consumer logs them once."""
     assert read({"url": "/x", "later": 1, "eat": 2}).unknown == ("eat", "later")
@@ -207,6 +292,43 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
+
+
+@given(
+    fields=st.dictionaries(
+        st.sampled_from(["url", "payload", "metadata"]) | st.text(), json_values, max_size=5
+    ),
+    indent=st.sampled_from([None, 1, "\t\r\n "]),
+    ascii_only=st.booleans(),
+)
+def test_a_document_is_read_as_the_standard_library_reads_it(
+    fields: dict[str, Any], indent: int | str | None, *, ascii_only: bool
+) -> None:
+    """And each value is what was written."""
+    try:
+        text = json.dumps(fields, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
+        body = text.encode()
+    except ValueError:
+        return
+    found = document.read(body)
+    assert found.values.keys() == fields.keys()
+    for name, value in json.loads(text).items():
+        assert json.loads(found.written(name)) == value
+        assert name == "payload" or found.values[name] == value
+
+
+@given(st.text(alphabet='{}[]",:\\ \t\nu0d81+-.', max_size=20).map(lambda text: text.encode()))
+def test_what_is_no_object_for_the_standard_library_is_none(body: bytes) -> None:
+    """Nor is anything else refused."""
+    try:
+        expected = json.loads(body)
+    except ValueError:
+        expected = None
+    if isinstance(expected, dict):
+        assert document.read(body).values.keys() == expected.keys()
+    else:
+        with pytest.raises(InvalidTask):
+            document.read(body)
 
 
 @given(st.binary(max_size=200))

@@ -1,0 +1,129 @@
+"""Log lines on their way to a file that may take them late or never: nobody who logs waits for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import threading
+import time
+from collections import deque
+
+MOST_LINES = 10_000
+MOST_BYTES = 4 * 2**20
+_STUCK = 1.0
+"""Seconds without a line written after which the end of a process waits no longer."""
+_LONGEST_END = 10.0
+
+
+class BackgroundHandler(logging.Handler):
+    """Has a thread of its own write to a file descriptor.
+
+    What finds no room in the queue, or can't be written, is dropped and counted; the count is told as a
+    warning where the lines are missing, once it goes on.
+    """
+
+    def __init__(self, descriptor: int, encoding: str) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._encoding = encoding
+        self._lines: deque[tuple[bytes, int]] = deque()
+        """Each with how many lines it stands for: a warning for those that were dropped."""
+        self._size = 0
+        self._dropped = 0
+        self._failing = False
+        self._written = 0
+        self._ending = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="taskqueue-log", daemon=True)
+        # Signals are for the threads that expect them.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._thread.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Put a line in the queue, or count it as dropped."""
+        try:
+            line = self._encoded(record)
+        except Exception:  # noqa: BLE001 whatever was to be logged, it must not stop who logs it
+            line = self._encoded(_plain(record.levelno, f"could not be formatted: {record.msg!r:.500}"))
+        with self._changed:
+            if len(self._lines) >= MOST_LINES or self._size + len(line) > MOST_BYTES:
+                self._dropped += 1
+                return
+            if self._dropped:
+                self._append_note()
+            self._append(line, 1)
+            self._changed.notify()
+
+    def finish(self) -> bool:
+        """Write what is left, as long as it goes on; False where that is not all."""
+        with self._changed:
+            # Whoever waited once, in vain, does not wait again.
+            written = self._written if self._ending else -1
+            self._ending = True
+            self._changed.notify()
+        end = time.monotonic() + _LONGEST_END
+        while self._thread.is_alive() and written != self._written and time.monotonic() < end:
+            written = self._written
+            self._thread.join(_STUCK)
+        return not self._thread.is_alive() and not self._dropped
+
+    def close(self) -> None:
+        """End as `finish` does; called by logging itself at the end of the process."""
+        self.finish()
+        super().close()
+
+    def _run(self) -> None:
+        while (next_line := self._next()) is not None:
+            line, count = next_line
+            try:
+                self._write(line)
+            except OSError:
+                with self._changed:
+                    self._dropped += count
+                    self._failing = True
+            else:
+                self._failing = False
+            self._written += 1
+
+    def _next(self) -> tuple[bytes, int] | None:
+        """Wait for a line; None at the end."""
+        with self._changed:
+            while not self._lines:
+                if self._dropped and not self._failing:
+                    self._append_note()
+                elif self._ending:
+                    return None
+                else:
+                    self._changed.wait()
+            line, count = self._lines.popleft()
+            self._size -= len(line)
+            return line, count
+
+    def _append_note(self) -> None:
+        text = f"{self._dropped} log lines were dropped: they could not be written in time"
+        line = self._encoded(_plain(logging.WARNING, text))
+        count, self._dropped = self._dropped, 0
+        self._append(line, count)
+
+    def _append(self, line: bytes, count: int) -> None:
+        self._lines.append((line, count))
+        self._size += len(line)
+
+    def _encoded(self, record: logging.LogRecord) -> bytes:
+        return f"{self.format(record)}\n".encode(self._encoding, "backslashreplace")
+
+    def _write(self, line: bytes) -> None:
+        # One line, one write: processes that share a pipe do not cut into each other's.
+        while line:
+            try:
+                line = line[os.write(self._descriptor, line) :]
+            except BlockingIOError:
+                # Whoever shares the file with us has made it non-blocking.
+                select.select((), (self._descriptor,), ())
+
+
+def _plain(level: int, text: str) -> logging.LogRecord:
+    return logging.LogRecord("taskqueue.logs", level, __file__, 0, text, None, None)
