@@ -21,7 +21,7 @@ import pika
 
 from benchmarks import report, traffic
 from benchmarks.ladders import Ours
-from benchmarks.processes import usage
+from benchmarks.processes import machine_cpu, usage
 from benchmarks.traffic import Arrivals, Load
 from sandbox.broker import Broker
 
@@ -104,10 +104,17 @@ def _consumed(broker: Broker, way: Ours, load: Load) -> report.Row:
     with traffic.listening(broker.url, way.queue, load.count, last_due) as pipe:
         published = traffic.publish(broker.url, way, load)
         spare = load.due - time.time() if load.due else None
+        time.sleep(max(0.0, spare or 0.0))
+        began, cpu, all_cpu = time.monotonic(), usage(broker.pid).cpu, machine_cpu()
         arrivals: Arrivals = pipe.recv()
+        seconds, cpu = time.monotonic() - began, usage(broker.pid).cpu - cpu
+        others = (machine_cpu() - all_cpu - cpu) / seconds
     late = arrivals.lateness
     return {
         **{name: report.percentile(late, share * 100) * 1000 for name, share in _SHARES.items()},
+        # What is left to do at the instant, however much of the machine the broker gets for it.
+        "after due, ms/message": cpu / load.count * 1000 if load.due else None,
+        "others, cores": others if load.due else None,
         "published/s": load.count / published.seconds,
         "spare s": spare,
         "early": sum(1 for each in late if each < 0),
@@ -126,6 +133,7 @@ def _ready(broker: Broker, way: Ours, load: Load) -> report.Row:
         channel = connection.channel()
         connection.sleep(max(0.0, spare))
         there = 0
+        began, cpu, all_cpu = time.monotonic(), usage(broker.pid).cpu, machine_cpu()
         while len(reached) < len(_SHARES) and time.time() < load.due + _GIVEN_UP:
             there = channel.queue_declare(way.queue, passive=True).method.message_count
             now = (time.time() - load.due) * 1000
@@ -133,8 +141,12 @@ def _ready(broker: Broker, way: Ours, load: Load) -> report.Row:
                 if there >= share * load.count:
                     reached.setdefault(name, now)
             connection.sleep(0.05)
+    seconds, cpu = time.monotonic() - began, usage(broker.pid).cpu - cpu
+    others = (machine_cpu() - all_cpu - cpu) / seconds
     return {
         **{name: reached.get(name, float("nan")) for name in _SHARES},
+        "after due, ms/message": cpu / load.count * 1000,
+        "others, cores": others,
         "published/s": load.count / published.seconds,
         "spare s": spare,
         "early": None,
@@ -164,11 +176,12 @@ def compared(rows: list[report.Row]) -> list[report.Row]:
     """Put the medians of both orders beside each other, and their ratio."""
     result: list[report.Row] = []
     for load in dict.fromkeys(row["load"] for row in rows):
-        for figure in ("broker ms/message", *_SHARES):
+        here = [row for row in rows if row["load"] == load]
+        for figure in ("broker ms/message", "after due, ms/message", *_SHARES):
+            if here[0][figure] is None:
+                continue
             least, most = (
-                statistics.median(
-                    row[figure] for row in rows if row["load"] == load and row["order"] == f"{order} first"
-                )
+                statistics.median(row[figure] for row in here if row["order"] == f"{order} first")
                 for order in ("least", "most")
             )
             ratio = most / least if least else None
