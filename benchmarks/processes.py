@@ -31,6 +31,14 @@ def usage(*roots: int) -> Usage:
     return Usage(cpu, memory)
 
 
+def machine_cpu() -> float:
+    """Give the CPU seconds that all processes together used since the machine was started (proc_stat(5))."""
+    user, nice, system, _idle, _disk, *interrupts = (
+        Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
+    )
+    return sum(int(each) for each in (user, nice, system, *interrupts)) / _TICK
+
+
 def family(*roots: int) -> list[int]:
     """List the process ids of `roots` and of all that descend from them."""
     return [int(fields[-1]) for fields in _family(roots)]
