@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from taskqueue import task as state
 from taskqueue.broker import parameters
-from taskqueue.errors import ConfigError
+from taskqueue.errors import ConfigError, InvalidTask
+from taskqueue.fields import shown
 from taskqueue.message import Message, Publish
 from taskqueue.sender import Sender
 from taskqueue.settings import Settings, load
@@ -131,6 +132,8 @@ class Client:
     def _publishes(self, tasks: Iterable[Mapping[str, Any]], ids: list[str]) -> Iterator[Publish]:
         for fields in tasks:
             queue = fields.get("queue", "default")
+            if not isinstance(queue, str) or not queue:
+                raise InvalidTask("queue", f"must be a text that is not empty, got {shown(queue)}")
             if self._settings.queues and queue not in self._settings.queues:
                 known = ", ".join(self._settings.queues)
                 raise ConfigError(
