@@ -24,7 +24,7 @@ async def settled() -> None:
 
 
 async def require_empty(session: Session, settings: Settings, queue: str) -> None:
-    """Raise unless nothing is in a quorum queue that no key leads to, and that one consumer of ours alone has.
+    """Raise unless nothing is in a quorum queue that no key leads to and that only one consumer has, ours.
 
     The leader says so by an empty ``basic.get``. It does not say what it is dead-lettering at that moment.
     That is told by the management API, where there is one: a report in which a second consumer stands was

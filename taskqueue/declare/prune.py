@@ -66,7 +66,9 @@ def sorted_out(
     applications of every kind have a queue `orders` and another `orders.dead`.
     """
     planned = plan(settings)
-    kept = {item.name for item in planned.items}
+    # Apart: a level exchange bears the name of its first quorum rung.
+    kept = {queue.name for queue in planned.queues}
+    kept_exchanges = {exchange.name for exchange in planned.exchanges}
     listed = tuple(queues)
     spare = {each["name"]: each for each in listed if each.get("durable") and each["name"] not in kept}
     targets = {(each.get("arguments") or {}).get(_TARGET) for each in listed}
@@ -81,7 +83,7 @@ def sorted_out(
     found = []
     for owner in sorted(owners):
         rungs = [name for name, queue in spare.items() if _rung_owner(queue) == owner]
-        extra = [name for name in every if name not in kept and names.owner(name) == owner]
+        extra = [name for name in every if name not in kept_exchanges and names.owner(name) == owner]
         if owner in named:
             found += [
                 _leftover(owner, mine, tuple(level for level in extra if level == target), spare, ways)
