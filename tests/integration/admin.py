@@ -65,6 +65,11 @@ class Admin:
         found = self._send("GET", f"{kind}/{self.vhost}/{quote(name, safe='')}").json()
         return dict(found["arguments"])
 
+    def type_of(self, queue: str) -> str | None:
+        """Give the type of a queue, None where there is none of that name."""
+        found = self._send("GET", f"queues/{self.vhost}?columns=name,type").json()
+        return next((each["type"] for each in found if each["name"] == queue), None)
+
     def close(self) -> None:
         """Delete it, and its users."""
         self._send("DELETE", f"vhosts/{self.vhost}")

@@ -1,13 +1,15 @@
-"""`taskqueue declare --migrate` on a real broker, with tasks that wait and a consumer that runs."""
+"""Changed settings on a real broker, under senders and consumers: plain declares, and --migrate."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,33 +18,34 @@ import amqp
 import pytest
 
 from sandbox.broker import Server
-from sandbox.receiver import Answer, Receiver
+from sandbox.receiver import Receiver
+from taskqueue.broker import connect as connect_with_pika
 from taskqueue.client import Client
+from taskqueue.errors import TaskqueueError
 from taskqueue.settings import Settings, parse
-from taskqueue.topology.plan import plan
-from taskqueue.topology.transfer import WINDOW
+from taskqueue.topology.plan import Plan, plan
 from tests.conftest import connect
 from tests.integration.admin import Admin
 from tests.integration.command import ran, read, run
-from tests.integration.stage import PATIENCE, Process, eventually
+from tests.integration.stage import Process, eventually
+from tests.integration.test_hostile_headers import Raw, nested
 
 QUEUE = "a"
-WAITING = 1000
-SOON, LATER = 9.0, 15.0
-"""When the tasks are due: after the migration, and with legs on every level that there is."""
-LATENESS = 10.0
-"""Seconds that a task may be late on a busy machine, from its due time or the end of the move on."""
-CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "resolution": ({}, {"resolution": 0.25}),
-    "a decade": ({}, {"resolution": 1}),
-    "levels": ({"levels": 4}, {"levels": 2}),
-    "to classic": ({}, {"queue_type": "classic"}),
-    "to quorum": ({"queue_type": "classic"}, {}),
-    "delivery limit": ({}, {"delivery_limit": 7}),
-    "everything": ({"queue_type": "classic"}, {"resolution": 0.5, "levels": 2, "delivery_limit": 9}),
+READY = 1500
+"""Tasks in a work queue: enough of them that its replacement can be caught at any stage."""
+LATENESS = 15.0
+"""Seconds that a task may be late on a busy machine, from its due time or the end of a migration on."""
+WINDOW = 64
+"""Tasks that a migration may leave twice where it is killed."""
+LADDERS: dict[str, tuple[dict[str, Any], ...]] = {
+    "resolution": ({}, {"resolution": 1}, {"resolution": "0.01"}),
+    "levels": ({}, {"levels": 2}, {"levels": 3}),
 }
+TYPES = [("classic", "quorum"), ("quorum", "classic")]
 
 Write = Callable[..., Path]
+Start = Callable[..., Process]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -57,14 +60,14 @@ def admin(broker: Server) -> Iterator[Admin]:
 def write(admin: Admin, receiver: Receiver, tmp_path: Path) -> Write:
     """Give a writer of configurations of one queue; the keyword arguments are global keys."""
 
-    def write(name: str, **keys: Any) -> Path:
+    def write(name: str, *others: str, **keys: Any) -> Path:
         values = {
             "server": admin.url, "management_url": admin.management_url, "levels": 3,
             "base_url": receiver.url, "concurrency": 8, "jitter": 0, "min_backoff_seconds": 0.5,
         } | keys  # fmt: skip
         lines = [f"{key} = {value}" for key, value in values.items() if value is not None]
         path = tmp_path / f"{name}.ini"
-        path.write_text("\n".join([*lines, f"[{QUEUE}]", ""]))
+        path.write_text("\n".join([*lines, *(f"[{queue}]" for queue in (QUEUE, *others)), ""]))
         return path
 
     return write
@@ -78,7 +81,7 @@ def channel(admin: Admin) -> Iterator[amqp.Channel]:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., Process]]:
+def start() -> Iterator[Start]:
     """Give a starter of commands that are ended after the test."""
     processes: list[Process] = []
 
@@ -91,7 +94,75 @@ def start() -> Iterator[Callable[..., Process]]:
         process.stop()
 
 
-Start = Callable[..., Process]
+@pytest.fixture
+def sending() -> Iterator[Callable[[Path], Sending]]:
+    """Give a starter of senders that are ended after the test."""
+    senders: list[Sending] = []
+
+    def sending(config: Path) -> Sending:
+        senders.append(Sending(config, f"/{len(senders)}"))
+        senders[-1].start()
+        return senders[-1]
+
+    yield sending
+    for sender in senders:
+        sender.end()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that takes part where much goes on at once."""
+
+    admin: Admin
+    receiver: Receiver
+    write: Write
+    start: Start
+    sending: Callable[[Path], Sending]
+
+    def consume(self, config: Path) -> Process:
+        """Run a consumer, and wait until it consumes."""
+        return consuming(self.start, config)
+
+
+@pytest.fixture
+def scene(
+    admin: Admin, receiver: Receiver, write: Write, start: Start, sending: Callable[[Path], Sending]
+) -> Scene:
+    """Give it."""
+    return Scene(admin, receiver, write, start, sending)
+
+
+class Sending(threading.Thread):
+    """A program that sends tasks with one configuration until it is ended, and notes when they are due."""
+
+    def __init__(self, config: Path, prefix: str) -> None:
+        super().__init__()
+        self.due: dict[str, float] = {}
+        self.failures: list[TaskqueueError] = []
+        self._config = config
+        self._prefix = prefix
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Send two tasks at a time, one that is due at once and one that waits."""
+        numbers = itertools.count()
+        with Client.from_config(self._config) as client:
+            while not self._over.wait(0.05):
+                now = time.time()
+                due = {f"{self._prefix}/{next(numbers)}": now + wait for wait in (0, random.uniform(0.1, 9))}
+                try:
+                    client.send_many([{"url": path, "queue": QUEUE, "eta": at} for path, at in due.items()])
+                except TaskqueueError as error:
+                    self.failures.append(error)
+                else:
+                    self.due |= due
+
+    def end(self) -> dict[str, float]:
+        """Send no more, and give when each task is due; not one was refused."""
+        self._over.set()
+        self.join()
+        assert self.failures == []
+        return self.due
 
 
 def settings_of(path: Path) -> Settings:
@@ -99,10 +170,10 @@ def settings_of(path: Path) -> Settings:
     return parse(path.read_text(), source=str(path), environ={})
 
 
-def send(config: Path, count: int = WAITING) -> dict[str, float]:
+def send(config: Path, count: int, longest: float, prefix: str = "") -> dict[str, float]:
     """Send tasks that are due at different times; gives the due time of each by its path."""
     now = time.time()
-    due = {f"/{number}": now + random.uniform(SOON, LATER) for number in range(count)}
+    due = {f"{prefix}/{number}": now + random.uniform(0, longest) for number in range(count)}
     with Client.from_config(config) as client:
         client.send_many([{"url": path, "queue": QUEUE, "eta": at} for path, at in due.items()])
     return due
@@ -115,126 +186,308 @@ def consuming(start: Start, config: Path) -> Process:
     return process
 
 
-def depth(admin: Admin, queue: str) -> int:
-    """Count what is ready in a queue, 0 where there is none; at once, as the management API lags."""
+def count(admin: Admin, queue: str) -> int | None:
+    """Count what is ready in a queue, None where there is none; at once, as the management API lags."""
     with connect(admin.url) as connection:
         try:
             return int(connection.channel().queue_declare(queue, passive=True).message_count)
         except amqp.NotFound:
-            return 0
+            return None
 
 
 def assert_each_ran_when_due(
-    receiver: Receiver, due: dict[str, float], *, moved_at: float, twice: int = 0
+    receiver: Receiver, due: dict[str, float], *, since: float = 0.0, twice: int = 0
 ) -> None:
     """Wait for every task, and compare; `twice` bounds how many may have run twice."""
     eventually(lambda: {each.path for each in receiver.requests} >= due.keys(), "every task has run")
     first: dict[str, float] = {}
     for request in receiver.requests:
         first.setdefault(request.path, request.at)
-    assert min(first[path] - at for path, at in due.items()) >= 0
-    assert max(first[path] - max(at, moved_at) for path, at in due.items()) < LATENESS
+    # The due time of a message is in whole milliseconds.
+    assert min(first[path] - int(at * 1000) / 1000 for path, at in due.items()) >= 0
+    assert max(first[path] - max(at, since) for path, at in due.items()) < LATENESS
     counts = Counter(request.path for request in receiver.requests)
-    assert sum(count - 1 for count in counts.values()) <= twice
+    assert sum(number - 1 for number in counts.values()) <= twice
 
 
-def handed_out(channel: amqp.Channel) -> bool:
-    """Take one message of the work queue and leave it unanswered."""
-    return channel.basic_get(QUEUE) is not None
-
-
-def assert_migrated(admin: Admin, config: Path) -> None:
-    """Compare what the broker has with the plan: at most the queue of stale itineraries is left over."""
-    planned = plan(settings_of(config))
-    assert admin.names("queues") - {f"{QUEUE}.wait.old"} == {queue.name for queue in planned.queues}
-    assert admin.names("exchanges") == {exchange.name for exchange in planned.exchanges}
+def assert_has(admin: Admin, planned: Plan, *, exactly: bool) -> None:
+    """Compare what the broker has with a plan: nothing less, and nothing more where it is to be exact."""
     ways = {(each.exchange, each.queue, each.routing_key) for each in planned.bindings}
-    assert ways <= admin.bindings()
-    # No key of the plan leads to a second queue: that would double every task.
-    others = admin.bindings() - ways
-    assert not {(way[0], way[2]) for way in others} & {(way[0], way[2]) for way in ways}
-    for queue in planned.queues:
-        assert admin.arguments(queue.name) == dict(queue.arguments)
+    queues = {queue.name for queue in planned.queues}
+    exchanges = {exchange.name for exchange in planned.exchanges}
+    assert admin.names("queues") >= queues
+    assert admin.names("exchanges") >= exchanges
+    assert admin.bindings() >= ways
+    for item in planned.items:
+        assert admin.arguments(item.name, f"{item.kind}s") == dict(item.arguments)
+    if exactly:
+        assert (admin.names("queues"), admin.names("exchanges")) == (queues, exchanges)
+        assert admin.bindings() == ways
+    # No key leads to a second queue: that would double every task.
+    keys = Counter((way[0], way[2]) for way in admin.bindings())
+    assert max(keys.values()) == 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("change", CHANGES)
-def test_waiting_tasks_move_to_changed_settings_under_a_running_consumer(
-    admin: Admin, write: Write, receiver: Receiver, start: Start, change: str
+# --- the ladder: no more than a declare
+
+
+@pytest.mark.parametrize("change", LADDERS)
+def test_a_ladder_changes_by_a_plain_declare_under_senders_and_consumers_of_each(
+    scene: Scene, change: str
 ) -> None:
-    """None is lost, doubled or early, and the consumer with the former ini goes on with it."""
-    before, after = CHANGES[change]
-    former, config = write("former", **before), write("new", **after)
+    """None is lost, early, run twice, or later than its own ladder would have it."""
+    configs = [scene.write(f"{number}", **keys) for number, keys in enumerate(LADDERS[change])]
+    due: dict[str, float] = {}
+    senders = []
+    for number, config in enumerate(configs):
+        ran(config, "declare")
+        assert_has(scene.admin, plan(settings_of(config)), exactly=not number)
+        scene.consume(config)
+        senders.append(scene.sending(config))
+        for sender, former in enumerate(configs[: number + 1]):
+            due |= send(former, 100, 12.0, prefix=f"/{number}-{sender}")
+    for each in senders:
+        due |= each.end()
+    assert_each_ran_when_due(scene.receiver, due)
+    assert len(due) > 600
+
+
+def test_a_client_without_an_ini_sends_to_a_ladder_that_it_does_not_know(
+    admin: Admin, write: Write, receiver: Receiver, start: Start
+) -> None:
+    """Its tasks run on time, and the consumer says once why it is that they come early."""
+    config = write("coarse", resolution=1, levels=2)
+    ran(config, "declare")
+    consumer = consuming(start, config)
+    due: dict[str, float] = {}
+    with Client(admin.url) as client:
+        for number in range(40):
+            wait = random.uniform(0.05, 6)
+            due[f"/{number}"] = time.time() + wait
+            client.send(f"/{number}", QUEUE, eta=due[f"/{number}"])
+        # Over the longest that there is on the declared ladder, too.
+        client.send("/far", QUEUE, countdown=5000)
+    assert_each_ran_when_due(receiver, due)
+    consumer.wait_for("tasks come early: their senders wait on another ladder")
+    consumer.stop()
+    assert consumer.log.count("tasks come early") == 1
+    assert receiver.to("/far") == []
+
+
+def test_run_refuses_a_ladder_that_is_not_declared(write: Write, start: Start) -> None:
+    """Exit code 1 and one line that says what to do: its retries would find no way."""
+    ran(write("former", levels=2), "declare")
+    for wrong in ({"levels": 3}, {"levels": 2, "resolution": 1}, {"levels": 2, "queue_type": "classic"}):
+        process = start("run", "--config", str(write("other", **wrong)))
+        assert process.wait() == 1
+        (line,) = [line for line in process.lines if line.startswith("taskqueue: ")]
+        assert "the ladder is not the one that the configuration says" in line
+        assert "run 'taskqueue declare'" in line
+        assert "Traceback" not in process.log
+
+
+def test_a_consumer_whose_rungs_are_pruned_runs_its_tasks_all_the_same(
+    admin: Admin, write: Write, receiver: Receiver, start: Start, channel: amqp.Channel
+) -> None:
+    """It was not started again with the present ini: it says so once, and none is early."""
+    former, config = write("former"), write("new", resolution=1, levels=2)
     ran(former, "declare")
-    consuming(start, former)
-    due = send(former)
+    consumer = consuming(start, former)
+    ran(config, "declare", "--prune")
+    assert f"{QUEUE}.wait.0.5s" not in admin.names("queues")
+    due = {}
+    for number, wait in enumerate((0.5, 2.5, 3.5)):
+        due[f"/{number}"] = time.time() + wait
+        body = json.dumps({"url": f"/{number}", "eta": due[f"/{number}"]})
+        channel.basic_publish(amqp.Message(body, delivery_mode=2), "", QUEUE)
+    assert_each_ran_when_due(receiver, due)
+    consumer.stop()
+    assert "Traceback" not in consumer.log
+
+
+# --- the type of a queue: --migrate
+
+
+def ready(config: Path) -> dict[str, float]:
+    """Fill a work queue, and put some tasks on the ladder behind it."""
+    now = time.time()
+    due = {f"/ready/{number}": now for number in range(READY)}
+    with Client.from_config(config) as client:
+        client.send_many([{"url": path, "queue": QUEUE} for path in due])
+    return due | send(config, 300, 20.0, prefix="/waits")
+
+
+@pytest.mark.parametrize("shared", [None, "shared"])
+@pytest.mark.parametrize(("before", "after"), TYPES)
+def test_a_work_queue_of_the_other_type_is_replaced_with_what_is_in_it(
+    scene: Scene, before: str, after: str, shared: str | None
+) -> None:
+    """Under senders with either ini: all of it runs once and when it is due, and the old rungs can go."""
+    former = scene.write("former", "b", queue_type=before, ladder=shared)
+    config = scene.write("new", "b", queue_type=after, ladder=shared)
+    ran(former, "declare")
+    due = ready(former)
+    senders = [scene.sending(former), scene.sending(config)]
     document = read(config, "declare", "--migrate", "--yes")
     moved_at = time.time()
+    assert [(each["queue"], each["current"], each["wanted"]) for each in document["migration"]] == [
+        (QUEUE, before, after),
+        ("b", before, after),
+    ]
+    assert document["migration"][0]["moved"] >= READY
     assert document["applied"] is True
-    assert_migrated(admin, config)
-    for number in (0.3, 2.7, 11):
-        # A program that has not been restarted puts a task on the ladder as it knows it.
-        due[f"/late/{number}"] = time.time() + number
-        with Client.from_config(former) as client:
-            client.send(f"/late/{number}", QUEUE, countdown=number)
-    assert_each_ran_when_due(receiver, due, moved_at=moved_at)
+    assert_has(scene.admin, plan(settings_of(config)), exactly=False)
+    assert {f"{QUEUE}.moving", "b.moving"}.isdisjoint(
+        scene.admin.names("queues") | scene.admin.names("exchanges")
+    )
+    for each in senders:
+        due |= each.end()
+    scene.consume(config)
+    assert_each_ran_when_due(scene.receiver, due, since=moved_at + LATENESS)
     assert read(config, "declare", "--migrate")["migration"] == []
+    # What is left of the former type goes once it is empty, as far as the management API has seen it.
+    eventually(
+        lambda: all(each["removed"] for each in read(config, "declare", "--prune")["leftovers"]), "all pruned"
+    )
+    assert_has(scene.admin, plan(settings_of(config)), exactly=True)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("change", ["resolution", "to classic", "everything"])
-def test_a_migration_that_is_killed_is_finished_by_the_next_one(
-    admin: Admin, write: Write, receiver: Receiver, start: Start, change: str
-) -> None:
-    """Killed while it parks, once all is parked, and while it puts back: nothing is lost or early."""
-    before, after = CHANGES[change]
-    former, config = write("former", **before), write("new", **after)
+@pytest.mark.parametrize(("before", "after"), TYPES)
+def test_a_queue_that_has_consumers_is_not_replaced(scene: Scene, before: str, after: str) -> None:
+    """Exit code 1, nothing is changed, and they go on; without them it is."""
+    former, config = scene.write("former", queue_type=before), scene.write("new", queue_type=after)
     ran(former, "declare")
-    consuming(start, former)
-    due = send(former)
-    arguments = ("declare", "--migrate", "--yes", "--config", str(config))
+    consumer = scene.consume(former)
+    done = run(config, "declare", "--migrate", "--yes")
+    assert done.returncode == 1
+    assert b"a has 1 consumers: stop them, migrate, and start them again" in done.stderr
+    assert_has(scene.admin, plan(settings_of(former)), exactly=True)
+    due = send(former, 10, 1.0)
+    assert_each_ran_when_due(scene.receiver, due)
+    ran(former, "declare")
+    consumer.stop()
+    ran(config, "declare", "--migrate", "--yes")
+    assert_has(scene.admin, plan(settings_of(config)), exactly=False)
 
-    parking = start(*arguments)
-    eventually(lambda: depth(admin, f"{QUEUE}.moving") > WAITING // 10, "some are parked")
-    parking.kill()
-    assert run(config, "declare").returncode == 1
 
-    parked_all = start(*arguments)
-    parked_all.wait_for("removing")
-    parked_all.kill()
-    putting_back = start(*arguments)
-    putting_back.wait_for(f"leading {QUEUE} back")
-    putting_back.kill()
+class Seams:
+    """The stages of a migration, as the broker shows them."""
 
+    def __init__(self, admin: Admin, after: str) -> None:
+        self._admin = admin
+        self._after = after
+
+    def parking(self) -> bool:
+        """Some of the tasks are put aside."""
+        return (count(self._admin, f"{QUEUE}.moving") or 0) > READY // 10
+
+    def parked(self) -> bool:
+        """All of them are."""
+        return count(self._admin, QUEUE) == 0 and (count(self._admin, f"{QUEUE}.moving") or 0) >= READY
+
+    def deleted(self) -> bool:
+        """The former queue is gone; the new one may be there already."""
+        return count(self._admin, QUEUE) is None or self._new()
+
+    def putting_back(self) -> bool:
+        """Some of the tasks are in the new queue."""
+        return self._new() and (count(self._admin, QUEUE) or 0) > READY // 10
+
+    def _new(self) -> bool:
+        return self._admin.type_of(QUEUE) == self._after
+
+
+@pytest.mark.parametrize(("before", "after"), TYPES)
+def test_a_migration_that_is_killed_is_finished_by_the_next_one(
+    scene: Scene, before: str, after: str
+) -> None:
+    """Killed at each of its stages, with senders all the while: nothing is lost or early."""
+    former, config = scene.write("former", queue_type=before), scene.write("new", queue_type=after)
+    ran(former, "declare")
+    due = ready(former)
+    senders = [scene.sending(former), scene.sending(config)]
+    seams = Seams(scene.admin, after)
+    kills = 0
+    for seam in (seams.parking, seams.parked, seams.deleted, seams.putting_back):
+        command = scene.start("declare", "--migrate", "--yes", "--config", str(config))
+        eventually(seam, f"the migration is {seam.__name__}")
+        command.kill()
+        kills += 1
+        # Meanwhile it is told by whoever would declare, and nothing of it is touched.
+        if count(scene.admin, f"{QUEUE}.moving") is not None:
+            for each in (former, config):
+                assert run(each, "declare").returncode == 1
+            plans = read(config, "declare", "--migrate", "--dry-run")["migration"]
+            assert [(each["queue"], each["interrupted"]) for each in plans] == [(QUEUE, True)]
     ran(config, "declare", "--migrate", "--yes")
     moved_at = time.time()
-    assert_migrated(admin, config)
-    assert_each_ran_when_due(receiver, due, moved_at=moved_at, twice=3 * WINDOW)
+    assert_has(scene.admin, plan(settings_of(config)), exactly=False)
+    for sender in senders:
+        due |= sender.end()
+    scene.consume(config)
+    assert_each_ran_when_due(scene.receiver, due, since=moved_at + LATENESS, twice=kills * WINDOW)
 
 
-def test_a_dry_run_tells_what_would_move_and_moves_nothing(
-    admin: Admin, write: Write, channel: amqp.Channel
+def test_a_plain_declare_says_that_a_migration_was_interrupted(
+    write: Write, start: Start, admin: Admin
 ) -> None:
-    """Each queue with its messages and both values, for people and as JSON."""
-    former, config = write("former"), write("new", resolution=0.25)
+    """With the former ini, too, which has no conflict with the broker."""
+    former, config = write("former", queue_type="classic"), write("new")
     ran(former, "declare")
-    with Client.from_config(former) as client:
-        client.send_many([{"url": "/", "queue": QUEUE, "countdown": 50} for _ in range(7)])
+    ready(former)
+    command = start("declare", "--migrate", "--yes", "--config", str(config))
+    eventually(Seams(admin, "quorum").parking, "some are put aside")
+    command.kill()
+    done = run(former, "declare")
+    assert done.returncode == 1
+    assert b"a: a migration was interrupted: run 'taskqueue declare --migrate' to finish it" in done.stderr
     told = ran(config, "declare", "--migrate", "--dry-run")
-    assert "move     queue    a.wait.50s  7 messages: x-dead-letter-exchange is 'a.wait.10s'" in told
-    work = read(config, "declare", "--migrate", "--dry-run")["migration"][0]
-    assert work["moved"] is None
-    assert {each["name"]: each["messages"] for each in work["emptied"]}["a.wait.50s"] == 7
-    assert channel.queue_declare("a.wait.50s", passive=True).message_count == 7
-    assert admin.names("queues") == {queue.name for queue in plan(settings_of(former)).queues}
+    assert "replace  queue    a  an interrupted migration, becomes quorum" in told
+    ran(config, "declare", "--migrate", "--yes")
+    ran(config, "declare")
 
 
-def test_the_work_queue_is_not_replaced_without_a_yes(write: Write) -> None:
-    """It says why, and changes nothing."""
-    ran(write("former"), "declare")
-    done = run(write("new", delivery_limit=7), "declare", "--migrate")
+def test_a_dry_run_tells_what_would_be_replaced_and_replaces_nothing(admin: Admin, write: Write) -> None:
+    """For people and as JSON."""
+    former, config = write("former", queue_type="classic"), write("new")
+    ran(former, "declare")
+    told = ran(config, "declare", "--migrate", "--dry-run")
+    assert "replace  queue    a  is classic, becomes quorum" in told
+    document = read(config, "declare", "--migrate", "--dry-run")
+    assert document["applied"] is False
+    assert document["migration"] == [
+        {"queue": QUEUE, "current": "classic", "wanted": "quorum", "interrupted": False, "moved": None}
+    ]
+    assert_has(admin, plan(settings_of(former)), exactly=True)
+
+
+def test_a_work_queue_is_not_replaced_without_a_yes(admin: Admin, write: Write) -> None:
+    """It says why, and changes nothing; a plain declare says what to do."""
+    former = write("former", queue_type="classic")
+    ran(former, "declare")
+    done = run(write("new"), "declare", "--migrate")
     assert done.returncode == 2
     assert b"must pause meanwhile: add --yes" in done.stderr
+    plain = run(write("new"), "declare")
+    assert plain.returncode == 1
+    assert b"taskqueue declare --migrate" in plain.stderr
+    assert_has(admin, plan(settings_of(former)), exactly=True)
+
+
+def test_two_migrations_at_once_lose_nothing(
+    admin: Admin, write: Write, receiver: Receiver, start: Start
+) -> None:
+    """Each sees that it is not alone and may say so; the next one has it all."""
+    former, config = write("former", queue_type="classic"), write("new")
+    ran(former, "declare")
+    due = ready(former)
+    commands = [start("declare", "--migrate", "--yes", "--config", str(config)) for _ in range(2)]
+    assert {each.wait(60) for each in commands} <= {0, 1}
+    ran(config, "declare", "--migrate", "--yes")
+    moved_at = time.time()
+    assert_has(admin, plan(settings_of(config)), exactly=False)
+    consuming(start, config)
+    assert_each_ran_when_due(receiver, due, since=moved_at + LATENESS)
 
 
 def test_what_stands_in_the_work_queue_and_the_dead_queue_is_kept(
@@ -251,31 +504,51 @@ def test_what_stands_in_the_work_queue_and_the_dead_queue_is_kept(
     channel.basic_publish(dead, f"{QUEUE}.dead", "")
     ran(config, "declare", "--migrate", "--yes")
     assert read(config, "dead", "list", QUEUE)[0]["reason"] == "delivery_limit"
-    eventually(lambda: channel.queue_declare(QUEUE, passive=True).message_count == 1, "it is back")
     kept = channel.basic_get(QUEUE)
     assert kept.body == b"\xff no task"
     assert (kept.properties["message_id"], kept.properties["priority"]) == ("one", 3)
     assert channel.queue_declare(f"{QUEUE}.dead", passive=True).message_count == 1
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(7, 3), (3, 2)])
+def test_a_message_with_hostile_headers_is_dead_after_a_migration(admin: Admin, write: Write) -> None:
+    """As the consumer would have settled it; it stops nothing."""
+    former, config = write("former", queue_type="classic"), write("new")
+    ran(former, "declare")
+    with connect_with_pika(settings_of(former), name="test") as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("", QUEUE, b'{"url": "/hostile"}', Raw(nested(3000)))
+        channel.basic_publish("", QUEUE, b'{"url": "/next"}')
+    ran(config, "declare", "--migrate", "--yes")
+    (entry,) = read(config, "dead", "list", QUEUE)
+    assert (entry["reason"], entry["url"]) == ("invalid", "/hostile")
+    assert "headers: can't be decoded" in entry["error"]
+    assert count(admin, QUEUE) == 1
+
+
+def handed_out(channel: amqp.Channel) -> bool:
+    """Take one message of the work queue and leave it unanswered."""
+    return channel.basic_get(QUEUE) is not None
+
+
 def test_a_task_that_may_end_its_consumer_stays_suspect(
-    admin: Admin, write: Write, channel: amqp.Channel, limit: int, kept: int
+    admin: Admin, write: Write, channel: amqp.Channel
 ) -> None:
-    """What the broker has counted goes along, short of the limit: one more attempt there is for everybody."""
+    """What the broker has counted goes along, and the move itself is not counted."""
     ran(write("former"), "declare")
     channel.basic_publish(amqp.Message(b"{}", message_id="suspect", delivery_mode=2), "", QUEUE)
     for _ in range(3):
         with connect(admin.url) as connection:
             eventually(partial(handed_out, connection.channel()), "handed out")
+    eventually(lambda: count(admin, QUEUE) == 1, "it is back")
     channel.basic_publish(amqp.Message(b"{}", message_id="fresh", delivery_mode=2), "", QUEUE)
-    ran(write("new", delivery_limit=limit), "declare", "--migrate", "--yes")
+    ran(write("new", queue_type="classic"), "declare", "--migrate", "--yes")
     counts = {}
     for _ in range(2):
         found = channel.basic_get(QUEUE)
         headers = found.properties.get("application_headers", {})
         counts[found.properties["message_id"]] = headers.get("taskqueue-crashes", 0)
-    assert counts == {"suspect": kept, "fresh": 0}
+    assert counts == {"suspect": 3, "fresh": 0}
 
 
 def test_a_queue_of_an_application_becomes_ours_with_what_is_in_it(
@@ -286,66 +559,5 @@ def test_a_queue_of_an_application_becomes_ours_with_what_is_in_it(
     channel.queue_declare(QUEUE, durable=True, auto_delete=False)
     channel.basic_publish(amqp.Message(json.dumps({"url": "/x"}), delivery_mode=2), "", QUEUE)
     ran(config, "declare", "--migrate", "--yes")
-    assert_migrated(admin, config)
-    eventually(lambda: channel.queue_declare(QUEUE, passive=True).message_count == 1, "it is back")
-
-
-@pytest.mark.slow
-def test_without_the_management_api_the_former_ladder_is_found_by_name(
-    admin: Admin, write: Write, receiver: Receiver, start: Start
-) -> None:
-    """The rungs that the plan names lead to those that it does not name."""
-    former, config = write("former", resolution=0.2), write("new", management_url=None, resolution=0.5)
-    ran(former, "declare")
-    consuming(start, former)
-    due = send(former, 200)
-    ran(config, "declare", "--migrate")
-    moved_at = time.time()
-    assert_migrated(admin, config)
-    assert_each_ran_when_due(receiver, due, moved_at=moved_at)
-
-
-def test_going_back_and_forth_leaves_one_way_for_each_key(admin: Admin, write: Write) -> None:
-    """A key that was stale for a while is not bound twice once a ladder has it again."""
-    many, few = write("many"), write("few", levels=1)
-    ran(many, "declare")
-    ran(few, "declare", "--migrate")
-    assert f"{QUEUE}.wait.old" in admin.names("queues")
-    assert_migrated(admin, few)
-    ran(many, "declare")
-    assert_migrated(admin, many)
-    ran(many, "declare", "--prune")
-    assert f"{QUEUE}.wait.old" not in admin.names("queues")
-
-
-def test_two_migrations_at_once_are_refused(admin: Admin, write: Write) -> None:
-    """The second one says so and touches nothing."""
-    ran(write("former"), "declare")
-    config = write("new", levels=1)
-    with connect(admin.url) as connection:
-        connection.channel().queue_declare(f"{QUEUE}.moving.lock", exclusive=True)
-        done = run(config, "declare", "--migrate")
-    assert done.returncode == 1
-    assert b"someone else migrates it" in done.stderr
-
-
-@pytest.mark.slow
-def test_a_request_that_runs_is_settled_before_its_queue_is_replaced(
-    write: Write, receiver: Receiver, start: Start, channel: amqp.Channel
-) -> None:
-    """The consumer lets go only when its request has ended, so the task runs once."""
-    answer = threading.Event()
-    receiver.answer("/slow", Answer(hold=answer))
-    former, config = write("former"), write("new", delivery_limit=7)
-    ran(former, "declare")
-    consumer = consuming(start, former)
-    with Client.from_config(former) as client:
-        client.send("/slow", QUEUE)
-    receiver.wait_for(1, PATIENCE, "/slow")
-    migration = start("declare", "--migrate", "--yes", "--config", str(config))
-    consumer.wait_for(f"leaving {QUEUE}")
-    assert channel.queue_declare(QUEUE, passive=True).consumer_count == 1
-    answer.set()
-    assert migration.wait() == 0
-    consumer.wait_for(f"consuming from {QUEUE}", times=2)
-    assert len(receiver.to("/slow")) == 1
+    assert_has(admin, plan(settings_of(config)), exactly=True)
+    assert count(admin, QUEUE) == 1
