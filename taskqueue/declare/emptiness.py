@@ -80,7 +80,8 @@ def _held(report: Mapping[str, Any]) -> int:
     second, on 3.10.8).
     """
     total: int = report.get("messages_persistent", report.get("messages", 0))
-    return max(total, report.get("messages_dlx", 0))
+    dead_lettering: int = report.get("messages_dlx", 0)
+    return max(total, dead_lettering)
 
 
 async def delete(session: Session, queue: str, *, classic: bool = False) -> bool:

@@ -89,7 +89,8 @@ async def migrate(
     BrokerRefused, PublishFailed; run it again after any of them.
     """
     works = tuple(replaced)
-    await session.each("looking for consumers", _require_unused, [each.queue for each in works], progress)
+    others = [each.queue for each in works if each.current != each.wanted]
+    await session.each("looking for consumers", _require_unused, others, progress)
     await _create_all_but(session, {each.queue for each in works}, findings, progress)
     ladders = dict.fromkeys(settings.queues[each.queue].ladder for each in works)
     for ladder in ladders:

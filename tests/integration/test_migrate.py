@@ -23,7 +23,7 @@ from taskqueue.broker import connect as connect_with_pika
 from taskqueue.client import Client
 from taskqueue.errors import TaskqueueError
 from taskqueue.settings import Settings, parse
-from taskqueue.topology.plan import Plan, plan
+from taskqueue.topology.plan import KEPT, Plan, plan
 from tests.conftest import connect
 from tests.integration.admin import Admin
 from tests.integration.command import ran, read, run
@@ -445,6 +445,21 @@ def test_a_plain_declare_says_that_a_migration_was_interrupted(
     assert "replace  queue    a  an interrupted migration, becomes quorum" in told
     ran(config, "declare", "--migrate", "--yes")
     ran(config, "declare")
+
+
+def test_what_is_only_to_be_put_back_needs_no_stop(
+    write: Write, receiver: Receiver, start: Start, channel: amqp.Channel
+) -> None:
+    """A migration was killed at its last stage, and consumers of the new queue run already."""
+    config = write("new")
+    ran(config, "declare")
+    channel.exchange_declare(f"{QUEUE}.moving", "fanout", durable=True, auto_delete=False)
+    channel.queue_declare(f"{QUEUE}.moving", durable=True, auto_delete=False, arguments=KEPT)
+    channel.queue_bind(f"{QUEUE}.moving", f"{QUEUE}.moving", "")
+    channel.basic_publish(amqp.Message(json.dumps({"url": "/x"}), delivery_mode=2), f"{QUEUE}.moving", "")
+    consuming(start, config)
+    assert f"{QUEUE}: migrated to quorum (1 messages moved)" in ran(config, "declare", "--migrate", "--yes")
+    receiver.wait_for(1)
 
 
 def test_a_dry_run_tells_what_would_be_replaced_and_replaces_nothing(admin: Admin, write: Write) -> None:
