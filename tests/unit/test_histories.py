@@ -251,7 +251,8 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def never_confirm(self) -> None:
         """A confirm does not come in time, and the message is nowhere."""
-        self._count_deaths()
+        if self.process.channel.sent:
+            self._count_deaths()
         self.broker.now += channel.CONFIRM_DEADLINE + 1
         sweeps, self.process.sweeps = self.process.sweeps, {}
         for sweep in sweeps.values():
