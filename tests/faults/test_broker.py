@@ -262,5 +262,6 @@ def test_a_retry_that_a_full_queue_refuses_is_kept_until_it_is_taken(
         process.wait_for("refused by the broker (nack)")
     finally:
         node.ctl("clear_policy", "full")
-    receiver.wait_for(10, timeout=PATIENCE)
+    # The longest pause between two tries is half a minute, and rabbitmqctl takes a while on a busy machine.
+    receiver.wait_for(10, timeout=3 * PATIENCE)
     stage.settle()
