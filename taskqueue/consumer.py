@@ -101,8 +101,8 @@ class Consumer:
 
     def _no_ladder(self, reason: str) -> None:
         self._fail(
-            f"the ladder is not the one that the configuration says ({reason}): run 'taskqueue declare', "
-            "or set resolution, levels, ladder and queue_type as they were declared"
+            f"the ladder of this configuration is not declared ({reason}): run 'taskqueue declare', or set "
+            "resolution, levels, ladder and queue_type as they were declared"
         )
 
     def _open(self, connection: TolerantConnection) -> None:

@@ -231,7 +231,10 @@ def _cut(connection: TolerantConnection) -> bool:
 
     pika's own abort closes it by a call on the event loop, which does not run any more.
     """
-    sock = getattr(getattr(connection, "_transport", None), "_sock", None)
+    # While it connects, nobody but pika's connector has the socket.
+    connector = getattr(getattr(connection, "_connection_workflow", None), "_connector", None)
+    holders = (getattr(connection, "_transport", None), connector)
+    sock = next((sock for holder in holders if (sock := getattr(holder, "_sock", None)) is not None), None)
     if sock is None:
         return False
     with suppress(OSError):

@@ -54,6 +54,7 @@ def test_a_program_that_wants_to_see_pika_work_can(caplog: pytest.LogCaptureFixt
 
 def test_a_program_that_uses_pika_itself_still_hears_of_it(caplog: pytest.LogCaptureFixture) -> None:
     """Only what comes of our connections is ours to leave out."""
+    caplog.set_level(logging.WARNING, logger="pika")
     with Client(REFUSED, timeout=5) as client, pytest.raises(BrokerUnreachable):
         client.send("/x")
     caplog.clear()

@@ -281,7 +281,7 @@ def test_run_refuses_a_ladder_that_is_not_declared(write: Write, start: Start) -
         process = start("run", "--config", str(write("other", **wrong)))
         assert process.wait() == 1
         (line,) = [line for line in process.lines if line.startswith("taskqueue: ")]
-        assert "the ladder is not the one that the configuration says" in line
+        assert "the ladder of this configuration is not declared" in line
         assert "run 'taskqueue declare'" in line
         assert "Traceback" not in process.log
 
