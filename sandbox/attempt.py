@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from taskqueue.execute import Executor, Result
+from taskqueue.execute import Executor
+from taskqueue.result import Result
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 

@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 
 from taskqueue.backoff import backoff, retry_after
 from taskqueue.durations import duration
-from taskqueue.execute import Result, succeeded
 from taskqueue.fields import is_full
-from taskqueue.handlers.chain import Following
+from taskqueue.result import Following, Result, succeeded
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 

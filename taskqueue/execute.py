@@ -6,7 +6,7 @@ import logging
 import math
 import random
 import ssl
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 
@@ -14,13 +14,14 @@ from taskqueue import tracing
 from taskqueue.errors import ConfigError
 from taskqueue.fields import is_full
 from taskqueue.handlers import Answer, Request
-from taskqueue.handlers.chain import Chain, Following
+from taskqueue.handlers.chain import Chain
 from taskqueue.handlers.rules import header_text
 from taskqueue.outbound import fault, target
 from taskqueue.outbound.crowd import Crowd
 from taskqueue.outbound.dial import Resolve, system_resolve
 from taskqueue.outbound.fault import Blame, RequestFailed
 from taskqueue.outbound.transport import Transport
+from taskqueue.result import Result, succeeded
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 
@@ -33,40 +34,6 @@ _AWAY = (1.0, 3.0)
 _QUIET = 10.0
 """Seconds in which this is not said again."""
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How an attempt went."""
-
-    status: int | None
-    """The answer's status, None where none came."""
-    error: str | None
-    """Why the attempt failed before or beside its status, None where the status decides."""
-    retry_after: str | None
-    """The Retry-After header as it came."""
-    seconds: float
-    """How long it took."""
-    invalid: bool = False
-    """No request was made, and none ever can be: the task asks for what is not possible."""
-    permanent: bool = False
-    """A handler said that no other attempt makes sense."""
-    accepted: bool = False
-    """A handler said that it has succeeded, whatever the status."""
-    stop: str | None = None
-    """Why the receiver asks for no other attempt, None where it does not."""
-    host: str | None = None
-    """The host that answered."""
-    following: tuple[Following, ...] = ()
-    """The tasks that follow from its success."""
-    busy: float | None = None
-    """No request was made, as its host has enough of them, or this machine too little of something: the
-    seconds until it is worth a look. It costs no run."""
-
-
-def succeeded(result: Result, policy: QueueSettings) -> bool:
-    """Tell whether an attempt was a success."""
-    return result.accepted or (result.error is None and result.status in policy.success_status)
 
 
 class Executor:

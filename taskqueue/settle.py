@@ -12,8 +12,8 @@ from taskqueue import astray
 from taskqueue import message as amqp
 from taskqueue import task as state
 from taskqueue.decide import INVALID, Again, Dead, Decision, Done, Move
-from taskqueue.handlers.chain import Following
 from taskqueue.message import Message, Publish
+from taskqueue.result import Following
 from taskqueue.task import Task
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Way

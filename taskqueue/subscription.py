@@ -18,12 +18,13 @@ from taskqueue.astray import came_back_at_once, missed_rungs
 from taskqueue.decide import INVALID, Again, Dead, Done, Move, Run, on_receipt, on_result, suspect
 from taskqueue.durations import duration
 from taskqueue.errors import InvalidTask
-from taskqueue.execute import Executor, Result
+from taskqueue.execute import Executor
 from taskqueue.intake import Intake
 from taskqueue.isolation import Isolation
 from taskqueue.link import Link, TolerantConnection
 from taskqueue.metrics import Metrics
 from taskqueue.pace import Pace
+from taskqueue.result import Result
 from taskqueue.settings import QueueSettings
 from taskqueue.settle import successors
 from taskqueue.settlement import Settlement

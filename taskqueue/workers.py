@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from taskqueue.execute import Executor, Result
+from taskqueue.execute import Executor
 from taskqueue.link import ConfirmChannel
 from taskqueue.message import Message
+from taskqueue.result import Result
 from taskqueue.task import Task
 
 _IDLE = 10.0

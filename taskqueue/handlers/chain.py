@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from taskqueue import task as state
@@ -16,19 +15,12 @@ from taskqueue.handlers.rules import HandlerError, check
 from taskqueue.message import Message
 from taskqueue.outbound import target
 from taskqueue.outbound.fault import Blame, RequestFailed
+from taskqueue.result import Following
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 
 MOST_FOLLOW_UPS = 100
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Following:
-    """A task that follows from a success, ready to be published."""
-
-    id: str
-    body: bytes
 
 
 class Chain:

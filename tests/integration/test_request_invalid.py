@@ -11,9 +11,9 @@ import pytest
 from sandbox.attempt import a_task, executing, headers
 from sandbox.peer import Peer, answering
 from taskqueue.decide import Again, Dead, on_result
-from taskqueue.execute import Result
 from taskqueue.handlers import Handler, Request
 from taskqueue.message import Message
+from taskqueue.result import Result
 from taskqueue.settings import QueueSettings
 from taskqueue.settle import successors
 from taskqueue.task import Failed, Task

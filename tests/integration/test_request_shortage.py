@@ -16,7 +16,7 @@ from sandbox.attempt import a_task, executing
 from sandbox.peer import Peer, answering
 from sandbox.receiver import Answer, Receiver
 from taskqueue.decide import Again, on_result
-from taskqueue.execute import Result
+from taskqueue.result import Result
 from taskqueue.settings import QueueSettings
 
 ROOT = Path(__file__).parents[2]

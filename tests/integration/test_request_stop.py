@@ -9,7 +9,7 @@ import pytest
 from sandbox.attempt import a_task, executing, headers
 from sandbox.peer import Peer, answering
 from taskqueue.decide import Again, Dead, Done, on_result
-from taskqueue.execute import Result
+from taskqueue.result import Result
 from taskqueue.settings import QueueSettings
 
 POLICY = QueueSettings("default", jitter=0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue.decide import Again, Dead, Done, Move, Run, on_receipt, on_result
-from taskqueue.execute import Result
+from taskqueue.result import Result
 from taskqueue.settings import QueueSettings
 from taskqueue.task import Task
 

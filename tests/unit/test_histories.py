@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from taskqueue import subscription
-from taskqueue.execute import Result
-from taskqueue.handlers.chain import Following
 from taskqueue.isolation import Isolation
 from taskqueue.link import Link, TolerantConnection, channel
 from taskqueue.metrics import NullMetrics
+from taskqueue.result import Following, Result
 from taskqueue.settings import QueueSettings
 from taskqueue.subscription import Subscription
 from taskqueue.topology.ladder import Way

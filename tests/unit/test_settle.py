@@ -10,8 +10,8 @@ import pytest
 
 from taskqueue.astray import SENT_ROUND, came_back_at_once
 from taskqueue.decide import Again, Dead, Done, Move
-from taskqueue.handlers.chain import Following
 from taskqueue.message import Message, Publish
+from taskqueue.result import Following
 from taskqueue.settle import roll_back_id, successors
 from taskqueue.task import LARGEST_BODY, decode
 from taskqueue.topology.ladder import Way
