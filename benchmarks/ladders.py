@@ -10,10 +10,11 @@ from typing import Protocol
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
+from taskqueue.declare.apply import declare
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology import names
-from taskqueue.topology.declare import declare
 from taskqueue.topology.ladder import Ladder
+from taskqueue.topology.plan import rung_name
 
 Route = tuple[str, tuple[str, ...]]
 """An exchange and routing keys: the first is the message's, the others ride in ``CC``."""
@@ -42,10 +43,10 @@ class Way(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """taskqueue's decimal ladder; `most_first` walks the longest leg first instead of the shortest."""
+    """taskqueue's decimal ladder; `least_first` walks the shortest leg first instead of the longest."""
 
     queue_type: str
-    most_first: bool = False
+    least_first: bool = False
     resolution: Decimal = _RESOLUTION
 
     @property
@@ -53,7 +54,7 @@ class Ours:
         """Name it in the tables."""
         if self.resolution != _RESOLUTION:
             return f"taskqueue, resolution {self.resolution}"
-        return "taskqueue, most digit first" if self.most_first else "taskqueue"
+        return "taskqueue, least digit first" if self.least_first else "taskqueue"
 
     @property
     def queue(self) -> str:
@@ -69,31 +70,30 @@ class Ours:
             queues={self.queue: QueueSettings(self.queue)},
         )
         declare(settings)
-        if self.most_first:
-            self._bind_downwards(url, settings.ladder)
+        if self.least_first:
+            self._bind_upwards(url, settings.rungs)
 
     def route(self, channel: BlockingChannel, delay: float) -> Route:
         """Tell where a message goes whose delay is so many seconds."""
         del channel
         ladder = Ladder(self.resolution)
         ticks = math.ceil(Decimal(str(delay)) / ladder.resolution)
-        if not self.most_first:
-            return names.wait_exchange(self.queue), ladder.itinerary(ticks)
+        if not self.least_first:
+            return names.wait(self.queue), ladder.itinerary(ticks, self.queue)
         keys, place = [], names.ENTRY
         for leg in reversed(ladder.legs(ticks)):
             keys.append(names.hop(place, ladder.ttl(leg)))
             place = ladder.unit(leg.level)
-        return names.wait_exchange(self.queue), (*keys, names.hop(place, names.DUE))
+        return names.wait(self.queue), (*keys, names.last_hop(place, self.queue))
 
-    def _bind_downwards(self, url: str, ladder: Ladder) -> None:
+    def _bind_upwards(self, url: str, ladder: Ladder) -> None:
         with pika.BlockingConnection(pika.URLParameters(url)) as connection:
             channel = connection.channel()
             for leg in ladder.rungs():
-                for level in range(leg.level + 1, ladder.levels):
+                rung = rung_name(self.queue, ladder.ttl(leg), self.queue_type)
+                for level in range(leg.level):
                     unit = ladder.unit(level)
-                    rung = names.wait_queue(self.queue, ladder.ttl(leg))
-                    exchange = names.level_exchange(self.queue, unit)
-                    channel.queue_bind(rung, exchange, names.hop(unit, ladder.ttl(leg)))
+                    channel.queue_bind(rung, names.level(self.queue, unit), names.hop(unit, ladder.ttl(leg)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from benchmarks.traffic import Arrivals, Load
 from sandbox.broker import Broker
 
 _SPAWN = multiprocessing.get_context("spawn")
-_ORDERS = (Ours("quorum"), Ours("quorum", most_first=True))
+_ORDERS = (Ours("quorum", least_first=True), Ours("quorum"))
 _STEP = 0.1
 _SETTLING, _IDLE_SECONDS = 5.0, 5.0
 """Seconds: after its start and the declaring a broker is not idle yet."""
@@ -87,7 +87,7 @@ def measure(part: Part, way: Ours, number: int) -> report.Row:
         figures = (_consumed if part.consumed else _ready)(broker, way, load)
         seconds = time.monotonic() - began
         spent = (usage(broker.pid).cpu - cpu - idle * seconds) / load.count * 1000
-    order = "most first" if way.most_first else "least first"
+    order = "least first" if way.least_first else "most first"
     return {
         "load": part.name,
         "order": order,

@@ -3,13 +3,14 @@
 Tasks that are due in hours are piled up to each of the sizes in turn, on one broker with one consumer
 running; at each size everything is measured again. Flat columns are the point.
 
-The delays are multiples of 10,000 seconds. Such a task takes no short leg, so it stands still from the
-first moment on, as a task does that was sent twenty minutes ago. At the end more tasks are sent that do take
-short legs, and the lateness is measured while they walk them, and again when these legs are empty.
+Such a task stands still on its longest leg. At the end more tasks are sent at once that take short legs of
+the same ladder, to a queue that nobody consumes; the lateness is measured while they walk them, and again
+when these legs are empty.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import statistics
 import subprocess
@@ -26,24 +27,24 @@ from benchmarks.processes import usage
 from benchmarks.receiver import Receiver
 from sandbox.broker import Broker
 from taskqueue import Client
-from taskqueue.broker import connect
+from taskqueue.declare.apply import declare
 from taskqueue.inspect import look
+from taskqueue.session import connected, run
 from taskqueue.settings import load
-from taskqueue.topology.declare import declare
 
-_QUEUE = "default"
+_QUEUE, _ASIDE = "default", "aside"
+"""The queue of the consumer, and one on the same ladder that has none."""
 _SIZES = (0, 1_000, 10_000, 100_000)
 _DELAY = 5.0
 _GAP = 0.025
 """Seconds between the due times of fresh tasks."""
-_STILL = 10_000
-_MOST = 32
+_SOON, _LATE = 10_000.0, 320_000.0
 _WALK = 9.9
 """Seconds that the tasks sent last spend on short legs, at most."""
 _SETTLING = 120.0
 _WARMING = 20
 _QUIET = 30.0
-_INI = "server = {server}\n[default]\nbase_url = {receiver}\nconcurrency = 8\n"
+_INI = "server = {server}\nladder = default\nbase_url = {receiver}\n[default]\nconcurrency = 8\n[aside]\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,14 @@ class Place:
     consumer: subprocess.Popen[bytes]
 
 
-def pile(client: Client, count: int, chance: random.Random, *, walk: float = 0) -> float:
-    """Send `count` tasks that are due in 3 to 89 hours, and give how many a second were confirmed.
-
-    They take short legs of up to `walk` seconds before the long one.
-    """
+def pile(
+    client: Client, queue: str, count: int, chance: random.Random, *, delays: tuple[float, float]
+) -> float:
+    """Send `count` tasks with delays from one to the other, and give how many a second were confirmed."""
 
     def tasks() -> Iterator[dict[str, Any]]:
         for _ in range(count):
-            delay = chance.randint(1, _MOST) * _STILL + round(chance.uniform(0, walk), 1)
-            yield {"url": "/later", "queue": _QUEUE, "countdown": delay}
+            yield {"url": "/later", "queue": queue, "countdown": round(chance.uniform(*delays), 1)}
 
     began = time.monotonic()
     client.send_many(tasks())
@@ -112,8 +111,8 @@ def measure(place: Place, client: Client, waiting: int, fresh: int, rate: float 
 
 
 def walking(place: Place, client: Client, count: int, chance: random.Random, fresh: int) -> list[report.Row]:
-    """Measure the lateness beside tasks that walk their short legs, and again when all have done so."""
-    pile(client, count, chance, walk=_WALK)
+    """Measure the lateness beside tasks that walk short legs, and again when all have done so."""
+    pile(client, _ASIDE, count, chance, delays=(0, _WALK))
     sent = time.monotonic()
     at_once = lateness(place, client, fresh)
     settled = settle(place.config, sent)
@@ -133,13 +132,17 @@ def walking(place: Place, client: Client, count: int, chance: random.Random, fre
 def settle(config: Path, since: float) -> float:
     """Wait until no task is on a leg of a minute or less; give the seconds from `since` to then."""
     settings = load(config)
-    with connect(settings, name="taskqueue benchmark") as connection:
-        while time.monotonic() < since + _SETTLING:
-            (state,) = look(connection, settings, settings.queues.values())
-            if state.due is not None and state.due.minute == 0:
-                return time.monotonic() - since
-            connection.sleep(0.25)
-    raise RuntimeError(f"short legs still hold tasks after {_SETTLING:g} s")
+
+    async def work() -> float:
+        async with connected(settings, name="taskqueue benchmark") as session:
+            while time.monotonic() < since + _SETTLING:
+                _, (ladder,) = await look(session, settings, settings.queues.values())
+                if ladder.due is not None and ladder.due.minute == 0:
+                    return time.monotonic() - since
+                await asyncio.sleep(0.25)
+        raise RuntimeError(f"short legs still hold tasks after {_SETTLING:g} s")
+
+    return run(work())
 
 
 def grown(rows: list[report.Row]) -> list[report.Row]:
@@ -167,7 +170,8 @@ def main() -> int:
         config = Path(folder) / "taskqueue.ini"
         config.write_text(_INI.format(server=broker.url, receiver=receiver.url))
         declare(load(config))
-        command = [sys.executable, "-m", "taskqueue", "run", "--config", str(config), "--log-level", "error"]
+        command = [sys.executable, "-m", "taskqueue", "run", "--config", str(config), "--queue", _QUEUE]
+        command += ["--log-level", "error"]
         consumer = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         place = Place(config, broker, receiver, consumer)
         try:
@@ -176,7 +180,9 @@ def main() -> int:
                 lateness(place, client, _WARMING)
                 for size in sizes:
                     report.say(f"piling up to {size:,} waiting tasks")
-                    rate = pile(client, size - waiting, chance) if size > waiting else None
+                    rate = None
+                    if size > waiting:
+                        rate = pile(client, _QUEUE, size - waiting, chance, delays=(_SOON, _LATE))
                     waiting = size
                     rows.append(measure(place, client, waiting, arguments.fresh, rate))
                 report.say(f"{arguments.walking:,} more tasks, on short legs")

@@ -128,7 +128,7 @@ def _runs(arguments: argparse.Namespace) -> Iterable[tuple[Way, str, Load]]:
     yield Ours("quorum"), "quorum", tenths
     # As many legs as an eta of an hour has, whose own ones would take that hour.
     yield Ours("quorum", resolution=_FINE), "quorum", replace(tenths, step=float(_FINE))
-    yield Ours("quorum", most_first=True), "quorum", tenths
+    yield Ours("quorum", least_first=True), "quorum", tenths
     yield Ours("classic"), "classic", middle
     yield Celery("classic"), "classic", _little(middle)
 
@@ -176,7 +176,7 @@ def main() -> int:
         surely = max(_LEAST, fastest * _SURE)
         for queue_type, share in (("quorum", 1.0), ("classic", _CLASSIC_SHARE)):
             count = int(arguments.burst * share)
-            for way in (Ours(queue_type), Ours(queue_type, most_first=True)):
+            for way in (Ours(queue_type), Ours(queue_type, least_first=True)):
                 report.say(f"burst: {way.name}, {queue_type}")
                 bursts.append(burst(broker, way, queue_type, count, surely))
     tables = {"Delayed messages": _compared(rows), "All due at one instant": bursts}

@@ -13,11 +13,13 @@ import resource
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pika
 
@@ -26,13 +28,15 @@ from benchmarks.contenders import Contender
 from benchmarks.receiver import Receiver
 from benchmarks.throughput import Measured, measure
 from sandbox.broker import Broker
-from taskqueue.message import Message, Publish
-from taskqueue.topology.transfer import Transfer
+from taskqueue.link import ConfirmChannel, Link, Outcome, TolerantConnection
+from taskqueue.link.wire import to_message
+from taskqueue.message import Publish
 
 _SPAWN = multiprocessing.get_context("spawn")
 _SOURCE, _TARGET = "tuning.source", "tuning.target"
 _QUORUM = {"x-queue-type": "quorum"}
 _BODY = b" " * 200
+_GOODBYE = 5.0
 Forward = Callable[[str, int, int], None]
 """Moves so many messages from the one queue to the other, with a window."""
 
@@ -51,19 +55,51 @@ def blocking(url: str, count: int, window: int) -> None:
                 return
 
 
+class _Stream:
+    """Takes messages over our link, publishes each and acks it once it is confirmed."""
+
+    def __init__(self, url: str, count: int, window: int) -> None:
+        self._left = count
+        self._window = window
+        self._done = threading.Event()
+        self._link = Link([pika.URLParameters(url)], self, name="tuning")
+
+    def run(self) -> None:
+        """Forward all."""
+        self._link.start()
+        self._done.wait()
+        self._link.close(_GOODBYE)
+
+    def connected(self, connection: TolerantConnection) -> None:
+        """Begin to consume."""
+        ConfirmChannel(self._link, connection, opened=self._consume, closed=lambda *_: None)
+
+    def disconnected(self, reason: str) -> None:
+        """Do nothing: the link tries again."""
+
+    def unreachable(self, reason: str) -> None:
+        """Do nothing: the link tries again."""
+
+    def _consume(self, channel: ConfirmChannel) -> None:
+        def received(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            publish = Publish("", (_TARGET,), to_message(properties, body))
+            channel.publish(publish, lambda outcome: self._ended(channel, method.delivery_tag, outcome))
+
+        channel.raw.basic_qos(prefetch_count=self._window)
+        channel.raw.basic_consume(_SOURCE, received)
+
+    def _ended(self, channel: ConfirmChannel, tag: int, outcome: Outcome) -> None:
+        if outcome is not Outcome.CONFIRMED:
+            raise RuntimeError(f"a message could not be forwarded: {outcome.value}")
+        channel.raw.basic_ack(tag)
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+
 def streaming(url: str, count: int, window: int) -> None:
     """Forward over our link; confirms come in any order, and each ack follows its confirm."""
-    left = count
-
-    def successor(message: Message) -> Publish:
-        return Publish("", (_TARGET,), message)
-
-    def moved() -> None:
-        nonlocal left
-        left -= 1
-
-    with Transfer([pika.URLParameters(url)], successor) as transfer:
-        transfer.drain(_SOURCE, successor, ready=lambda: left, moved=moved, window=window)
+    _Stream(url, count, window).run()
 
 
 def forwarding(broker: Broker, forward: Forward, count: int, window: int) -> tuple[float, float]:
@@ -164,7 +200,7 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=4_000, help="messages, and tasks, of each round")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians are taken")
     arguments = parser.parse_args()
-    count, rounds = (500, 1) if arguments.quick else (arguments.messages, arguments.rounds)
+    count, rounds = (2_000, 1) if arguments.quick else (arguments.messages, arguments.rounds)
     with Broker.start() as broker, Receiver() as receiver:
         tables = {
             "One process, from queue to queue, confirm then ack": connections(broker, count, rounds),
