@@ -28,9 +28,11 @@ LADDERS = tuple(Ladder(Decimal(resolution), levels=9) for resolution in ("0.01",
 hypothesis.settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("patient")
 
-# Started in the background of a shell, we ignore SIGINT, and so would every command that a test starts.
+# Started in the background of a shell, or by nohup, we ignore these, and so would every command of a test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
