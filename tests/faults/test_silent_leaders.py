@@ -129,9 +129,12 @@ def test_prune_keeps_a_rung_whose_leader_does_not_answer(
     # When it is pruned while the leader of their rung is silent
     with silent(broker_of_this_file, RUNG):
         done = run(fewer, "declare", "--prune")
-    # Then the rung is kept, and said to be so; once the leader is back, it is kept as it holds messages
-    assert done.returncode == 1, done.stdout
-    assert RUNG in done.stdout.decode()
+    # Then the rung is kept, for what it holds or as nobody knows; once the leader is back, for what it holds
+    told = done.stdout.decode()
+    # The management API may have counted them before, or not yet.
+    assert f"queue '{RUNG}' holds 40 messages" in told or (
+        done.returncode == 1 and f"{RUNG}' is not known" in told
+    )
     assert counts(fewer) == (WAITING, READY, DEAD)
     assert "holds 40 messages" in ran(fewer, "declare", "--prune")
     assert counts(fewer) == (WAITING, READY, DEAD)
