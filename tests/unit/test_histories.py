@@ -388,3 +388,26 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+
+
+def test_a_task_whose_ladder_is_gone_is_sent_round_again_but_not_at_once() -> None:
+    """It is kept for a moment each time, and never forgotten."""
+    histories = Histories()
+    try:
+        broker, process = histories.broker, histories.process
+        histories.declare(there=False)
+        histories.send(25.3, None, "/x", roll_back=False)
+        for moment in range(3):
+            histories.deliver([0], begin=True)
+            assert (len(process.channel.sent), len(process.timers)) == ((0, 1) if moment else (1, 0))
+            if moment:
+                histories.wait()
+            histories.confirm(0, multiple=False)
+            assert len(broker.places["q"]) == 1
+        histories.declare(there=True)
+        histories.deliver([0], begin=True)
+        histories.wait()
+        histories.confirm(0, multiple=False)
+        assert broker.places["q.wait"][0].rungs == ("q.wait.20s", "q.wait.2s", "q.wait.0.3s")
+    finally:
+        histories.teardown()

@@ -58,6 +58,7 @@ def test_the_names_of_a_queue_are_those_of_the_contract() -> None:
         ("astray>due:mails", "mails"),
         ("10s>due:a>b", "a>b"),
         ("10s>due:due:x", "due:x"),
+        ("10s>due:a>due:b", "a>due:b"),
         ("10s>due: ", " "),
         ("in>20s", None),
         ("10s>0.3s", None),

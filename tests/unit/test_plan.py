@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from taskqueue.settings import QueueSettings, Settings
@@ -34,6 +34,7 @@ from tests.unit.routing import (
     CROWD,
     HEAD,
     QUEUE,
+    RESOLUTIONS,
     SHAPES,
     Routing,
     configured,
@@ -343,17 +344,26 @@ def test_the_essentials_are_part_of_the_plan(shape: str, ladder: Ladder, queue_t
     assert needed | rungs <= there
 
 
-@given(shapes, ladders, ladders)
-def test_a_ladder_with_all_essentials_of_another_takes_exactly_the_time_of_that_one(
-    shape: str, ours: Ladder, declared_one: Ladder
+@given(shapes, st.integers(0, 4), st.integers(0, 4), st.integers(1, 8), st.integers(0, 3))
+def test_a_ladder_within_the_declared_one_is_all_there_and_takes_exactly_its_time(
+    shape: str, finest: int, finer: int, levels: int, longer: int
 ) -> None:
-    """So `run` may go on where it finds them, whoever has declared the ladder, and nobody goes astray."""
-    settings = configured(shape, declared_one)
-    there = {(each.kind, each.name) for each in plan(settings).items}
-    wanted = {(each.kind, each.name) for each in ladder_essentials(SHAPES[shape], ours, QUORUM)}
-    assume(wanted <= there)
-    routing = declared(shape, declared_one)
-    for ticks in {1, ours.longest, ours.longest // 7 or 1, 10 ** (ours.levels - 1)}:
-        journey = routing.reach(names.wait(SHAPES[shape]), ours.itinerary(ticks, QUEUE))
+    """So `run` goes on where it finds its rungs, whoever has declared them, and nobody goes astray."""
+    coarse = min(finest + finer, 4)
+    ours = Ladder(RESOLUTIONS[coarse], levels)
+    whole = Ladder(RESOLUTIONS[finest], levels + coarse - finest + longer)
+    there = {(each.kind, each.name) for each in plan(configured(shape, whole)).items}
+    assert {(each.kind, each.name) for each in ladder_essentials(SHAPES[shape], ours, QUORUM)} <= there
+    for ticks in {1, ours.longest, ours.longest // 7, 10 ** (levels - 1)}:
+        journey = declared(shape, whole).reach(names.wait(SHAPES[shape]), ours.itinerary(ticks, QUEUE))
         assert (journey.queue, journey.strayed) == (QUEUE, False)
         assert journey.stayed_ms == sum(map(ours.ttl_ms, ours.legs(ticks)))
+
+
+@given(shapes, ladders, ladders)
+def test_a_ladder_that_is_not_all_there_is_noticed(shape: str, ours: Ladder, whole: Ladder) -> None:
+    """`run` looks for one rung more or less, at either end, before it takes a task."""
+    there = {(each.kind, each.name) for each in plan(configured(shape, whole)).items}
+    wanted = {(each.kind, each.name) for each in ladder_essentials(SHAPES[shape], ours, QUORUM)}
+    within = {whole.ttl(leg) for leg in whole.rungs()} >= {ours.ttl(leg) for leg in ours.rungs()}
+    assert (wanted <= there) == within
