@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pika.connection import Parameters
 
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotDeclared, PublishFailed, TaskqueueError
-from taskqueue.link import ConfirmChannel, Link, Outcome, TolerantConnection, Trial
+from taskqueue.link import REFUSALS, ConfirmChannel, Link, Outcome, TolerantConnection, Trial
 from taskqueue.message import Publish
 from taskqueue.topology import names
 
@@ -220,7 +220,7 @@ class Sender:
         if channel is not self._channel:
             return
         self._channel = None
-        if not code:
+        if code not in REFUSALS:
             self._open()
             return
         # What was there is there no more, or one message was too much for the broker: look at each again.

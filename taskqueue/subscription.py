@@ -10,7 +10,7 @@ import random
 import time
 import uuid
 from collections import deque
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import Protocol
 
@@ -185,7 +185,7 @@ class Subscription:
                 "tasks come back from the ladder at once: it is not the one of this configuration any more; "
                 "run 'taskqueue declare', or start this consumer again with the present one"
             )
-            self._link.later(_ROUND, lambda: self._settle_held(delivery, task, decision))
+            self._hold(_ROUND, lambda: self._settle_held(delivery, task, decision))
             return
         if missed_rungs(headers):
             self._tell_once(
@@ -193,6 +193,17 @@ class Subscription:
                 "declared one; they are put on that one, and none runs before its time"
             )
         self._settle(delivery, task, decision)
+
+    def _hold(self, seconds: float, then: Callable[[], None]) -> None:
+        """Keep a delivery for a moment: meanwhile the queue is not still, or it would be counted with another."""
+        self._settling += 1
+
+        def over() -> None:
+            self._settling -= 1
+            then()
+            self._progressed()
+
+        self._link.later(seconds, over)
 
     def _settle_held(self, delivery: Delivery, task: Task, decision: Again) -> None:
         if self._intake.holds(delivery):
@@ -210,7 +221,7 @@ class Subscription:
         elif hold == 0:
             self._submit(attempt)
         else:
-            self._link.later(hold, lambda: self._submit(attempt))
+            self._hold(hold, lambda: self._submit(attempt))
 
     def _ask_for_isolation(self, attempt: Attempt, deliveries: int) -> None:
         turn = self._isolation.ask(lambda: self._submit_alone(attempt))

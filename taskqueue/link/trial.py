@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pika
 
-from taskqueue.link.channel import ConfirmChannel, Outcome
+from taskqueue.link.channel import REFUSALS, ConfirmChannel, Outcome
 from taskqueue.link.loop import Link
 from taskqueue.message import Publish
 
@@ -46,4 +46,5 @@ class Trial:
     def _closed(self, _channel: ConfirmChannel, code: int, reason: str) -> None:
         if not self._over:
             self._over = True
-            self._ended(Outcome.LOST, code, reason)
+            # A connection that ends tells its code to each of its channels, too.
+            self._ended(Outcome.LOST, code if code in REFUSALS else 0, reason)
