@@ -195,7 +195,7 @@ class Subscription:
         self._settle(delivery, task, decision)
 
     def _hold(self, seconds: float, then: Callable[[], None]) -> None:
-        """Keep a delivery for a moment: meanwhile the queue is not still, or it would be counted with another."""
+        """Keep a delivery for a moment, in which the queue is not still: it would be counted with another."""
         self._settling += 1
 
         def over() -> None:
