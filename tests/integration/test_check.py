@@ -111,6 +111,32 @@ def test_one_pattern_is_enough(admin: Admin, tmp_path: Path) -> None:
     assert read(config(tmp_path, ini(admin.user(pattern, pattern, pattern))), "check")["ok"] is True
 
 
+@pytest.mark.parametrize(
+    ("permissions", "lacks"),
+    [((r"^(a|shared\.wait)(\..*)?$",) * 3, None), ((r"^a(\..*)?$",) * 3, "no configure permission")],
+)
+def test_a_shared_ladder_takes_permissions_of_its_own(
+    admin: Admin, tmp_path: Path, permissions: tuple[str, str, str], lacks: str | None
+) -> None:
+    """Those of the queue are not enough, and the pattern is named."""
+    text = ini(admin.url) + "ladder = shared\n"
+    declare(parse(text, source="test", environ={}))
+    user = text.replace(admin.url, admin.user(*permissions))
+    document = read(config(tmp_path, user), "check", code=1 if lacks else 0)
+    found = [each["detail"] for each in document["checks"] if each["queue"] == "shared" and not each["ok"]]
+    assert found[:1] == ([rf"{lacks} on ^shared\.wait(\..*)?$"] if lacks else [])
+
+
+def test_messages_that_name_no_queue_of_their_ladder_are_found(admin: Admin, tmp_path: Path) -> None:
+    """Nobody would ever run them."""
+    text = ini(admin.url) + "ladder = shared\n"
+    declare(parse(text, source="test", environ={}))
+    with connect_apart(admin.url) as connection:
+        connection.channel().basic_publish(amqp.Message(b"{}", delivery_mode=2), "shared.wait", "in>77s")
+    document = read(config(tmp_path, text), "check", code=1)
+    assert failed(document) == {"leaders": "messages that are lost: 1 in shared.wait.lost"}
+
+
 def test_checking_takes_no_task(admin: Admin, tmp_path: Path) -> None:
     """What stands in the work queue is delivered afterwards for the first time."""
     with connect_apart(admin.url) as connection:

@@ -532,14 +532,14 @@ def test_prune_removes_what_a_queue_left_that_has_moved_to_a_shared_ladder(
 def test_prune_removes_a_queue_of_a_shared_ladder_and_loses_no_task_of_it(
     admin: Admin, write: Write, channel: amqp.Channel
 ) -> None:
-    """What still waits for it on the ladder of all is kept as lost, and told."""
+    """What waits for it on the ladder of all, or is sent to it by who does not know, is kept and told."""
     both = write("a", "b", ladder="shared", name="both")
     ran(both, "declare")
-    with Client.from_config(both) as client:
-        client.send("/x", "b", countdown=5)
     one = write("a", ladder="shared", name="one")
     assert "removed  queue    b\n" in ran(one, "declare", "--prune")
     assert_declared(admin, plan(settings_of(one)))
+    with Client.from_config(both) as client:
+        client.send("/x", "b", countdown=1.2)
     eventually(lambda: count(channel, "shared.wait.lost") == 1, "the task in the queue of the lost")
     assert b"1 messages name no queue of this ladder" in run(one, "inspect").stderr
 

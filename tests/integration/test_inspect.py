@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from sandbox.broker import Broker, Server
@@ -27,6 +28,49 @@ def test_every_count_is_where_it_belongs(stage: Stage) -> None:
     ]  # fmt: skip
     assert found["ladders"] == [{"name": stage.name, **numbers, "lost": None}]
     assert stage.name in command.ran(stage.path, "inspect", stage.name)
+
+
+def test_a_shared_ladder_is_counted_for_itself(staged: Callable[..., Stage]) -> None:
+    """Its tasks are those of all its queues: none of them is charged with the others'."""
+    stage = staged(ladder="of-all")
+    try:
+        stage.send("/now")
+        stage.send("/later", countdown=20)
+        found = command.read(stage.path, "inspect")
+        (queue,), (ladder,) = found["queues"], found["ladders"]
+        assert (queue["ladder"], queue["ready"], queue["waiting"], queue["declared"]) == (
+            "of-all",
+            1,
+            None,
+            True,
+        )
+        assert (ladder["name"], ladder["waiting"], ladder["due"]["minute"], ladder["lost"]) == (
+            "of-all",
+            1,
+            1,
+            0,
+        )
+        assert "ladder of-all" in command.ran(stage.path, "inspect")
+    finally:
+        stage.close()
+
+
+def test_tasks_on_rungs_of_a_former_ladder_are_counted_where_they_are_listed(
+    broker: Server, stage: Stage
+) -> None:
+    """The management API knows of them; AMQP alone can't."""
+    stage.send("/x", countdown=0.7)
+    with stage.connection() as connection:
+        rung = f"{stage.name}.wait.5000s"
+        connection.channel().queue_declare(rung, durable=True)
+        connection.channel().basic_publish("", rung, b"{}")
+        stage.path.write_text(f"management_url = {broker.management_url}\n{stage.path.read_text()}")
+        try:
+            eventually(
+                lambda: command.read(stage.path, "inspect")["queues"][0]["due"]["later"] == 1, "it is counted"
+            )
+        finally:
+            connection.channel().queue_delete(rung)
 
 
 def test_what_runs_is_counted_by_the_management_api(broker: Server, stage: Stage, receiver: Receiver) -> None:

@@ -356,6 +356,36 @@ def test_a_rate_is_kept_with_the_waits_in_the_broker(
     stage.settle()
 
 
+def test_queues_that_share_a_ladder_get_their_own_tasks_back(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """Countdowns and retries of both walk the same rungs, and each comes to its own work queue."""
+    stage = staged(ladder="of-all")
+    other = "beside"
+    stage.configure(
+        ladder="of-all",
+        others={
+            other: {"ladder": "of-all", "base_url": receiver.url, "min_backoff_seconds": 0.2, "jitter": 0}
+        },
+    )
+    stage.declare()
+    receiver.answer("/x", lambda request: 500 if request.headers["Taskqueue-Attempt"] == "1" else 200)
+    stage.consume()
+    sent = time.time()
+    with stage.client() as client:
+        for number in range(20):
+            client.send("/x", (stage.name, other)[number % 2], countdown=0.5, id=f"{number}")
+    requests = receiver.wait_for(40)
+    for request in requests:
+        assert (
+            request.headers["Taskqueue-Queue"]
+            == (stage.name, other)[int(request.headers["Taskqueue-Id"]) % 2]
+        )
+        assert request.at - sent >= 0.5
+    assert len({(each.headers["Taskqueue-Id"], each.headers["Taskqueue-Attempt"]) for each in requests}) == 40
+    stage.settle()
+
+
 def test_a_slow_queue_does_not_hold_up_another(staged: Callable[..., Stage], receiver: Receiver) -> None:
     """Every queue has a channel, a prefetch and threads of its own."""
     release = threading.Event()

@@ -27,7 +27,7 @@ from taskqueue.topology.plan import KEPT, Plan, plan
 from tests.conftest import connect
 from tests.integration.admin import Admin
 from tests.integration.command import ran, read, run
-from tests.integration.stage import Process, eventually
+from tests.integration.stage import PATIENCE, Process, eventually
 from tests.integration.test_hostile_headers import Raw, nested
 
 QUEUE = "a"
@@ -373,6 +373,13 @@ def test_a_queue_that_has_consumers_is_not_replaced(scene: Scene, before: str, a
 class Seams:
     """The stages of a migration, as the broker shows them."""
 
+    def kill_when(self, command: Process, seam: Callable[[], bool]) -> None:
+        """End a migration without a word once it is at a stage; it may be slow on a busy machine."""
+        deadline = time.monotonic() + 3 * PATIENCE
+        while not seam():
+            assert time.monotonic() < deadline, f"never {seam.__name__}:\n{command.log}"
+        command.kill()
+
     def __init__(self, admin: Admin, after: str) -> None:
         self._admin = admin
         self._after = after
@@ -410,8 +417,7 @@ def test_a_migration_that_is_killed_is_finished_by_the_next_one(
     kills = 0
     for seam in (seams.parking, seams.parked, seams.deleted, seams.putting_back):
         command = scene.start("declare", "--migrate", "--yes", "--config", str(config))
-        eventually(seam, f"the migration is {seam.__name__}")
-        command.kill()
+        seams.kill_when(command, seam)
         kills += 1
         # Meanwhile it is told by whoever would declare, and nothing of it is touched.
         if count(scene.admin, f"{QUEUE}.moving") is not None:
@@ -436,8 +442,8 @@ def test_a_plain_declare_says_that_a_migration_was_interrupted(
     ran(former, "declare")
     ready(former)
     command = start("declare", "--migrate", "--yes", "--config", str(config))
-    eventually(Seams(admin, "quorum").parking, "some are put aside")
-    command.kill()
+    seams = Seams(admin, "quorum")
+    seams.kill_when(command, seams.parking)
     done = run(former, "declare")
     assert done.returncode == 1
     assert b"a: a migration was interrupted: run 'taskqueue declare --migrate' to finish it" in done.stderr
