@@ -224,6 +224,12 @@ class Channel:
         if self._raw.is_open:
             self._raw.basic_nack(delivery.tag, multiple=multiple, requeue=True)
 
+    def close(self) -> None:
+        """Close it, if it still is open: what it holds goes back; behind an answer that is still to come."""
+        if self._raw.is_open:
+            # pika rejects one by one what it has handed out to nobody; here all is handed out.
+            self._raw.close()
+
     async def _answered(self, begin: Callable[[], object], patience: float, what: str) -> Any:
         if self._error is not None:
             raise self._error
@@ -235,6 +241,10 @@ class Channel:
         except TimeoutError:
             self._error = NotKnown(f"the broker did not answer in {patience:g} s ({what})")
             raise self._error from None
+        except asyncio.CancelledError:
+            # Its answer is still to come, and would be taken for that of the next question.
+            self._error = NotKnown(f"given up ({what})")
+            raise
         except AMQPError as error:
             self._error = BrokerUnreachable(f"lost the connection to the broker ({error!r})")
             raise self._error from error
@@ -320,6 +330,8 @@ class Session:
         finally:
             if channel.usable:
                 self._idle.append(channel)
+            else:
+                channel.close()
 
     async def open_channel(self) -> Channel:
         """Open a channel; raises BrokerUnreachable where the connection is lost."""
@@ -343,9 +355,7 @@ class Session:
         try:
             yield channel
         finally:
-            if channel.usable:
-                # pika rejects one by one what it has handed out to nobody; here all is handed out.
-                channel._raw.close()  # noqa: SLF001
+            channel.close()
 
     async def each(
         self,
