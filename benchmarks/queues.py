@@ -18,7 +18,7 @@ from benchmarks import report
 from benchmarks.processes import usage
 from benchmarks.receiver import Receiver
 from sandbox.broker import Broker
-from taskqueue.client import Client
+from taskqueue.send.client import Client
 
 _IDLE = 20.0
 _LEAD = 10.0

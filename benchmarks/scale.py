@@ -27,9 +27,9 @@ from benchmarks.processes import usage
 from benchmarks.receiver import Receiver
 from sandbox.broker import Broker
 from taskqueue import Client
+from taskqueue.broker.session import connected, run
 from taskqueue.declare.apply import declare
-from taskqueue.inspect import look
-from taskqueue.session import connected, run
+from taskqueue.operate.inspect import look
 from taskqueue.settings import load
 
 _QUEUE, _ASIDE = "default", "aside"

@@ -28,9 +28,10 @@ from benchmarks.contenders import Contender
 from benchmarks.receiver import Receiver
 from benchmarks.throughput import Measured, measure
 from sandbox.broker import Broker
-from taskqueue.link import ConfirmChannel, Link, Outcome, TolerantConnection
-from taskqueue.link.wire import to_message
-from taskqueue.message import Publish
+from taskqueue.broker.channel import ConfirmChannel, Outcome
+from taskqueue.broker.link import Link
+from taskqueue.broker.wire import TolerantConnection, to_message
+from taskqueue.task.message import Publish
 
 _SPAWN = multiprocessing.get_context("spawn")
 _SOURCE, _TARGET = "tuning.source", "tuning.target"

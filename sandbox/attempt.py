@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from taskqueue.execute import Executor
-from taskqueue.result import Result
+from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings
-from taskqueue.task import Task
+from taskqueue.task.decode import Task
+from taskqueue.task.result import Result
 
 
 def a_task(url: str, **changes: Any) -> Task:

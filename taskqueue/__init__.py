@@ -2,7 +2,6 @@
 
 import logging
 
-from taskqueue.client import Client
 from taskqueue.errors import (
     BrokerRefused,
     BrokerUnreachable,
@@ -12,6 +11,7 @@ from taskqueue.errors import (
     PublishFailed,
     TaskqueueError,
 )
+from taskqueue.send.client import Client
 
 __all__ = [
     "BrokerRefused",

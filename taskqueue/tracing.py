@@ -17,7 +17,7 @@ from taskqueue.errors import ConfigError
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-    from taskqueue.task import Task
+    from taskqueue.task.decode import Task
 
 _SYSTEM = {"messaging.system": "rabbitmq"}
 

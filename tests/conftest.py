@@ -19,7 +19,7 @@ from sandbox.broker import Broker, BrokerError, Server, find_script, obtain
 from sandbox.receiver import Receiver
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder
-from tests.integration.stage import Stage
+from tests.support.stage import Stage
 
 # Whatever a test makes of these is gone after it: to delete what does not exist is no error.
 LADDERS = tuple(Ladder(Decimal(resolution), levels=9) for resolution in ("0.01", "0.1", "1"))

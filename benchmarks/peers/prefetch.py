@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from taskqueue.cli import main
-from taskqueue.subscription import Subscription
+from taskqueue.consume.subscription import Subscription
 
 if __name__ == "__main__":
     prefetch = int(sys.argv.pop(1))

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from taskqueue.cli import frame, streams
+from taskqueue.cli import common as frame
+from taskqueue.cli import streams
 
 app = typer.Typer(
     name="taskqueue",

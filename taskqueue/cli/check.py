@@ -10,15 +10,16 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from taskqueue.broker import refuse_version
-from taskqueue.cli import app, frame
+from taskqueue.broker.connect import refuse_version
+from taskqueue.broker.management import Management
+from taskqueue.broker.session import Session, connected, run
+from taskqueue.cli import app
+from taskqueue.cli import common as frame
 from taskqueue.declare.permissions import lacking, pattern
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
-from taskqueue.execute import Executor
-from taskqueue.inspect import look
-from taskqueue.management import Management
-from taskqueue.session import Session, connected, run
+from taskqueue.operate.inspect import look
+from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
 from taskqueue.topology.plan import Plan, joined, plan_ladder, plan_queue

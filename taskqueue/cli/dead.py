@@ -8,11 +8,14 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from taskqueue import dead
-from taskqueue.cli import app, cells, frame, record
-from taskqueue.dead import DeadTask, Handled, Selection
+from taskqueue.broker.session import connected, run
+from taskqueue.cli import app
+from taskqueue.cli import common as frame
+from taskqueue.cli import messages as record
+from taskqueue.cli import tables as cells
 from taskqueue.errors import ConfigError
-from taskqueue.session import connected, run
+from taskqueue.operate import dead
+from taskqueue.operate.dead import DeadTask, Handled, Selection
 from taskqueue.settings import Settings, load
 
 _NAME = "taskqueue dead"

@@ -12,14 +12,15 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from taskqueue.cli import app, frame, plans
+from taskqueue.broker.session import Progress, Session, connected, run
+from taskqueue.cli import app, plans
+from taskqueue.cli import common as frame
 from taskqueue.cli.plans import Outcome
 from taskqueue.declare import migrate as migration
 from taskqueue.declare import prune as pruning
 from taskqueue.declare.apply import NAME, apply, verify
 from taskqueue.declare.verify import Findings
 from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown, TopologyConflict
-from taskqueue.session import Progress, Session, connected, run
 from taskqueue.settings import Settings, load
 from taskqueue.topology.plan import CLASSIC
 

@@ -15,11 +15,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from taskqueue.cli import app, cells, frame
+from taskqueue.broker.management import Management
+from taskqueue.broker.session import Session, connected, run
+from taskqueue.cli import app
+from taskqueue.cli import common as frame
+from taskqueue.cli import tables as cells
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, NotKnown
-from taskqueue.inspect import LadderState, QueueState, look
-from taskqueue.management import Management
-from taskqueue.session import Session, connected, run
+from taskqueue.operate.inspect import LadderState, QueueState, look
 from taskqueue.settings import Settings, load
 from taskqueue.topology.names import dead, lost
 

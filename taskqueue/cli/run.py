@@ -14,14 +14,15 @@ import pika
 import typer
 
 from taskqueue import logs
-from taskqueue.broker import parameters
-from taskqueue.cli import app, frame
-from taskqueue.consumer import GRACE, Consumer
+from taskqueue.broker.connect import parameters
+from taskqueue.cli import app
+from taskqueue.cli import common as frame
+from taskqueue.consume.consumer import GRACE, Consumer
+from taskqueue.consume.metrics import shared_page, started
+from taskqueue.consume.supervisor import GAVE_UP, PATIENCE, PROCESS, Supervisor, share, stops, watched
 from taskqueue.declare.apply import declare as declare_plan
 from taskqueue.errors import ConfigError
-from taskqueue.metrics import shared_page, started
 from taskqueue.settings import Settings, load
-from taskqueue.supervisor import GAVE_UP, PATIENCE, PROCESS, Supervisor, share, stops, watched
 
 
 @app.command()

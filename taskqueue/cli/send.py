@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from taskqueue.cli import app, frame
-from taskqueue.client import ABSENT, Client
+from taskqueue.cli import app
+from taskqueue.cli import common as frame
 from taskqueue.errors import ConfigError, InvalidTask
+from taskqueue.send.client import ABSENT, Client
 
 
 @app.command()

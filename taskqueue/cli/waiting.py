@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from taskqueue import waiting
-from taskqueue.cli import app, cells, frame
-from taskqueue.session import connected, run
+from taskqueue.broker.session import connected, run
+from taskqueue.cli import app
+from taskqueue.cli import common as frame
+from taskqueue.cli import tables as cells
+from taskqueue.operate import waiting
+from taskqueue.operate.waiting import WaitingTask
 from taskqueue.settings import Settings, load
-from taskqueue.waiting import WaitingTask
 
 _NAME = "taskqueue waiting"
 _COLUMNS = ("id", "url", "due", "runs", "error", "rung")

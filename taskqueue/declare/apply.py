@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from taskqueue import broker
+from taskqueue.broker import connect as broker
+from taskqueue.broker.session import PRECONDITION_FAILED, Progress, Refused, Session, connected, run
 from taskqueue.declare.verify import Findings, examine
 from taskqueue.errors import TopologyConflict
-from taskqueue.session import PRECONDITION_FAILED, Progress, Refused, Session, connected, run
 from taskqueue.settings import Settings
 from taskqueue.topology import names
 from taskqueue.topology.plan import Binding, Exchange, Queue, plan

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from taskqueue.broker.management import Management
+from taskqueue.broker.session import PRECONDITION_FAILED, Refused, Session
 from taskqueue.errors import NotKnown, TopologyConflict
-from taskqueue.management import Management
-from taskqueue.session import PRECONDITION_FAILED, Refused, Session
 from taskqueue.settings import Settings
 
 _MOMENT = 1.0

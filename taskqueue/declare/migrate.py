@@ -13,28 +13,19 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from taskqueue import message as amqp
-from taskqueue import task as state
-from taskqueue.decide import INVALID, Dead
+from taskqueue.broker.session import Channel, Delivery, Progress, Session
 from taskqueue.declare.apply import apply, bind, create, unbind
 from taskqueue.declare.emptiness import delete, require_empty, settled
 from taskqueue.declare.verify import Findings
 from taskqueue.errors import InvalidTask, NotKnown, PublishFailed, TopologyConflict
-from taskqueue.message import DELIVERIES, Message, Publish
-from taskqueue.session import Channel, Delivery, Progress, Session
 from taskqueue.settings import Settings
-from taskqueue.settle import successors
+from taskqueue.task import decode as state
+from taskqueue.task import message as amqp
+from taskqueue.task.decide import INVALID, Dead
+from taskqueue.task.message import DELIVERIES, Message, Publish
+from taskqueue.task.settle import successors
 from taskqueue.topology import names
-from taskqueue.topology.plan import (
-    CLASSIC,
-    KEPT,
-    QUORUM,
-    Binding,
-    Exchange,
-    Queue,
-    hops,
-    plan_queue,
-)
+from taskqueue.topology.plan import CLASSIC, KEPT, QUORUM, Binding, Exchange, Queue, hops, plan_queue
 
 _WINDOW = 64
 """Messages without a confirm at once: what is there twice when the command is killed."""

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 
-from taskqueue.session import ACCESS_REFUSED, Channel, Refused, Session
+from taskqueue.broker.session import ACCESS_REFUSED, Channel, Refused, Session
 from taskqueue.topology import names
 from taskqueue.topology.plan import CLASSIC
 

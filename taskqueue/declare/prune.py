@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from taskqueue.broker.management import Management
+from taskqueue.broker.session import Channel, Progress, Session
 from taskqueue.declare.apply import bind, unbind
 from taskqueue.declare.emptiness import delete, reported, settled
 from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
-from taskqueue.management import Management
-from taskqueue.session import Channel, Progress, Session
 from taskqueue.settings import Settings
 from taskqueue.topology import names
 from taskqueue.topology.plan import CLASSIC, Binding, plan

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from taskqueue.broker.session import PRECONDITION_FAILED, RESOURCE_LOCKED, Channel, Progress, Refused, Session
 from taskqueue.errors import TopologyConflict
-from taskqueue.session import PRECONDITION_FAILED, RESOURCE_LOCKED, Channel, Progress, Refused, Session
 from taskqueue.topology.plan import Exchange, Plan, Queue
 
 _MOST_DIFFERENCES = 12

@@ -23,7 +23,7 @@ from taskqueue import Client
 from taskqueue.errors import TaskqueueError
 from tests.faults.ledger import ROLL_BACK, TASK, Ledger, Summary
 from tests.faults.load import ClientProducer, Mix, Producer, RawProducer, jobs
-from tests.integration.stage import Process, Stage
+from tests.support.stage import Process, Stage
 
 STALLED = 210.0
 """Seconds without any progress after which a trial counts what is missing as lost.

@@ -14,7 +14,7 @@ import pika
 from pika.exceptions import AMQPError
 
 from taskqueue import Client
-from taskqueue.broker import connect
+from taskqueue.broker.connect import connect
 from taskqueue.errors import TaskqueueError
 from taskqueue.settings import Settings
 from tests.faults.ledger import Job, Ledger, doomed

@@ -6,7 +6,7 @@ import os
 import signal
 
 from taskqueue.handlers import Handler, Request
-from taskqueue.task import Task
+from taskqueue.task.decode import Task
 
 
 class Poison(Handler):

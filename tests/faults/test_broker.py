@@ -16,7 +16,7 @@ from taskqueue import Client
 from taskqueue.errors import PublishFailed
 from taskqueue.topology import names
 from taskqueue.topology.plan import plan
-from tests.integration.stage import PATIENCE, Stage, eventually
+from tests.support.stage import PATIENCE, Stage, eventually
 
 TIMEOUT_MS, NORMAL_TIMEOUT_MS = 4_000, 1_800_000
 """The consumer timeout of the node: how long a delivery may stay without an ack."""

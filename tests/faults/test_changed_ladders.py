@@ -13,9 +13,9 @@ import pytest
 
 from sandbox.broker import Broker
 from sandbox.receiver import Receiver
-from taskqueue.client import Client
-from tests.integration.command import ran
-from tests.integration.stage import Process
+from taskqueue.send.client import Client
+from tests.support.command import ran
+from tests.support.stage import Process
 
 INIS = ((0.1, 8), (1, 8), (0.01, 8), (0.1, 4), (0.1, 8))
 """Resolution and levels of each ini, in the order in which they are declared."""

@@ -11,7 +11,7 @@ import pytest
 from sandbox.broker import Server
 from sandbox.peer import Peer, Script, Visit, answering
 from sandbox.receiver import Answer, Receiver
-from tests.integration.stage import Process, Stage, eventually
+from tests.support.stage import Process, Stage, eventually
 
 TIMEOUT = 2.0
 SLACK = 2.5

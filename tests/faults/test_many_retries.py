@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.receiver import Receiver
-from tests.integration.stage import PATIENCE, Stage, eventually
+from tests.support.stage import PATIENCE, Stage, eventually
 
 OFTEN = 100
 

@@ -15,9 +15,9 @@ from sandbox.broker import Server
 from sandbox.proxy import Filter, Proxy
 from sandbox.receiver import Answer, Receiver, Request
 from taskqueue import Client
+from taskqueue.broker import channel as confirms
 from taskqueue.errors import PublishFailed
-from taskqueue.link import channel as confirms
-from tests.integration.stage import PATIENCE, Stage, eventually
+from tests.support.stage import PATIENCE, Stage, eventually
 
 HEARTBEAT = "?heartbeat=2&stack_timeout=3"
 _METHOD, _BASIC_ACK = 1, (60, 80)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Self
 
 from sandbox.receiver import Answer, Receiver
-from tests.integration.stage import PATIENCE, Process, Stage, eventually
+from tests.support.stage import PATIENCE, Process, Stage, eventually
 
 HANDLER = "tests.faults.poison:Poison"
 

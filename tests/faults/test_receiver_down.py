@@ -12,7 +12,7 @@ from sandbox.node import free_ports
 from sandbox.proxy import Proxy
 from sandbox.receiver import Receiver
 from tests.faults.harness import parameter
-from tests.integration.stage import Stage
+from tests.support.stage import Stage
 
 BACKOFF = 8
 JITTER = 0.5

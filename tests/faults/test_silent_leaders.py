@@ -12,10 +12,10 @@ import amqp
 import pytest
 
 from sandbox.broker import Broker, cluster, find_script
-from taskqueue.client import Client
+from taskqueue.send.client import Client
 from tests.conftest import connect
 from tests.faults.silence import silent
-from tests.integration.command import ran, read, run
+from tests.support.command import ran, read, run
 
 WAITING, DEAD, READY = 40, 7, 3
 RUNG = "mail.wait.800s"

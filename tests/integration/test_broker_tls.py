@@ -12,14 +12,14 @@ import trustme
 
 from sandbox.broker import Broker, accepts, free_ports
 from sandbox.receiver import Receiver
-from taskqueue.broker import connect, parameters, version
-from taskqueue.client import Client
-from taskqueue.consumer import Consumer
+from taskqueue.broker.connect import connect, parameters, version
+from taskqueue.consume.consumer import Consumer
+from taskqueue.consume.metrics import NullMetrics
 from taskqueue.declare.apply import declare
 from taskqueue.errors import BrokerUnreachable, ConfigError
-from taskqueue.metrics import NullMetrics
+from taskqueue.send.client import Client
 from taskqueue.settings import QueueSettings, Settings
-from tests.integration.stage import eventually
+from tests.support.stage import eventually
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,20 +13,20 @@ import pika
 import pytest
 
 from sandbox.broker import Server
-from taskqueue import broker as hosts
-from taskqueue import browse
+from taskqueue.broker import connect as hosts
+from taskqueue.broker.session import Session, connected, run
 from taskqueue.errors import NotDeclared, NotKnown
-from taskqueue.session import Session, connected, run
+from taskqueue.operate import browse
 from taskqueue.settings import Settings
 from tests.conftest import connect as connect_apart
-from tests.integration.stage import eventually
+from tests.support.stage import eventually
 
 COUNT = 1500
 """Several pages: the first has 200 messages, and each that follows twice as many."""
 LOOK_AND_STAY = """
 import asyncio, sys
-from taskqueue import browse
-from taskqueue.session import connected
+from taskqueue.operate import browse
+from taskqueue.broker.session import connected
 from taskqueue.settings import Settings
 
 async def main(server, queue):

@@ -10,8 +10,8 @@ import pytest
 from sandbox.receiver import Answer, Receiver
 from taskqueue.handlers import Answer as Answered
 from taskqueue.handlers import FollowUp, Handler
-from taskqueue.task import Task
-from tests.integration.stage import Stage
+from taskqueue.task.decode import Task
+from tests.support.stage import Stage
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import amqp
 import pytest
 
 from sandbox.broker import Server
-from taskqueue.broker import connect, parsed_version, refuse_version, version
+from taskqueue.broker.connect import connect, parsed_version, refuse_version, version
 from taskqueue.declare.apply import declare
 from taskqueue.errors import BrokerRefused
 from taskqueue.settings import parse
 from tests.conftest import connect as connect_apart
-from tests.integration.admin import PASSWORD, Admin
-from tests.integration.command import ran, read, run
+from tests.support.admin import PASSWORD, Admin
+from tests.support.command import ran, read, run
 
 
 @pytest.fixture

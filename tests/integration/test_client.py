@@ -15,7 +15,7 @@ import pytest
 from sandbox.broker import Broker
 from sandbox.receiver import Receiver
 from taskqueue import BrokerUnreachable, Client, ConfigError, InvalidTask, NotDeclared, PublishFailed
-from tests.integration.stage import Stage, eventually
+from tests.support.stage import Stage, eventually
 
 
 def test_every_field_goes_into_the_message(stage: Stage) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from sandbox.broker import Server
 from taskqueue import BrokerUnreachable, Client, PublishFailed
-from tests.integration.stage import PATIENCE, Process, Stage
+from tests.support.stage import PATIENCE, Process, Stage
 
 REFUSED = "amqp://guest:guest@127.0.0.1:9/"
 

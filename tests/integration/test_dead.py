@@ -7,8 +7,8 @@ from typing import Any
 import pika
 
 from sandbox.receiver import Receiver
-from tests.integration import command
-from tests.integration.stage import Stage, eventually
+from tests.support import command
+from tests.support.stage import Stage, eventually
 
 HEADERS: dict[str, Any] = {
     "taskqueue-reason": "failed",

@@ -13,18 +13,18 @@ import amqp
 import pytest
 
 from sandbox.broker import Server
-from taskqueue.client import Client
+from taskqueue.broker.session import Progress, connected
+from taskqueue.broker.session import run as in_session
 from taskqueue.declare.apply import declare
 from taskqueue.declare.prune import Leftover, leftovers, prune
 from taskqueue.errors import BrokerRefused, TaskqueueError, TopologyConflict
-from taskqueue.session import Progress, connected
-from taskqueue.session import run as in_session
+from taskqueue.send.client import Client
 from taskqueue.settings import Settings, parse
 from taskqueue.topology.plan import Plan, plan
 from tests.conftest import connect
-from tests.integration.admin import PASSWORD, Admin
-from tests.integration.command import ran, read, run
-from tests.integration.stage import PATIENCE, eventually
+from tests.support.admin import PASSWORD, Admin
+from tests.support.command import ran, read, run
+from tests.support.stage import PATIENCE, eventually
 
 Write = Callable[..., Path]
 

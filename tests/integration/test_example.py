@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.receiver import Answer, Receiver
-from tests.integration.command import read
-from tests.integration.stage import Process, Stage
+from tests.support.command import read
+from tests.support.stage import Process, Stage
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "partner"
 

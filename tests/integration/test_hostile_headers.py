@@ -8,8 +8,8 @@ import pika
 import pytest
 
 from sandbox.receiver import Receiver
-from taskqueue.link.wire import LARGEST_HEADERS, LARGEST_OF_OURS
-from tests.integration.stage import Stage
+from taskqueue.broker.wire import LARGEST_HEADERS, LARGEST_OF_OURS
+from tests.support.stage import Stage
 
 
 class Raw(pika.BasicProperties):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sandbox.broker import Broker, Server
 from sandbox.receiver import Answer, Receiver
-from tests.integration import command
-from tests.integration.stage import Process, Stage, eventually
+from tests.support import command
+from tests.support.stage import Process, Stage, eventually
 
 
 def test_every_count_is_where_it_belongs(stage: Stage) -> None:

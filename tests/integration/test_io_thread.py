@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from sandbox.receiver import Answer, Receiver
-from tests.integration.stage import PATIENCE, Stage, eventually
+from tests.support.stage import PATIENCE, Stage, eventually
 
 SOON = 15.0
 """Seconds; a broker that has to miss heartbeats first takes more than 60."""

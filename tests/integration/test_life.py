@@ -12,11 +12,11 @@ from collections.abc import Callable
 import pytest
 
 from sandbox.receiver import Answer, Receiver
-from taskqueue.broker import parameters
-from taskqueue.consumer import Consumer
-from taskqueue.metrics import NullMetrics
+from taskqueue.broker.connect import parameters
+from taskqueue.consume.consumer import Consumer
+from taskqueue.consume.metrics import NullMetrics
 from taskqueue.settings import load
-from tests.integration.stage import Stage
+from tests.support.stage import Stage
 
 LATE = 5.0
 """A generous bound on lateness, in seconds, for a machine that does other things as well."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.receiver import Receiver
-from tests.integration.stage import PATIENCE, Stage
+from tests.support.stage import PATIENCE, Stage
 
 MANY = 2000
 """Tasks whose lines fill a pipe of 64 KiB several times, and one of 4 KiB at once."""

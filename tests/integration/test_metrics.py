@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from sandbox.node import free_ports
+from taskqueue.consume.metrics import Metrics, NullMetrics, started
 from taskqueue.errors import ConfigError
-from taskqueue.metrics import Metrics, NullMetrics, started
 
 
 @pytest.fixture

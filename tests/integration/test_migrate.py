@@ -19,16 +19,16 @@ import pytest
 
 from sandbox.broker import Server
 from sandbox.receiver import Receiver
-from taskqueue.broker import connect as connect_with_pika
-from taskqueue.client import Client
+from taskqueue.broker.connect import connect as connect_with_pika
 from taskqueue.errors import TaskqueueError
+from taskqueue.send.client import Client
 from taskqueue.settings import Settings, parse
 from taskqueue.topology.plan import KEPT, Plan, plan
 from tests.conftest import connect
-from tests.integration.admin import Admin
-from tests.integration.command import ran, read, run
-from tests.integration.stage import PATIENCE, Process, eventually
 from tests.integration.test_hostile_headers import Raw, nested
+from tests.support.admin import Admin
+from tests.support.command import ran, read, run
+from tests.support.stage import PATIENCE, Process, eventually
 
 QUEUE = "a"
 READY = 1500

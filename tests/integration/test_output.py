@@ -15,7 +15,7 @@ from typing import Any
 import pika
 import pytest
 
-from tests.integration.stage import Stage
+from tests.support.stage import Stage
 
 LIMIT = 60.0
 LONG = "/a-long-path" + "/of-many-parts" * 20

@@ -13,8 +13,8 @@ import pytest
 from sandbox.attempt import executing
 from sandbox.peer import OK, Peer, Visit
 from sandbox.receiver import Answer, Receiver, Request
-from taskqueue.outbound.crowd import LONGEST_AWAY, LONGEST_WAIT, SHORTEST_AWAY, Crowd
-from tests.integration.stage import Stage
+from taskqueue.request.per_host import LONGEST_AWAY, LONGEST_WAIT, SHORTEST_AWAY, Crowd
+from tests.support.stage import Stage
 
 
 class Gauge:

@@ -13,7 +13,7 @@ import urllib3
 
 from sandbox.node import free_ports
 from sandbox.receiver import Receiver
-from tests.integration.stage import Process, Stage, eventually
+from tests.support.stage import Process, Stage, eventually
 
 
 def children(process: Process) -> list[int]:

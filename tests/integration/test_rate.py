@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from sandbox.receiver import Answer, Receiver, Request
-from tests.integration.stage import Stage
+from tests.support.stage import Stage
 
 RATE = 20
 TASKS = 800

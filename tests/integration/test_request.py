@@ -12,7 +12,7 @@ from urllib3 import HTTPConnectionPool, PoolManager
 
 from sandbox.attempt import executing, headers
 from sandbox.peer import OK, Peer, Script, Visit, answering
-from taskqueue.task import Failed
+from taskqueue.task.decode import Failed
 
 
 def test_posts_the_content_with_the_headers_of_a_first_attempt() -> None:

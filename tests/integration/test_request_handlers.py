@@ -10,7 +10,7 @@ import pytest
 from sandbox.attempt import executing, headers
 from sandbox.peer import Peer, answering
 from taskqueue.handlers import Answer, Handler, Request, Verdict
-from taskqueue.task import Task
+from taskqueue.task.decode import Task
 
 HERE = f"{__name__}:"
 

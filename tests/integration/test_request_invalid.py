@@ -10,13 +10,13 @@ import pytest
 
 from sandbox.attempt import a_task, executing, headers
 from sandbox.peer import Peer, answering
-from taskqueue.decide import Again, Dead, on_result
 from taskqueue.handlers import Handler, Request
-from taskqueue.message import Message
-from taskqueue.result import Result
 from taskqueue.settings import QueueSettings
-from taskqueue.settle import successors
-from taskqueue.task import Failed, Task
+from taskqueue.task.decide import Again, Dead, on_result
+from taskqueue.task.decode import Failed, Task
+from taskqueue.task.message import Message
+from taskqueue.task.result import Result
+from taskqueue.task.settle import successors
 from taskqueue.topology.ladder import Way
 
 POLICY = QueueSettings("default", jitter=0, base_url="http://base.example")

@@ -15,7 +15,7 @@ import pytest
 from sandbox.attempt import executing
 from sandbox.peer import OK, Peer, Script, Visit, answering
 from taskqueue.handlers import Answer, Handler, Verdict
-from taskqueue.task import Task
+from taskqueue.task.decode import Task
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n"

@@ -15,9 +15,9 @@ import pytest
 from sandbox.attempt import a_task, executing
 from sandbox.peer import Peer, answering
 from sandbox.receiver import Answer, Receiver
-from taskqueue.decide import Again, on_result
-from taskqueue.result import Result
 from taskqueue.settings import QueueSettings
+from taskqueue.task.decide import Again, on_result
+from taskqueue.task.result import Result
 
 ROOT = Path(__file__).parents[2]
 POLICY = QueueSettings("default", retry_limit=1)

@@ -8,9 +8,9 @@ import pytest
 
 from sandbox.attempt import a_task, executing, headers
 from sandbox.peer import Peer, answering
-from taskqueue.decide import Again, Dead, Done, on_result
-from taskqueue.result import Result
 from taskqueue.settings import QueueSettings
+from taskqueue.task.decide import Again, Dead, Done, on_result
+from taskqueue.task.result import Result
 
 POLICY = QueueSettings("default", jitter=0)
 

@@ -16,7 +16,7 @@ import trustme
 from sandbox.attempt import executing, headers
 from sandbox.peer import OK, Peer, Visit, answering
 from taskqueue.errors import ConfigError
-from taskqueue.execute import Executor
+from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings
 
 

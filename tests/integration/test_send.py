@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.receiver import Receiver
-from tests.integration.stage import Stage
+from tests.support.stage import Stage
 
 
 def send(stage: Stage, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:

@@ -9,10 +9,10 @@ import amqp
 import pytest
 
 from sandbox.broker import Server
-from taskqueue.session import Session, connected, run
+from taskqueue.broker.session import Session, connected, run
 from taskqueue.settings import Settings
 from tests.conftest import connect
-from tests.integration.stage import eventually
+from tests.support.stage import eventually
 
 HELD = (3, 5)
 """How many messages each of two queues holds."""

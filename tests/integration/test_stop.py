@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.broker import Broker
 from sandbox.receiver import Answer, Receiver
-from tests.integration.stage import Process, Stage, eventually
+from tests.support.stage import Process, Stage, eventually
 
 
 def test_sigterm_finishes_the_request_and_exits_0(stage: Stage, receiver: Receiver) -> None:

@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from sandbox.receiver import Receiver
-from taskqueue.message import Message
-from taskqueue.task import decode
-from tests.integration.stage import Stage, eventually
+from taskqueue.task.decode import decode
+from taskqueue.task.message import Message
+from tests.support.stage import Stage, eventually
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

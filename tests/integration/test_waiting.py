@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from sandbox.receiver import Receiver
-from tests.integration import command
-from tests.integration.stage import PATIENCE, Stage
+from tests.support import command
+from tests.support.stage import PATIENCE, Stage
 
 
 def test_list_shows_waiting_tasks_in_the_order_in_which_they_are_due(stage: Stage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.acks import Ack, Acks
+from taskqueue.consume.acks import Ack, Acks
 
 
 def test_a_settled_head_is_acked_in_one_frame() -> None:

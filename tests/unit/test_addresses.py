@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.addresses import base_url, host_name, host_pattern
-from taskqueue.execute import Executor
-from taskqueue.outbound import target
-from taskqueue.outbound.fault import RequestFailed
-from taskqueue.outbound.guard import Guard
+from taskqueue.request.execute import Executor
+from taskqueue.request.http import target
+from taskqueue.request.http.fault import RequestFailed
+from taskqueue.request.http.guard import Guard
 from taskqueue.settings import QueueSettings, parse
+from taskqueue.settings.addresses import base_url, host_name, host_pattern
 
 NAMES = [
     ("faß.de", "xn--fa-hia.de"),

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.astray import SENT_ROUND, came_back_at_once, itinerary, meant_for, missed_rungs
-from taskqueue.decide import Again, Move, Run, on_receipt
-from taskqueue.message import Message, Publish
-from taskqueue.settle import successors
-from taskqueue.task import decode
+from taskqueue.task.astray import SENT_ROUND, came_back_at_once, itinerary, meant_for, missed_rungs
+from taskqueue.task.decide import Again, Move, Run, on_receipt
+from taskqueue.task.decode import decode
+from taskqueue.task.message import Message, Publish
+from taskqueue.task.settle import successors
 from taskqueue.topology.ladder import Ladder, Way
 from tests.unit.routing import QUEUE, Journey, configured, declared, ladders, shapes, ways
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.backoff import backoff, retry_after
 from taskqueue.settings import QueueSettings
+from taskqueue.task.backoff import backoff, retry_after
 from taskqueue.topology.ladder import Ladder
 
 NOW = 1_700_000_000.0

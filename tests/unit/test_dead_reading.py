@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.dead import Selection, read, revived
-from taskqueue.message import Message
+from taskqueue.operate.dead import Selection, read, revived
+from taskqueue.task.message import Message
 
 NOW = 1_764_074_365.5
 

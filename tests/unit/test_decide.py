@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.decide import Again, Dead, Done, Move, Run, on_receipt, on_result
-from taskqueue.result import Result
 from taskqueue.settings import QueueSettings
-from taskqueue.task import Task
+from taskqueue.task.decide import Again, Dead, Done, Move, Run, on_receipt, on_result
+from taskqueue.task.decode import Task
+from taskqueue.task.result import Result
 
 NOW = 1_700_000_000.0
 NOW_MS = 1_700_000_000_000

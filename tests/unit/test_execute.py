@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskqueue.errors import ConfigError
-from taskqueue.execute import Executor
-from taskqueue.handlers.rules import LONGEST_VALUE, header_text
-from taskqueue.outbound import fault, target
-from taskqueue.outbound.fault import RequestFailed
-from taskqueue.outbound.guard import Guard
+from taskqueue.request.execute import Executor
+from taskqueue.request.handlers.rules import LONGEST_VALUE, header_text
+from taskqueue.request.http import fault, target
+from taskqueue.request.http.fault import RequestFailed
+from taskqueue.request.http.guard import Guard
 from taskqueue.settings import QueueSettings
-from taskqueue.task import Failed, Task
+from taskqueue.task.decode import Failed, Task
 
 
 def task(url: str, **changes: Any) -> Task:

@@ -13,12 +13,12 @@ import pytest
 
 from taskqueue.errors import ConfigError, InvalidTask
 from taskqueue.handlers import Answer, Handler, Request, Verdict
-from taskqueue.handlers.headers import Headers
-from taskqueue.handlers.loading import load
-from taskqueue.handlers.rules import HandlerError, check
-from taskqueue.handlers.signing import Signing
+from taskqueue.request.handlers.headers import Headers
+from taskqueue.request.handlers.loading import load
+from taskqueue.request.handlers.rules import HandlerError, check
+from taskqueue.request.handlers.signing import Signing
 from taskqueue.settings import QueueSettings
-from taskqueue.task import Task
+from taskqueue.task.decode import Task
 
 QUEUE = QueueSettings("q")
 OURS = {"Content-Type": "application/json", "Taskqueue-Id": "id-1", "Idempotency-Key": "id-1"}

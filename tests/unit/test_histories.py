@@ -16,15 +16,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from taskqueue import subscription
-from taskqueue.isolation import Isolation
-from taskqueue.link import Link, TolerantConnection, channel
-from taskqueue.metrics import NullMetrics
-from taskqueue.result import Following, Result
+from taskqueue.broker import channel
+from taskqueue.broker.link import Link
+from taskqueue.broker.wire import TolerantConnection
+from taskqueue.consume import subscription
+from taskqueue.consume.isolation import Isolation
+from taskqueue.consume.metrics import NullMetrics
+from taskqueue.consume.subscription import Subscription
+from taskqueue.consume.workers import Attempt, Pool, Workers
 from taskqueue.settings import QueueSettings
-from taskqueue.subscription import Subscription
+from taskqueue.task.result import Following, Result
 from taskqueue.topology.ladder import Way
-from taskqueue.workers import Attempt, Pool, Workers
 from tests.unit.broker_model import FORMER, OF, PRESENT, TRUE, Broker, Channel, Entry, take
 
 LIMIT = 2

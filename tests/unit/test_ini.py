@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue import ini
 from taskqueue.errors import ConfigError
+from taskqueue.settings import ini
 
 
 def read(text: str, **environ: str) -> dict[str, ini.Section]:

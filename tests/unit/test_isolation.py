@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskqueue.isolation import Isolation
+from taskqueue.consume.isolation import Isolation
 
 
 class Member:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.outbound import answer
-from taskqueue.outbound.answer import Framing, Head, framing
-from taskqueue.outbound.fault import BadAnswer
+from taskqueue.request.http import answer
+from taskqueue.request.http.answer import Framing, Head, framing
+from taskqueue.request.http.fault import BadAnswer
 
 NAMES = st.from_regex(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,20}", fullmatch=True)
 VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_categories=["Cc"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskqueue.outbound.head import request_head
+from taskqueue.request.http.head import request_head
 
 
 def test_a_request_is_written_as_http_has_it() -> None:

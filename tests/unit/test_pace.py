@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.pace import LONGEST_HOLD, Pace
+from taskqueue.consume.rate import LONGEST_HOLD, Pace
 
 
 def test_runs_are_spaced_at_the_rate() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from taskqueue.cli import record
-from taskqueue.message import Message
+from taskqueue.cli import messages as record
+from taskqueue.task.message import Message
 
 VALUES: list[tuple[Any, Any, str | None]] = [
     ("text", "text", "text"),

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.inspect import Due, due
-from taskqueue.message import Message
-from taskqueue.session import Counts
+from taskqueue.broker.session import Counts
+from taskqueue.operate.inspect import Due, due
+from taskqueue.operate.waiting import Rung, _is_for, read, rungs
 from taskqueue.settings import QueueSettings, Settings
+from taskqueue.task.message import Message
 from taskqueue.topology.ladder import Ladder
 from taskqueue.topology.plan import CLASSIC, plan_ladder
-from taskqueue.waiting import Rung, _is_for, read, rungs
 from tests.unit.routing import configured, ladders
 
 SETTINGS = Settings(queues={"mail": QueueSettings("mail")})

@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue import addresses
-from taskqueue.broker import parameters
+from taskqueue.broker.connect import parameters
 from taskqueue.errors import ConfigError
-from taskqueue.keys import GLOBAL_KEYS, QUEUE_KEYS
-from taskqueue.settings import QueueSettings, Rate, Settings, load, parse
+from taskqueue.settings import QueueSettings, Rate, Settings, addresses, load, parse
+from taskqueue.settings.keys import GLOBAL_KEYS, QUEUE_KEYS
 from taskqueue.topology.ladder import Ladder, Way
 
 SHIPPED = Path(__file__).parents[2] / "taskqueue.ini"

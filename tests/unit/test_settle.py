@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from taskqueue.astray import SENT_ROUND, came_back_at_once
-from taskqueue.decide import Again, Dead, Done, Move
-from taskqueue.message import Message, Publish
-from taskqueue.result import Following
-from taskqueue.settle import roll_back_id, successors
-from taskqueue.task import LARGEST_BODY, decode
+from taskqueue.task.astray import SENT_ROUND, came_back_at_once
+from taskqueue.task.decide import Again, Dead, Done, Move
+from taskqueue.task.decode import LARGEST_BODY, decode
+from taskqueue.task.message import Message, Publish
+from taskqueue.task.result import Following
+from taskqueue.task.settle import roll_back_id, successors
 from taskqueue.topology.ladder import Way
 
 NOW = 1_700_000_000.0

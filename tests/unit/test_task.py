@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue import document
-from taskqueue import task as state
 from taskqueue.errors import InvalidTask
-from taskqueue.message import Message
-from taskqueue.task import Task, decode
+from taskqueue.task import decode as state
+from taskqueue.task import document
+from taskqueue.task.decode import Task, decode
+from taskqueue.task.message import Message
 
 NOW = 1_700_000_000.25
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from taskqueue.errors import ConfigError
 from taskqueue.handlers import Answer, FollowUp, Handler, Request, Verdict
 from taskqueue.settings import QueueSettings
-from taskqueue.task import Task
+from taskqueue.task.decode import Task
 
 KEYS = "PARTNER_KEYS"
 """The environment variable with the partners' keys: ``acme=k1 globex=k2``."""

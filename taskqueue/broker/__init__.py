@@ -1,0 +1,1 @@
+"""Everything that speaks to RabbitMQ: connections, channels, confirms, sessions, the management API."""

@@ -1,0 +1,202 @@
+"""A channel in confirm mode: every publish ends in exactly one outcome."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pika
+from pika import spec
+from pika.channel import Channel
+
+from taskqueue.broker.wire import FaultyProperties, to_properties
+from taskqueue.task.message import Publish
+
+if TYPE_CHECKING:
+    from taskqueue.broker.link import Link
+
+log = logging.getLogger(__name__)
+
+CONFIRM_DEADLINE = 30.0
+"""Seconds after which a confirm that did not come is taken as lost, and the channel with it."""
+_SWEEP = 2.0
+
+
+REFUSALS = frozenset({311, 403, 404, 405, 406})
+"""Codes by which a broker closes one channel over what it was asked; any other ends the connection.
+
+https://www.rabbitmq.com/amqp-0-9-1-reference#constants
+"""
+
+
+class Outcome(enum.Enum):
+    """What became of a publish."""
+
+    CONFIRMED = "confirmed"
+    RETURNED = "returned: no queue is bound for its routing key"
+    NACKED = "refused by the broker (nack): a queue is full or its leader unavailable"
+    LOST = "not confirmed: the channel was closed, or the confirm did not come in time"
+    UNFIT = "not publishable: its headers can't be encoded"
+
+
+@dataclass(slots=True)
+class _Pending:
+    publish: Publish
+    done: Callable[[Outcome], None]
+    since: float
+    returned: bool = False
+
+
+class ConfirmChannel:
+    """One channel of a link's connection; used on the I/O thread only.
+
+    `opened` is called once it is in confirm mode, `closed` once with the broker's reply code (0
+    where there is none) and the reason, after every outstanding publish has ended as LOST.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        connection: pika.SelectConnection,
+        *,
+        opened: Callable[[ConfirmChannel], None],
+        closed: Callable[[ConfirmChannel, int, str], None],
+    ) -> None:
+        self._link = link
+        self._opened = opened
+        self._closed = closed
+        self._sequence = 0
+        self._pending: dict[int, _Pending] = {}
+        self._confirms = False
+        self._ended = False
+        self.connection = connection
+        """The connection that it is a channel of."""
+        self._raw: Channel = connection.channel(on_open_callback=self._on_open)
+        self._raw.add_on_close_callback(self._on_close)
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it takes frames: not before confirm mode, nor while it is being closed."""
+        return self._confirms and not self._ended and self._raw.is_open
+
+    @property
+    def raw(self) -> Channel:
+        """Give pika's channel, for consuming."""
+        return self._raw
+
+    @property
+    def outstanding(self) -> int:
+        """Count the publishes without an outcome."""
+        return len(self._pending)
+
+    def publish(self, publish: Publish, done: Callable[[Outcome], None]) -> None:
+        """Publish persistent and mandatory; `done` is called with the outcome, maybe at once."""
+        if not self.is_open:
+            done(Outcome.LOST)
+            return
+        keys = publish.routing_keys
+        try:
+            properties = to_properties(publish)
+            self._raw.basic_publish(
+                publish.exchange, keys[0], publish.message.body, properties, mandatory=True
+            )
+        except (pika.exceptions.AMQPConnectionError, pika.exceptions.ChannelWrongStateError):
+            done(Outcome.LOST)
+            return
+        except Exception:
+            log.exception("a message could not be encoded")
+            done(Outcome.UNFIT)
+            return
+        self._sequence += 1
+        self._pending[self._sequence] = _Pending(publish, done, time.monotonic())
+
+    def cancel(self, consumer_tag: str, done: Callable[[], None]) -> None:
+        """Have a consumer take no more; what is on its way still comes, and `done` is called after it.
+
+        pika's own way rejects what is on its way, which quorum queues count as a failed delivery.
+        """
+        raw: Any = self._raw
+        reply = (spec.Basic.CancelOk, {"consumer_tag": consumer_tag})
+        raw._rpc(spec.Basic.Cancel(consumer_tag=consumer_tag), lambda _: done(), [reply])  # noqa: SLF001
+
+    def close(self, reason: str) -> None:
+        """Give the channel up: the broker takes back what is not acked."""
+        log.debug("closing channel: %s", reason)
+        if self._raw.is_open:
+            self._raw.close(reply_text=reason[:200])
+
+    def abandon(self, reason: str) -> None:
+        """End as closed, for a connection that is gone without a word to its channels."""
+        self._end(0, reason)
+
+    def _on_open(self, raw: Channel) -> None:
+        raw.add_on_return_callback(self._on_return)
+        raw.confirm_delivery(self._on_confirm, self._on_confirm_mode)
+
+    def _on_confirm_mode(self, _frame: Any) -> None:
+        self._confirms = True
+        self._link.later(_SWEEP, self._sweep)
+        self._opened(self)
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        outcome = Outcome.NACKED if isinstance(method, spec.Basic.Nack) else Outcome.CONFIRMED
+        tag = method.delivery_tag
+        if not method.multiple:
+            self._settle(tag, outcome)
+            return
+        while self._pending and (first := next(iter(self._pending))) <= tag:
+            self._settle(first, outcome)
+
+    def _settle(self, tag: int, outcome: Outcome) -> None:
+        pending = self._pending.pop(tag, None)
+        if pending is None:
+            return
+        pending.done(Outcome.RETURNED if pending.returned else outcome)
+
+    def _on_return(self, _channel: Any, method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
+        # A return carries no delivery tag. What has the same exchange and key is as unroutable.
+        unreadable = isinstance(properties, FaultyProperties)
+        for pending in self._pending.values():
+            publish = pending.publish
+            if (
+                not pending.returned
+                and publish.exchange == method.exchange
+                and publish.routing_keys[0] == method.routing_key
+                and (unreadable or publish.message.properties.get("message_id") == properties.message_id)
+            ):
+                pending.returned = True
+                if not unreadable:
+                    return
+
+    def _sweep(self) -> None:
+        if self._ended:
+            return
+        oldest = next(iter(self._pending.values()), None)
+        if self._link.blocked:
+            now = time.monotonic()
+            for pending in self._pending.values():
+                pending.since = now
+        elif oldest is not None and time.monotonic() - oldest.since > CONFIRM_DEADLINE:
+            log.warning("no confirm in %.0f s: giving up the channel", CONFIRM_DEADLINE)
+            self.close("confirm deadline")
+            self._end(0, "no confirm in time")
+            return
+        self._link.later(_SWEEP, self._sweep)
+
+    def _on_close(self, _channel: Any, reason: Exception) -> None:
+        code = getattr(reason, "reply_code", 0)
+        self._end(code, getattr(reason, "reply_text", None) or str(reason) or type(reason).__name__)
+
+    def _end(self, code: int, reason: str) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        pending, self._pending = self._pending, {}
+        for one in pending.values():
+            one.done(Outcome.LOST)
+        self._closed(self, code, reason)

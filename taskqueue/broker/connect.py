@@ -1,0 +1,197 @@
+"""How a broker is reached: one set of connection parameters for everything that connects."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pika
+from pika.connection import Parameters
+from pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ConnectionClosed,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, TaskqueueError
+from taskqueue.settings import Settings, addresses
+
+HEARTBEAT = 30
+"""Seconds: a peer that went away without a word is noticed in about a minute."""
+OLDEST = (3, 10)
+"""The first RabbitMQ whose quorum queues have message TTL and at-least-once dead-lettering."""
+_NOT_ALLOWED = (403, 530)
+
+
+def parameters(settings: Settings, *, name: str = "taskqueue") -> list[pika.URLParameters]:
+    """Give what pika needs for each host, in order; `name` is what the broker shows for us.
+
+    Raises ConfigError for a URL that pika can't use or a TLS file that can't be read.
+    """
+    return [_parameters(url, settings, name) for url in settings.servers]
+
+
+def connect(
+    settings: Settings, *, name: str, implementation: type[pika.SelectConnection] | None = None
+) -> pika.BlockingConnection:
+    """Connect to the first host that answers; each is tried once.
+
+    `implementation` is what pika runs beneath, its own if None.
+
+    Raises BrokerUnreachable where none does or the login is refused, BrokerRefused where the
+    user may not use the virtual host.
+    """
+    failures: list[TaskqueueError] = []
+    for host in parameters(settings, name=name):
+        try:
+            # The stubs ask for an object where pika takes a class.
+            return pika.BlockingConnection(host, implementation)  # type: ignore[arg-type]
+        except (AMQPError, OSError) as error:
+            failures.append(failure(error, host))
+    raise worst(failures)
+
+
+def version(connection: pika.BlockingConnection) -> tuple[int, ...]:
+    """Give the broker's version, ``(3, 10, 8)``; empty where it does not tell one."""
+    return parsed_version(properties(connection))
+
+
+def require_version(connection: pika.BlockingConnection) -> None:
+    """Raise BrokerRefused where the broker is older than RabbitMQ 3.10, or is not RabbitMQ."""
+    refuse_version(properties(connection))
+
+
+def properties(connection: pika.BlockingConnection) -> Mapping[str, Any]:
+    """Give what the broker said of itself when the connection was opened."""
+    # BlockingConnection has no accessor of its own for it, nor do the type stubs know the attribute.
+    return connection._impl.server_properties or {}  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def parsed_version(server_properties: Mapping[str, Any]) -> tuple[int, ...]:
+    """Read the version among the broker's properties, without a suffix such as ``-rc.1``."""
+    found = re.match(r"\d+(\.\d+)*", _text(server_properties.get("version")))
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
+
+
+def refuse_version(server_properties: Mapping[str, Any]) -> None:
+    """Raise BrokerRefused unless the properties are those of RabbitMQ 3.10 or later."""
+    if parsed_version(server_properties) >= OLDEST:
+        return
+    product = _text(server_properties.get("product")) or "an unknown product"
+    stated = _text(server_properties.get("version")) or "an unknown version"
+    msg = (
+        f"the broker is {product} {stated}: taskqueue needs RabbitMQ 3.10 or later "
+        "(quorum queues with message TTL and at-least-once dead-lettering), upgrade the broker"
+    )
+    raise BrokerRefused(msg)
+
+
+def where(host: Parameters) -> str:
+    """Name a broker without its login: ``localhost:5672/tasks``."""
+    vhost = "" if host.virtual_host == "/" else f"/{host.virtual_host}"
+    return f"{host.host}:{host.port}{vhost}"
+
+
+def _parameters(url: str, settings: Settings, name: str) -> pika.URLParameters:
+    try:
+        # That of a program was not read by settings.
+        addresses.servers(url)
+    except ValueError as error:
+        raise ConfigError(f"server: {error}") from _harmless(error)
+    address = urlsplit(url)
+    try:
+        result = pika.URLParameters(url)
+    except (ValueError, TypeError, SyntaxError) as error:
+        # The error of pika can quote the whole URL, and with it the password.
+        msg = f"server: {address.hostname or 'the URL'} can't be used: write amqp://user:password@host:port/vhost"
+        raise ConfigError(msg) from _harmless(error)
+    options = parse_qs(address.query)
+    if "heartbeat" not in options:
+        result.heartbeat = HEARTBEAT
+    result.client_properties = {"connection_name": name, **(result.client_properties or {})}
+    if address.scheme == "amqps" and "ssl_options" not in options:
+        result.ssl_options = pika.SSLOptions(_tls(settings), result.host)
+    return result
+
+
+def _harmless(error: Exception) -> Exception:
+    return type(error)("(text left out: it may hold a password)")
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    key = "ca_file"
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        key = "cert_file"
+        if settings.cert_file is not None:
+            # Without the callback OpenSSL would ask for a passphrase on the terminal.
+            context.load_cert_chain(settings.cert_file, settings.key_file, password=lambda: "")
+    except (OSError, ssl.SSLError) as error:
+        msg = f"{key}: can't use {getattr(settings, key)}: {error}"
+        raise ConfigError(msg) from error
+    return context
+
+
+def refusal(error: BaseException, host: Parameters) -> TaskqueueError | None:
+    """Read an answer that waiting does not change: a login or a virtual host that is refused."""
+    user = getattr(host.credentials, "username", "")
+    if isinstance(error, (ProbableAuthenticationError, AuthenticationError)):
+        return BrokerUnreachable(f"{where(host)} refused the login of user {user!r}: check 'server'")
+    if isinstance(error, ProbableAccessDeniedError) or (
+        isinstance(error, ConnectionClosed) and error.reply_code in _NOT_ALLOWED
+    ):
+        return BrokerRefused(
+            f"user {user!r} may not use virtual host {host.virtual_host!r} of {host.host}:{host.port}, "
+            "or it does not exist: check 'server', or the user's permissions"
+        )
+    return None
+
+
+def failure(error: BaseException, host: Parameters) -> TaskqueueError:
+    """Say why a host could not be connected to, and what to do."""
+    return refusal(error, host) or BrokerUnreachable(f"no broker at {where(host)}: {reason(error)}")
+
+
+def worst(failures: list[TaskqueueError]) -> TaskqueueError:
+    """Make one error of one for each host: a broker that answers 'no' says more than one that is down."""
+    told = "; ".join(dict.fromkeys(str(failure) for failure in failures))
+    for failure in failures:
+        if isinstance(failure, BrokerRefused):
+            return BrokerRefused(told)
+    return BrokerUnreachable(told or "no broker is configured: set 'server'")
+
+
+def cause(error: BaseException | str) -> Exception:
+    """Find the error that ended an attempt to connect, beneath what pika wraps it in."""
+    while isinstance(error, BaseException):
+        every = getattr(error, "exceptions", None)
+        inner = every[-1] if every else getattr(error, "exception", None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    return error if isinstance(error, Exception) else AMQPError(str(error))
+
+
+def reason(error: BaseException | str) -> str:
+    """Tell what went wrong in a word or two: pika wraps the socket's error several times."""
+    while isinstance(error, BaseException):
+        every = getattr(error, "exceptions", None)
+        inner = every[-1] if every else getattr(error, "exception", None)
+        inner = inner or (error.args[0] if error.args else None)
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")

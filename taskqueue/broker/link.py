@@ -1,0 +1,243 @@
+"""The I/O thread: it owns the connection, and makes a new one for ever when it is lost."""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pika.adapters.select_connection import IOLoop
+from pika.connection import Parameters
+
+from taskqueue.broker.connect import reason, refusal, where
+from taskqueue.broker.quiet import IoThread, hush
+from taskqueue.broker.wire import TolerantConnection
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.2
+LONGEST_DELAY = 10.0
+
+
+class User(Protocol):
+    """What a link serves. All three are called on the I/O thread."""
+
+    def connected(self, connection: TolerantConnection) -> None:
+        """Open channels on a fresh connection."""
+
+    def disconnected(self, reason: str) -> None:
+        """Forget the channels: the connection is gone, and another one is being made."""
+
+    def unreachable(self, reason: str) -> None:
+        """Learn that an attempt to connect has failed; the next one comes by itself."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Timer:
+    """A call that is to be made at a time (monotonic)."""
+
+    due: float
+    function: Callable[[], None]
+
+
+class Link:
+    """A thread with an event loop, and in it one connection to one of several hosts."""
+
+    def __init__(self, hosts: Sequence[Parameters], user: User, *, name: str) -> None:
+        self.blocked = False
+        """The broker has raised a memory or disk alarm and takes no publishes."""
+        self._hosts = hosts
+        self._user = user
+        self._name = name
+        self._attempts = 0
+        self._failures = 0
+        self._closing = False
+        self._ended = False
+        self._connection: TolerantConnection | None = None
+        self._calls: deque[Callable[[], None]] = deque()
+        self._timers: set[_Timer] = set()
+        self._woken = False
+        self._loop = IOLoop()
+        self._thread = IoThread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, and in it the first attempt to connect."""
+        hush()
+        self.call(self._connect)
+        self._thread.start()
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run a function on the I/O thread, soon; from any thread. Many calls cost one wake-up."""
+        self._calls.append(function)
+        if not self._woken and not self._ended:
+            self._woken = True
+            self._loop.add_callback_threadsafe(self._run_calls)
+
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Run a function on the I/O thread after some seconds; from the I/O thread only."""
+        timer = _Timer(time.monotonic() + seconds, function)
+        self._timers.add(timer)
+        self._schedule(timer)
+
+    def close(self, timeout: float) -> bool:
+        """Close the connection and end the thread; False if it did not end in `timeout` seconds."""
+        self.call(lambda: self._close(timeout))
+        self._thread.join(timeout + 1)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether the thread runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._loop.start()
+            except Exception:
+                # A fault of ours must not end a consumer: a fresh connection gets everything back.
+                log.exception("unexpected error on the I/O thread: giving up its connection")
+                if not self._closing:
+                    self._start_over()
+                    continue
+                if self._connection is not None:
+                    _cut(self._connection)
+            self._ended = True
+            self._loop.close()
+            return
+
+    def _start_over(self) -> None:
+        connection, self._connection = self._connection, None
+        self._loop.close()
+        self._loop = IOLoop()
+        self._woken = False
+        if connection is not None:
+            _cut(connection)
+            self.call(lambda: self._user.disconnected("unexpected error on the I/O thread"))
+        # What waits for a time waits on, or nobody would ever take it up again.
+        for timer in tuple(self._timers):
+            self._schedule(timer)
+        # Not at once: what has failed may fail every time.
+        self.later(self._delay(), self._connect)
+
+    def _schedule(self, timer: _Timer) -> None:
+        def fire() -> None:
+            self._timers.discard(timer)
+            timer.function()
+
+        self._loop.call_later(max(0.0, timer.due - time.monotonic()), fire)
+
+    def _run_calls(self) -> None:
+        self._woken = False
+        for _ in range(len(self._calls)):
+            self._calls.popleft()()
+
+    def _connect(self) -> None:
+        if self._closing or self._connection is not None:
+            return
+        parameters = self._hosts[self._attempts % len(self._hosts)]
+        self._attempts += 1
+        self._connection = TolerantConnection(
+            parameters,
+            on_open_callback=self._on_open,
+            on_open_error_callback=self._on_open_error,
+            on_close_callback=self._on_close,
+            custom_ioloop=self._loop,
+        )
+
+    def _on_open(self, connection: TolerantConnection) -> None:
+        log.info("connected to %s", where(connection.params))
+        self._failures = 0
+        self.blocked = False
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        self._user.connected(connection)
+
+    def _on_open_error(self, connection: TolerantConnection, error: BaseException) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        if self._closing:
+            self._loop.stop()
+            return
+        delay = self._delay()
+        if refused := refusal(error, connection.params):
+            self._user.unreachable(str(refused))
+            # It may be mended at the broker, so it is tried again; but not by waiting.
+            log.error("%s; next try in %.1f s", refused, delay)
+        else:
+            why = f"{where(connection.params)}: {reason(error)}"
+            self._user.unreachable(why)
+            log.warning("can't connect to %s: next try in %.1f s", why, delay)
+        self.later(delay, self._connect)
+
+    def _on_close(self, connection: TolerantConnection, error: BaseException) -> None:
+        if connection is not self._connection:
+            return
+        self._connection = None
+        self.blocked = False
+        self._user.disconnected(reason(error))
+        if self._closing:
+            self._loop.stop()
+            return
+        delay = self._delay()
+        log.warning("connection lost (%s): next try in %.1f s", reason(error), delay)
+        self.later(delay, self._connect)
+
+    def _delay(self) -> float:
+        """Back off per round over all hosts, with jitter, so that consumers don't come all at once."""
+        rounds = min(self._failures // len(self._hosts), 16)
+        self._failures += 1
+        return min(LONGEST_DELAY, FIRST_DELAY * 2.0**rounds) * random.uniform(0.5, 1.0)
+
+    def _on_blocked(self, _connection: Any, frame: Any) -> None:
+        self.blocked = True
+        log.warning("the broker takes no publishes (%s): waiting", frame.method.reason)
+
+    def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
+        self.blocked = False
+        log.warning("the broker takes publishes again")
+
+    def _close(self, timeout: float) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        connection = self._connection
+        if connection is None or connection.is_closed:
+            self._loop.stop()
+            return
+        # pika ends a handshake that it is told to give up with an error of its own.
+        if not connection.is_open and _cut(connection):
+            self._loop.stop()
+            return
+        # A blocked broker does not read, so it would not answer a close either.
+        self.later(timeout, lambda: self._give_up(connection))
+        if not connection.is_closing:
+            connection.close()
+
+    def _give_up(self, connection: TolerantConnection) -> None:
+        _cut(connection)
+        self._loop.stop()
+
+
+def _cut(connection: TolerantConnection) -> bool:
+    """Drop the socket without a word, so that the broker takes back what is not acked; False without one.
+
+    pika's own abort closes it by a call on the event loop, which does not run any more.
+    """
+    # While it connects, nobody but pika's connector has the socket.
+    connector = getattr(getattr(connection, "_connection_workflow", None), "_connector", None)
+    holders = (getattr(connection, "_transport", None), connector)
+    sock = next((sock for holder in holders if (sock := getattr(holder, "_sock", None)) is not None), None)
+    if sock is None:
+        return False
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    sock.close()
+    return True

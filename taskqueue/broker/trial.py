@@ -1,0 +1,50 @@
+"""One publish on a channel of its own: what the broker refuses closes that channel, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pika
+
+from taskqueue.broker.channel import REFUSALS, ConfirmChannel, Outcome
+from taskqueue.broker.link import Link
+from taskqueue.task.message import Publish
+
+
+class Trial:
+    """Publishes one message; `ended` gets its outcome, and the broker's code and reason where it refused.
+
+    AMQP closes a channel over one bad publish without saying which, and with it goes all that is out on the
+    channel. Here there is only one. Used on the I/O thread only.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        connection: pika.SelectConnection,
+        publish: Publish,
+        ended: Callable[[Outcome, int, str], None],
+    ) -> None:
+        self._publish = publish
+        self._ended = ended
+        self._over = False
+        self._channel = ConfirmChannel(link, connection, opened=self._opened, closed=self._closed)
+
+    def abandon(self, reason: str) -> None:
+        """End as lost, for a connection that is gone."""
+        self._channel.abandon(reason)
+
+    def _opened(self, channel: ConfirmChannel) -> None:
+        channel.publish(self._publish, self._done)
+
+    def _done(self, outcome: Outcome) -> None:
+        if outcome is not Outcome.LOST and not self._over:
+            self._over = True
+            self._channel.close("published")
+            self._ended(outcome, 0, "")
+
+    def _closed(self, _channel: ConfirmChannel, code: int, reason: str) -> None:
+        if not self._over:
+            self._over = True
+            # A connection that ends tells its code to each of its channels, too.
+            self._ended(Outcome.LOST, code if code in REFUSALS else 0, reason)

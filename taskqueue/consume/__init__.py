@@ -1,0 +1,1 @@
+"""From a task that is due to its ack: consumer, deliveries, attempts, settling."""

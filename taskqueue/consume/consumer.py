@@ -1,0 +1,151 @@
+"""A consumer: one link to the broker, one subscription for each queue."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Container, Sequence
+
+from pika.connection import Parameters
+
+from taskqueue.broker.link import Link
+from taskqueue.broker.wire import TolerantConnection
+from taskqueue.consume.isolation import Isolation
+from taskqueue.consume.ladder_check import LadderCheck
+from taskqueue.consume.metrics import Metrics
+from taskqueue.consume.subscription import Subscription
+from taskqueue.consume.workers import Pool
+from taskqueue.durations import duration
+from taskqueue.errors import NotDeclared, TaskqueueError
+from taskqueue.settings import Settings
+from taskqueue.topology.plan import Exchange, Queue, ladder_essentials
+
+log = logging.getLogger(__name__)
+
+GRACE = 65.0
+"""Seconds that requests get to finish when a consumer stops: the default timeout and a little."""
+_GOODBYE = 5.0
+
+
+class Consumer:
+    """Runs the due tasks of every queue of the settings until it is stopped.
+
+    It holds no task that is not due, and none that it could lose: what is not acked goes back.
+    `known` names the queues that a task may be moved to, where it is more than those it consumes.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        hosts: Sequence[Parameters],
+        metrics: Metrics,
+        *,
+        known: Container[str] | None = None,
+        rate_share: float = 1.0,
+    ) -> None:
+        known = settings.queues if known is None else known
+        self._link = Link(hosts, self, name="taskqueue-io")
+        self._metrics = metrics
+        isolation = Isolation()
+        self._pool = Pool()
+        self._subscriptions = [
+            Subscription(
+                queue,
+                way=settings.way(queue.name),
+                known=known,
+                link=self._link,
+                owner=self,
+                metrics=metrics,
+                isolation=isolation,
+                pool=self._pool,
+                rate_share=rate_share,
+            )
+            for queue in settings.queues.values()
+        ]
+        self._ladders = _ladders(settings)
+        self._stop = threading.Event()
+        self._idle = threading.Event()
+        self._failure: TaskqueueError | None = None
+
+    def run(self, *, grace: float = GRACE) -> None:
+        """Consume until `stop`, then finish within `grace` seconds what runs.
+
+        Raises NotDeclared where a queue was not declared when the consumer first looked.
+        """
+        self._link.start()
+        self._stop.wait()
+        self._link.call(lambda: self._stop_subscriptions(grace))
+        if not self._idle.wait(min(grace, threading.TIMEOUT_MAX)):
+            log.warning("not everything ended in %s: the broker hands the rest out again", duration(grace))
+        self._link.close(_GOODBYE)
+        self._pool.end(_GOODBYE if self._idle.is_set() else 0.0)
+        for subscription in self._subscriptions:
+            subscription.close()
+        if self._failure is not None:
+            raise self._failure
+        log.info("stopped")
+
+    def stop(self) -> None:
+        """Ask `run` to come to an end; from any thread or a signal handler."""
+        self._stop.set()
+
+    def connected(self, connection: TolerantConnection) -> None:
+        """Give every subscription its channel, the first time once every ladder is seen to be there."""
+        if self._ladders:
+            LadderCheck(self._link, connection, self._ladders, found=self._found, missing=self._no_ladder)
+        else:
+            self._open(connection)
+
+    def _found(self, connection: TolerantConnection) -> None:
+        self._ladders = ()
+        self._open(connection)
+
+    def _no_ladder(self, reason: str) -> None:
+        self._fail(
+            f"the ladder of this configuration is not declared ({reason}): run 'taskqueue declare', or set "
+            "resolution, levels, ladder and queue_type as they were declared"
+        )
+
+    def _open(self, connection: TolerantConnection) -> None:
+        if connection.is_open:
+            for subscription in self._subscriptions:
+                subscription.connected(connection)
+
+    def disconnected(self, reason: str) -> None:
+        """Tell every subscription that its channel is gone."""
+        self._metrics.reconnecting()
+        for subscription in self._subscriptions:
+            subscription.disconnected(reason)
+
+    def unreachable(self, reason: str) -> None:
+        """Do nothing: the link has logged it, and tries again for ever."""
+
+    def missing(self, queue: str, reason: str) -> None:
+        """Come to an end: what was never declared will not appear by itself."""
+        self._fail(
+            f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare', "
+            "or 'taskqueue run --declare'"
+        )
+
+    def _fail(self, why: str) -> None:
+        if self._failure is None:
+            self._failure = NotDeclared(why)
+        self._stop.set()
+
+    def progressed(self) -> None:
+        """Note whether everything has been settled."""
+        if self._stop.is_set() and all(subscription.idle for subscription in self._subscriptions):
+            self._idle.set()
+
+    def _stop_subscriptions(self, grace: float) -> None:
+        for subscription in self._subscriptions:
+            subscription.stop()
+        log.info("stopping: finishing what runs (up to %s)", duration(grace))
+        self.progressed()
+
+
+def _ladders(settings: Settings) -> tuple[Exchange | Queue, ...]:
+    names = dict.fromkeys(queue.ladder for queue in settings.queues.values())
+    return tuple(
+        item for name in names for item in ladder_essentials(name, settings.rungs, settings.queue_type)
+    )

@@ -1,0 +1,1 @@
+"""What an operator reads and mends: depths, waiting and dead tasks."""

@@ -1,0 +1,225 @@
+"""Look through the messages of a queue without taking them, and take only chosen ones.
+
+Messages are consumed without an ack, a page at a time, and all that were not taken go back to where they
+stood when the channel closes. Memory holds no more than one page. A look sees all that its queue held when
+it began, or raises NotKnown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from taskqueue.broker.session import Channel, Counts, Delivery, Refused, Session
+from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
+from taskqueue.redact import redacted
+from taskqueue.task.fields import is_full
+
+Progress = Callable[[int, int], None]
+"""Called with how many messages were looked at, and how many there are to look at."""
+_FIRST_PAGE = 200
+_LARGEST_PAGE = 65_535
+"""AMQP's largest prefetch; none at all would be 2000 for a quorum queue."""
+_PAGE_BYTES = 64 * 2**20
+_COUNTS = frozenset({"x-delivery-count", "x-acquired-count"})
+_TICK = 0.1
+_QUIET = 0.3
+"""Seconds in which a message that a follower of the queue hands out may come behind the leader's answer."""
+_PATIENCE = 15.0
+"""Seconds in which a broker reads on from its disk, or takes back what another look held."""
+_POLL = 0.02
+_SHARED = "{}: somebody else holds messages of it, so a look would not be complete: try again"
+
+
+class Look:
+    """One look through one queue, from its head: `count` messages at most, which is what was ready.
+
+    Where a page is full of messages to be returned the next one, larger, is opened and this one cancelled as
+    a consumer: a quorum queue returns them page by page (in the order of the consumer tags, up to 32 of
+    them), which keeps the order. `most_extra` bounds how far the look goes on at its end to keep it, see
+    `end`.
+    """
+
+    def __init__(self, channel: Channel, queue: str, count: int, most_extra: float) -> None:
+        self.count = count
+        """How many messages this look covers."""
+        self._channel = channel
+        self._queue = queue
+        self._received = 0
+        self._last_came_back = False
+        self._most_extra = most_extra
+        self._bytes = 0
+        self._page = self._size = self._room = 0
+        self._tag = ""
+        self._shared = False
+
+    async def __aiter__(self) -> AsyncIterator[Delivery]:
+        """Yield each message, oldest first; ends early where others take messages meanwhile.
+
+        Raises NotKnown where another look has begun at the same moment: each would have a part of it.
+        """
+        for _ in range(self.count):
+            if self._room == 0:
+                await self._turn_page(self._next_size())
+            found = await self._next()
+            if found is None:
+                return
+            yield found
+
+    def take(self, found: Delivery) -> None:
+        """Ack a message: it is gone from the queue."""
+        self._channel.ack(found)
+
+    async def end(self) -> None:
+        """Go on to where messages come that no look has seen, before all is returned.
+
+        A quorum queue puts what comes back behind what came back before, and ahead of all else. So a look
+        that ended amid messages that had been looked at before goes on to the end of those.
+        """
+        if self._shared:
+            return
+        while self._room > 0 and await self._next():
+            pass
+        looked, size = self._received, 1
+        while self._last_came_back and self._received - looked < self._most_extra:
+            if not (await self._counts()).ready:
+                return
+            await self._turn_page(size)
+            before = self._received
+            while self._room > 0 and await self._next():
+                pass
+            if self._received == before:
+                return
+            size = min(2 * size, _LARGEST_PAGE)
+
+    def _next_size(self) -> int:
+        mean = self._bytes // max(1, self._received)
+        bounded = max(_FIRST_PAGE, _PAGE_BYTES // max(1, mean))
+        grown = max(_FIRST_PAGE, 2 * self._size)
+        return max(1, min(grown, bounded, _LARGEST_PAGE, self.count - self._received))
+
+    async def _turn_page(self, size: int) -> None:
+        former = self._tag
+        self._page += 1
+        self._tag = f"browse-{self._page:06d}"
+        self._size = self._room = size
+        # Before the former one ends: without a consumer another look would take this one for over.
+        await self._channel.consume(self._queue, window=size, tag=self._tag)
+        if former:
+            await self._channel.ask("basic_cancel", former)
+        if self._page == 1 and (await self._counts()).consumers > 1:
+            self._shared = True
+            raise NotKnown(_SHARED.format(self._queue))
+
+    async def _next(self) -> Delivery | None:
+        """Wait for a message; None once the queue has handed out all that was ready.
+
+        Raises NotKnown where the broker has more and does not send it, or another look keeps some of it.
+        """
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        while True:
+            found = await self._channel.next(_TICK)
+            counts = await self._counts() if found is None else None
+            # One that began a moment after this look finds it here, and gives back what it got. A quorum
+            # queue counts each page as a consumer, cancelled as it is, for as long as anything of it is out.
+            if counts is not None and not counts.ready and counts.consumers <= self._page:
+                # The channel answers this behind what its queue had given it by then.
+                await self._channel.ask("basic_qos", prefetch_count=self._size)
+                found = await self._channel.next(_QUIET)
+                if found is None:
+                    return None
+            if found is not None:
+                return self._arrived(found)
+            if asyncio.get_running_loop().time() > deadline:
+                raise NotKnown(f"{self._queue}: the broker hands out no more of it: the look is not complete")
+
+    def _arrived(self, found: Delivery) -> Delivery:
+        self._received += 1
+        self._room -= 1
+        self._bytes += len(found.message.body)
+        # A classic queue sets the flag too, but no count: there each message goes back to its place.
+        counted = found.message.fault is not None or not _COUNTS.isdisjoint(found.message.headers)
+        self._last_came_back = found.redelivered and counted
+        return found
+
+    async def _counts(self) -> Counts:
+        answer = await self._channel.ask("queue_declare", self._queue, passive=True)
+        if not answer.consumer_count:
+            # At least we are one: nobody has asked the leader.
+            raise NotKnown(f"{self._queue}: its leader does not answer: the look is not complete")
+        return Counts(answer.message_count, answer.consumer_count)
+
+
+@asynccontextmanager
+async def look(
+    session: Session, queue: str, *, limit: int | None = None, most_extra: float = math.inf
+) -> AsyncIterator[Look]:
+    """Look through a queue from its head, at most `limit` messages; in the end what was not taken goes back.
+
+    Covers what is ready when it starts, so that it ends even where more keeps coming. Waits for what another
+    look holds, before and after. Raises NotDeclared where there is no such queue, NotKnown where it can't be
+    seen as a whole.
+    """
+    counts = await _undisturbed(session, queue)
+    count = counts.ready if limit is None else min(counts.ready, limit)
+    async with session.own_channel() as channel:
+        looking = Look(channel, queue, count, most_extra)
+        try:
+            yield looking
+        except BaseException:
+            with suppress(TaskqueueError, Refused):
+                await looking.end()
+            raise
+        await looking.end()
+    await _undisturbed(session, queue)
+
+
+async def count(session: Session, queue: str) -> int:
+    """Count what is ready in a queue; raises NotDeclared where there is none of that name, NotKnown."""
+    counts = await session.counts(queue)
+    if counts is None:
+        raise NotDeclared(f"queue {queue} does not exist: run `taskqueue declare`")
+    return counts.ready
+
+
+async def _undisturbed(session: Session, queue: str) -> Counts:
+    """Wait until nobody holds anything of a queue: what has been looked at comes back as its look ends."""
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    while True:
+        counts = await session.counts(queue)
+        if counts is None:
+            raise NotDeclared(f"queue {queue} does not exist: run `taskqueue declare`")
+        if not counts.consumers:
+            return counts
+        if asyncio.get_running_loop().time() > deadline:
+            raise NotKnown(_SHARED.format(queue))
+        await asyncio.sleep(_POLL)
+
+
+def url_of(body: bytes) -> str | None:
+    """Read the url from a body, without a login that it may hold; None where there is none to read."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    url = text(document.get("url")) if isinstance(document, dict) else None
+    # A login stands before an @, which a path may have too: only what may hold one is written anew.
+    return url if url is None or "@" not in url or not is_full(url) else redacted(url)
+
+
+def text(value: object) -> str | None:
+    """Read a text that others may have written: what is no Unicode is escaped, no text is None."""
+    if isinstance(value, str):
+        # JSON can spell half of a surrogate pair, which nothing can print.
+        value = value.encode(errors="backslashreplace")
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else None
+
+
+def whole(headers: Mapping[str, Any], name: str) -> int | None:
+    """Read a whole number ≥ 0 from a header that others may have written, None where it is none."""
+    value = headers.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,241 @@
+"""The dead queue: what is in it, why, and how it gets out again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from taskqueue.broker.session import Channel, Delivery, Refused, Session
+from taskqueue.errors import PublishFailed
+from taskqueue.operate import browse
+from taskqueue.operate.browse import Progress, text, url_of, whole
+from taskqueue.task import decode as state
+from taskqueue.task import message as amqp
+from taskqueue.task.message import Message, Publish
+from taskqueue.topology import names
+
+_MOST_EXTRA = 20_000
+"""Bounds a short look into a long dead queue; past it, their order may change, which only looks odd."""
+_WINDOW = 200
+"""Tasks without a confirm at once: what is there twice when a replay is killed."""
+_CONFIRMING = 30.0
+_KEPT = frozenset({state.FIRST_SEEN, state.FAILED_ID, state.FAILED_URL, state.FAILURE})
+
+
+@dataclass(frozen=True, slots=True)
+class DeadTask:
+    """What became of one task; None where its message does not say."""
+
+    id: str | None
+    reason: str
+    url: str | None
+    attempts: int
+    error: str | None
+    at: float | None
+    """When it died: seconds since the epoch."""
+    first_seen: float | None
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which dead tasks are meant: by id (the oldest of each), by reason, by both, or all."""
+
+    ids: frozenset[str] | None = None
+    reason: str | None = None
+
+    def covers(self, task: DeadTask) -> bool:
+        """Tell whether a task is meant."""
+        return (self.ids is None or task.id in self.ids) and self.reason in {None, task.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """How many tasks were replayed or purged, and which ids of the selection were not there."""
+
+    count: int
+    missing: tuple[str, ...] = ()
+
+
+def read(message: Message, queue: str) -> DeadTask:
+    """Read what a message of the dead queue tells; never raises, whatever it holds."""
+    headers = message.headers
+    broker = _broker_death(headers, queue)
+    died = _seconds(headers, state.DIED)
+    return DeadTask(
+        id=text(message.properties.get("message_id")),
+        reason=text(headers.get(state.REASON)) or text(broker.get("reason")) or "unknown",
+        url=url_of(message.body),
+        attempts=whole(headers, state.RUNS) or 0,
+        error=text(headers.get(state.ERROR)) or message.fault,
+        at=_timestamp(broker.get("time")) if died is None else died,
+        first_seen=_seconds(headers, state.FIRST_SEEN),
+        message=message,
+    )
+
+
+def revived(message: Message, *, now: float) -> Message:
+    """Make the message that runs a dead task afresh and at once: same id and body, state reset."""
+    headers = {
+        name: value
+        for name, value in amqp.stripped(message.headers).items()
+        if name in _KEPT or not str(name).startswith(amqp.PREFIX)
+    }
+    headers[state.DUE] = int(now * 1000)
+    return Message(message.body, headers, amqp.kept(message.properties))
+
+
+async def count(session: Session, queue: str) -> int:
+    """Count the dead tasks; raises NotDeclared where there is no dead queue, NotKnown."""
+    return await browse.count(session, names.dead(queue))
+
+
+async def entries(
+    session: Session, queue: str, *, limit: int, reason: str | None = None
+) -> AsyncIterator[DeadTask]:
+    """Yield the oldest `limit` dead tasks, of one reason if it is given; leaves them where they are."""
+    selection = Selection(reason=reason)
+    async with _look(session, queue, limit if reason is None else None) as looking:
+        async for found in looking:
+            task = read(found.message, queue)
+            if selection.covers(task):
+                yield task
+                limit -= 1
+            if limit <= 0:
+                return
+
+
+async def find(session: Session, queue: str, task_id: str) -> DeadTask | None:
+    """Look one dead task up by its id; None where it is not there."""
+    async with _look(session, queue) as looking:
+        async for found in looking:
+            task = read(found.message, queue)
+            if task.id == task_id:
+                return task
+    return None
+
+
+async def replay(
+    session: Session,
+    queue: str,
+    selection: Selection,
+    *,
+    clock: Callable[[], float] = time.time,
+    progress: Progress | None = None,
+) -> Handled:
+    """Put the chosen tasks back into the work queue, each confirmed before its dead copy is acked.
+
+    Raises PublishFailed at the first one that the broker does not take; that one stays dead.
+    """
+    async with session.own_channel() as channel, _look(session, queue) as looking:
+        await channel.confirms()
+        replaying = _Replay(channel, looking, queue, clock)
+        handled = await _each(looking, queue, selection, progress, replaying.put)
+        await replaying.settle(0)
+        return handled
+
+
+async def purge(
+    session: Session, queue: str, selection: Selection, *, progress: Progress | None = None
+) -> Handled:
+    """Delete the chosen tasks for good: those that were seen, never what has died meanwhile.
+
+    So nothing is purged as a whole: a leader that hangs would do it when it comes to, whatever is in the
+    queue by then.
+    """
+
+    async def take(found: Delivery) -> None:
+        looking.take(found)
+
+    async with _look(session, queue) as looking:
+        return await _each(looking, queue, selection, progress, take)
+
+
+def _look(session: Session, queue: str, limit: int | None = None) -> AbstractAsyncContextManager[browse.Look]:
+    return browse.look(session, names.dead(queue), limit=limit, most_extra=_MOST_EXTRA)
+
+
+async def _each(
+    looking: browse.Look,
+    queue: str,
+    selection: Selection,
+    progress: Progress | None,
+    handle: Callable[[Delivery], Awaitable[None]],
+) -> Handled:
+    left = set(selection.ids or ())
+    handled = looked = 0
+    async for found in looking:
+        looked += 1
+        task = read(found.message, queue)
+        if selection.covers(task) and (selection.ids is None or task.id in left):
+            await handle(found)
+            left.discard(task.id or "")
+            handled += 1
+        if progress is not None:
+            progress(looked, looking.count)
+        if selection.ids is not None and not left:
+            break
+    return Handled(handled, tuple(sorted(left)))
+
+
+class _Replay:
+    """Publishes dead tasks again, some at once, and acks each in the dead queue once it is confirmed."""
+
+    def __init__(
+        self, channel: Channel, looking: browse.Look, queue: str, clock: Callable[[], float]
+    ) -> None:
+        self._channel = channel
+        self._looking = looking
+        self._queue = queue
+        self._clock = clock
+        self._out: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
+
+    async def put(self, found: Delivery) -> None:
+        """Publish one, and wait while too many are without a confirm."""
+        message = revived(found.message, now=self._clock())
+        publish = Publish(names.due(self._queue), (self._queue,), message)
+        self._out.append((found, self._channel.publish(publish)))
+        await self.settle(_WINDOW)
+
+    async def settle(self, most: int) -> None:
+        """Wait until at most so many are without a confirm."""
+        while len(self._out) > most:
+            found, confirm = self._out[0]
+            try:
+                async with asyncio.timeout(_CONFIRMING):
+                    await confirm
+            except Refused as error:
+                raise error.told() from error
+            except (TimeoutError, PublishFailed) as error:
+                why = str(error) or f"no confirm in {_CONFIRMING:g} s"
+                msg = f"the broker did not take the task into queue {self._queue}, it stays dead: {why}"
+                raise PublishFailed(msg) from error
+            self._looking.take(found)
+            self._out.popleft()
+
+
+def _broker_death(headers: Mapping[str, Any], queue: str) -> Mapping[str, Any]:
+    """Find the broker's own record of a death in the work queue (most recent first).
+
+    ``x-first-death-reason`` won't do: of a task that came up the ladder it tells of the ladder.
+    """
+    deaths = headers.get("x-death")
+    for death in deaths if isinstance(deaths, list) else ():
+        if isinstance(death, dict) and death.get("queue") == queue:
+            return death
+    return {}
+
+
+def _seconds(headers: Mapping[str, Any], name: str) -> float | None:
+    milliseconds = whole(headers, name)
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _timestamp(value: object) -> float | None:
+    return value.timestamp() if isinstance(value, datetime) else None

@@ -1,0 +1,1 @@
+"""From a task to a result: the request, its handlers, the HTTP beneath."""

@@ -1,0 +1,136 @@
+"""The head of an answer, and what it says of the body: pure, and as tolerant as RFC 9112 allows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from taskqueue.request.http.fault import BadAnswer
+
+_STATUS_LINE = re.compile(r"HTTP/1\.([0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?")
+_PROTOCOL = b"HTTP/"
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FOLD = re.compile(r"\n[ \t]+")
+_LENGTH = re.compile("[0-9]+")
+_MOST_DIGITS = 18
+_BODILESS = frozenset({HTTPStatus.SWITCHING_PROTOCOLS, HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_CHUNKED = "chunked"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status and fields of an answer."""
+
+    status: int
+    minor: int
+    """The y of HTTP/1.y."""
+    fields: tuple[tuple[str, str], ...]
+    """Names in lower case and values, in the order in which they came."""
+
+    def first(self, name: str) -> str | None:
+        """Look up the first field of this name (in lower case)."""
+        for key, value in self.fields:
+            if key == name:
+                return value
+        return None
+
+    def listed(self, name: str) -> list[str]:
+        """List what the fields of this name hold with commas between (RFC 9110, 5.6.1)."""
+        values = [value for key, value in self.fields if key == name]
+        return [part for value in values for each in value.split(",") if (part := each.strip(" \t"))]
+
+    def joined(self) -> dict[str, str]:
+        """Give every field once, those that came several times with commas between."""
+        found: dict[str, str] = {}
+        for name, value in self.fields:
+            found[name] = f"{found[name]}, {value}" if name in found else value
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How far the body of an answer goes, and whether its connection is good for another request."""
+
+    length: int | None
+    """Bytes; None where chunks tell, or the end of the connection."""
+    chunked: bool
+    keeps: bool
+
+
+def may_begin(data: bytes | bytearray) -> bool:
+    """Tell whether a head may go on that begins like this: what is none should not be waited for."""
+    line, end, _ = data.partition(b"\n")
+    if end:
+        return _STATUS_LINE.fullmatch(line.decode("latin-1").rstrip("\r")) is not None
+    return line.startswith(_PROTOCOL[: len(line)])
+
+
+def read(data: bytes) -> Head:
+    """Read a head without the empty line at its end; raises BadAnswer where it has no status.
+
+    A line that is no field costs only itself (RFC 9112, 5): one without a colon or with no name is
+    left out, one with a space before its colon is read without that, a folded one is unfolded; a lone CR
+    or a NUL is a space (RFC 9110, 5.5).
+    """
+    text = data.decode("latin-1").replace("\r\n", "\n")
+    if "\r" in text:
+        text = text.replace("\r", " ")
+    if "\n " in text or "\n\t" in text:
+        # What is folded to the status line ends in its reason, which nobody reads.
+        text = _FOLD.sub(" ", text)
+    status_line, *lines = text.split("\n")
+    found = _STATUS_LINE.fullmatch(status_line)
+    if found is None:
+        raise BadAnswer(f"status line {status_line[:60]!a}")
+    fields = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name = name.rstrip(" \t")
+        if colon and _NAME.fullmatch(name):
+            fields.append((name.lower(), value.strip(" \t").replace("\0", " ")))
+    return Head(int(found[2]), int(found[1]), tuple(fields))
+
+
+def framing(head: Head, method: str) -> Framing:
+    """Find out where the body of an answer to `method` ends (RFC 9112, 6.3).
+
+    Raises BadAnswer where its length is none: whatever was read would be a guess.
+    """
+    # "identity" is what a body without codings was once said to have.
+    codings = [coding for each in head.listed("transfer-encoding") if (coding := each.lower()) != "identity"]
+    lengths = head.listed("content-length")
+    persists = _persists(head)
+    if head.status in _BODILESS or method == "HEAD":
+        # Whoever announces a body may send it too, and it would stand before the next answer.
+        announced = codings or any(each.strip("0") for each in lengths)
+        return Framing(0, chunked=False, keeps=persists and not announced)
+    if codings:
+        chunked = codings[-1] == _CHUNKED
+        # With both, or from HTTP/1.0, the framing is not to be trusted any further (6.1).
+        return Framing(None, chunked, keeps=persists and chunked and not lengths and head.minor > 0)
+    if head.first("content-length") is None:
+        return Framing(None, chunked=False, keeps=False)
+    return Framing(_length(lengths), chunked=False, keeps=persists)
+
+
+def _length(values: list[str]) -> int:
+    """Read a length, which may come several times if it is always the same."""
+    if (
+        not values
+        or not all(map(_LENGTH.fullmatch, values))
+        or len({each.lstrip("0") for each in values}) > 1
+    ):
+        raise BadAnswer(f"Content-Length {', '.join(values)[:60]!a}")
+    digits = values[0].lstrip("0")
+    # Nothing that long is read to its end, and int() refuses thousands of digits.
+    return int(digits or "0") if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+
+
+def _persists(head: Head) -> bool:
+    """Tell whether the connection stays open after the answer (RFC 9112, 9.3)."""
+    options = head.listed("connection")
+    if not options:
+        return head.minor > 0
+    options = [each.lower() for each in options]
+    return "close" not in options and (head.minor > 0 or "keep-alive" in options)

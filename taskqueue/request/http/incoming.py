@@ -1,0 +1,165 @@
+"""An answer on its way in: read from a socket as far as it is wanted, and not a byte further.
+
+What is left over after an answer tells that the other end sent more than it announced. http.client
+reads ahead and drops that, so that it can't be known; and it takes much for an answer that is none.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from http import HTTPStatus
+
+from taskqueue.request.http import answer
+from taskqueue.request.http.answer import Framing, Head
+from taskqueue.request.http.fault import BadAnswer
+from taskqueue.request.http.limits import LimitedSocket
+
+LARGEST_HEAD = 128 * 1024
+"""Bytes that status line and headers may take, with those of interim answers."""
+MOST_INTERIM = 20
+"""Interim answers (1xx) before the one that counts."""
+LARGEST_FRAMING = 64 * 1024
+"""Bytes that the chunks' own lines may take: 1-byte chunks are nobody's honest answer."""
+_PIECE = 64 * 1024
+_END = re.compile(rb"\n\r?\n")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;.*)?")
+
+
+class Ended(ConnectionError):
+    """The other end has closed before its answer was whole."""
+
+
+class _TooMuch(Exception):
+    """More bytes are on their way than anybody wants."""
+
+
+class Incoming:
+    """The answer to one request: its head(), then its body()."""
+
+    __slots__ = ("_data", "_final", "_heads", "_interim", "_room", "_scanned", "_sock")
+
+    def __init__(self, sock: LimitedSocket) -> None:
+        self._sock = sock
+        self._data = bytearray()
+        self._final: Head | None = None
+        self._heads = 0
+        self._interim = 0
+        self._room = 0
+        self._scanned = 0
+
+    @property
+    def drained(self) -> bool:
+        """Tell whether nothing has come beyond what was read."""
+        return not self._data and not (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending())
+
+    def head(self) -> Head:
+        """Read the head of the final answer; raises BadAnswer, Ended or another OSError."""
+        while self._final is None and not self._parsed():
+            self._fill()
+        assert self._final is not None  # noqa: S101 the loop ends no other way
+        return self._final
+
+    def comes_early(self) -> bool:
+        """Look, on a socket that does not block, whether the final answer is there, or none will be."""
+        try:
+            data = self._sock.recv(_PIECE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        self._data += data
+        return not data or self._parsed()
+
+    def body(self, framing: Framing, most: int) -> tuple[bytes, bool]:
+        """Read a body as far as `most`, and tell whether that was all of it."""
+        if framing.chunked:
+            return self._chunks(most)
+        if framing.length is None:
+            return self._until_closed(most)
+        return self._exactly(min(framing.length, most)), framing.length <= most
+
+    def _parsed(self) -> bool:
+        """Take heads off the data until there is a final one; False where that has not come yet."""
+        while (end := _END.search(self._data, self._scanned)) is not None:
+            self._heads += end.end()
+            self._check_size(self._heads)
+            head = answer.read(bytes(self._data[: end.start()]))
+            del self._data[: end.end()]
+            self._scanned = 0
+            if head.status >= HTTPStatus.OK or head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                self._final = head
+                return True
+            self._interim += 1
+            if self._interim > MOST_INTERIM:
+                raise BadAnswer("too many interim answers")
+        self._check_size(self._heads + len(self._data))
+        if not answer.may_begin(self._data):
+            raise BadAnswer(f"status line {bytes(self._data[:60]).decode('latin-1')!a}")
+        self._scanned = max(0, len(self._data) - 2)
+        return False
+
+    @staticmethod
+    def _check_size(size: int) -> None:
+        if size > LARGEST_HEAD:
+            raise BadAnswer(f"more than {LARGEST_HEAD} bytes of headers")
+
+    def _chunks(self, most: int) -> tuple[bytes, bool]:
+        """Read chunks (RFC 9112, 7.1), and drop their extensions and the trailer."""
+        body = bytearray()
+        self._room = LARGEST_FRAMING
+        try:
+            while size := self._chunk_size():
+                wanted = min(size, most - len(body))
+                body += self._exactly(wanted)
+                if wanted < size:
+                    return bytes(body), False
+                if self._line():
+                    raise BadAnswer("a chunk longer than its size")
+            while self._line():
+                pass
+        except _TooMuch:
+            return bytes(body), False
+        return bytes(body), True
+
+    def _chunk_size(self) -> int:
+        line = self._line()
+        found = _CHUNK.fullmatch(line)
+        if found is None:
+            raise BadAnswer(f"chunk size {line[:60].decode('latin-1')!a}")
+        return int(found[1], 16)
+
+    def _line(self) -> bytes:
+        """Take a line, without its end; raises _TooMuch where all lines together are too long."""
+        begin = 0
+        while (end := self._data.find(b"\n", begin)) < 0:
+            begin = len(self._data)
+            if begin > self._room:
+                raise _TooMuch
+            self._fill()
+        self._room -= end + 1
+        if self._room < 0:
+            raise _TooMuch
+        return self._take(end + 1).rstrip(b"\r\n")
+
+    def _exactly(self, count: int) -> bytes:
+        while len(self._data) < count:
+            self._fill()
+        return self._take(count)
+
+    def _until_closed(self, most: int) -> tuple[bytes, bool]:
+        while len(self._data) <= most:
+            data = self._sock.recv(_PIECE)
+            if not data:
+                return self._take(len(self._data)), True
+            self._data += data
+        return self._take(most), False
+
+    def _take(self, count: int) -> bytes:
+        taken = bytes(self._data[:count])
+        del self._data[:count]
+        return taken
+
+    def _fill(self) -> None:
+        data = self._sock.recv(_PIECE)
+        if not data:
+            raise Ended
+        self._data += data

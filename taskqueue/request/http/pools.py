@@ -1,0 +1,72 @@
+"""urllib3's pools, whose connections are ours.
+
+urllib3 keeps what is idle, looks whether it is still alive before it is used again, bounds how many
+there are, and leads https through a proxy's tunnel. What it does besides in `urlopen`, and for each
+request, is left out here: it writes every URL anew (``%2f`` becomes ``%2F``, ``|`` becomes ``%7C``,
+so that a receiver sees another than the one that was sent), and costs a third of the whole request
+(docs/performance.md).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, cast
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
+from urllib3.poolmanager import PoolKey
+from urllib3.util import Url
+
+from taskqueue.request.http.connection import PlainConnection, TLSConnection
+from taskqueue.request.http.target import Origin
+
+MOST_ORIGINS = 100
+"""Origins whose connections are kept; those used longest ago are closed first."""
+
+
+class PlainPool(HTTPConnectionPool):
+    """The connections to one origin: take(), open() it where it is closed, and give() it back."""
+
+    ConnectionCls = PlainConnection
+
+    def take(self) -> PlainConnection:
+        """Take the connection that was used last, if it is alive; one that is closed else."""
+        return cast("PlainConnection", self._get_conn())
+
+    def open(self, connection: PlainConnection) -> None:
+        """Connect, through the tunnel of a proxy if need be; raises OSError or RequestFailed."""
+        if self.proxy is not None:
+            self._prepare_proxy(connection)
+        if connection.is_closed:
+            connection.connect()
+
+    def give(self, connection: PlainConnection) -> None:
+        """Put a connection back, be it open or closed: each that was taken has its place."""
+        self._put_conn(connection)
+
+
+class TLSPool(PlainPool, HTTPSConnectionPool):
+    """The same with TLS."""
+
+    ConnectionCls = TLSConnection
+
+
+def manager(proxy: Url | None, proxy_headers: dict[str, str], **options: Any) -> PoolManager:
+    """Make urllib3's manager of such pools; `options` go to each pool, and from there to connections."""
+    made = (
+        PoolManager(MOST_ORIGINS, **options)
+        if proxy is None
+        else ProxyManager(proxy.url, MOST_ORIGINS, proxy_headers=proxy_headers, **options)
+    )
+    made.pool_classes_by_scheme = {"http": PlainPool, "https": TLSPool}
+    # All pools of a manager have the same options, so an origin is all there is to tell them apart.
+    made.key_fn_by_scheme = dict.fromkeys(("http", "https"), partial(_key))
+    return made
+
+
+def key_of(origin: Origin) -> PoolKey:
+    """Give the key by which a manager knows the pool of an origin: the origin itself."""
+    return cast("PoolKey", origin)
+
+
+def _key(context: dict[str, Any]) -> PoolKey:
+    return key_of(Origin(context["scheme"], context["host"], context["port"]))

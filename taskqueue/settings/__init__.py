@@ -1,0 +1,210 @@
+"""taskqueue.ini as frozen dataclasses: every key, its default, and what it may be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+
+from taskqueue.errors import ConfigError
+from taskqueue.settings import ini
+from taskqueue.settings.keys import GLOBAL_KEYS, QUEUE_KEYS, read
+from taskqueue.settings.values import LONGEST_NAME, Rate
+from taskqueue.topology import names
+from taskqueue.topology.ladder import BASE, LONGEST_TTL_MS, Ladder, Way
+
+__all__ = ["QueueSettings", "Rate", "Settings", "load", "parse"]
+
+OK_ONLY = frozenset({200})
+# Link-local, which is where clouds serve their metadata, in both families.
+LINK_LOCAL = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
+_LONGEST_SHOWN = 60
+# Built-in handlers and the key that each can't be without.
+_NEEDS = {"signing": "signing_secret", "bearer": "bearer_token", "basic": "basic_auth"}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """One section of the ini: how the tasks of one queue run. Seconds where nothing else is said."""
+
+    name: str
+    ladder: str = ""
+    """The ladder that its tasks wait on; its own, of its name, unless it shares one."""
+    base_url: str | None = None
+    concurrency: int = 10
+    per_host: int | None = None
+    rate: Rate | None = None
+    retry_limit: int | None = None
+    min_backoff_seconds: float = 1.0
+    max_backoff_seconds: float = 3600.0
+    max_doublings: int = 16
+    jitter: float = 0.1
+    timeout: float = 60.0
+    connect_timeout: float = 10.0
+    success_status: frozenset[int] = OK_ONLY
+    permanent_status: frozenset[int] = frozenset()
+    follow_redirects: bool = False
+    allow_hosts: tuple[str, ...] = ()
+    deny_networks: tuple[str, ...] = LINK_LOCAL
+    proxy: str | None = field(default=None, repr=False)
+    request_ca_file: Path | None = None
+    request_cert_file: Path | None = None
+    request_key_file: Path | None = None
+    handlers: tuple[str, ...] = ("headers",)
+    signing_secret: tuple[str, ...] = field(default=(), repr=False)
+    bearer_token: str | None = field(default=None, repr=False)
+    basic_auth: str | None = field(default=None, repr=False)
+    tracing: str = "off"
+    delivery_limit: int = 20
+
+    def __post_init__(self) -> None:
+        """Give it a ladder of its own where none is named."""
+        if not self.ladder:
+            object.__setattr__(self, "ladder", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole ini: what is global, and every queue by its name."""
+
+    servers: tuple[str, ...] = field(default=("amqp://guest:guest@localhost:5672/",), repr=False)
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    queue_type: str = "quorum"
+    resolution: Decimal = Decimal("0.1")
+    levels: int = 8
+    processes: int = 1
+    metrics: str | None = None
+    log_format: str = "text"
+    management_url: str | None = field(default=None, repr=False)
+    queues: Mapping[str, QueueSettings] = field(default_factory=dict)
+
+    names: frozenset[str] = frozenset()
+    """Of all queues of the ini, where `queues` holds only some of them."""
+
+    @property
+    def rungs(self) -> Ladder:
+        """The rungs of every ladder."""
+        return Ladder(self.resolution, self.levels)
+
+    def way(self, queue: str) -> Way:
+        """Give the way that tasks take to a queue; one that is not configured has a ladder of its own."""
+        found = self.queues.get(queue)
+        return Way(queue, found.ladder if found else queue, self.rungs)
+
+    def is_queue(self, ladder: str) -> bool:
+        """Tell whether a ladder is that of the queue of its name, however many share it."""
+        return ladder in self.names or ladder in self.queues
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the ini at `path`, else where TASKQUEUE_CONFIG_FILE points, else at the usual places.
+
+    Raises ConfigError that names file, line and key.
+    """
+    found, text = ini.find(path, environ)
+    return parse(text, source=str(found), environ=environ)
+
+
+def parse(text: str, *, source: str, environ: Mapping[str, str]) -> Settings:
+    """Read settings from the text of an ini; `source` names it in errors. Raises ConfigError."""
+    sections = ini.read(text, source=source, environ=environ)
+    top = sections.pop(ini.GLOBAL)
+    settings = Settings(**read(top, GLOBAL_KEYS, source, ignore=QUEUE_KEYS))
+    _check_ladder(settings, top, source)
+    _check_tls(settings, top, source)
+    if not sections:
+        raise ConfigError(f"{source}: names no queue: write a section such as [default]")
+    common = read(top, QUEUE_KEYS, source, ignore=GLOBAL_KEYS)
+    queues = {}
+    for section in sections.values():
+        _check_name(section, sections, source)
+        queue = QueueSettings(section.name, **(common | read(section, QUEUE_KEYS, source)))
+        _check_backoff(queue, section, top, source)
+        _check_handlers(queue, section, top, source)
+        _check_request_tls(queue, section, top, source)
+        queues[section.name] = queue
+    for section in sections.values():
+        _check_shared(queues[section.name], queues, section, top, source)
+    return replace(settings, queues=queues, names=frozenset(queues))
+
+
+def _line(key: str, *sections: ini.Section) -> int:
+    """Find the line of the first section that has the key; its own line where none has."""
+    for section in sections:
+        if key in section.values:
+            return section.values[key].line
+    return sections[0].line
+
+
+def _check_name(section: ini.Section, sections: Mapping[str, ini.Section], source: str) -> None:
+    name, where = section.name, f"{source}:{section.line}: [{section.name[:_LONGEST_SHOWN]}]"
+    if not name or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+        raise ConfigError(f"{where}: a queue's name has 1 to {LONGEST_NAME} bytes, all printable")
+    if name.startswith("amq."):
+        raise ConfigError(f"{where}: names that begin with amq. belong to RabbitMQ")
+    if (owner := names.owner(name)) is not None:
+        known = " (a queue here)" if owner in sections else ""
+        raise ConfigError(f"{where}: is a name that belongs to queue {owner!r}{known}: choose another")
+
+
+def _check_shared(
+    queue: QueueSettings,
+    queues: Mapping[str, QueueSettings],
+    section: ini.Section,
+    top: ini.Section,
+    source: str,
+) -> None:
+    ladder = queue.ladder
+    where = f"{source}:{_line('ladder', section, top)}: ladder"
+    if ladder in queues and queues[ladder].ladder != ladder:
+        raise ConfigError(
+            f"{where}: {ladder!r} is a queue that waits on {queues[ladder].ladder!r}: name that, or another"
+        )
+    if ladder not in queues and (names.owner(ladder) is not None or ladder.startswith("amq.")):
+        raise ConfigError(f"{where}: is a name that belongs to a queue or to RabbitMQ: choose another")
+
+
+def _check_backoff(queue: QueueSettings, section: ini.Section, top: ini.Section, source: str) -> None:
+    if queue.min_backoff_seconds <= queue.max_backoff_seconds:
+        return
+    line = _line("max_backoff_seconds", section, top)
+    if "min_backoff_seconds" in section.values or "max_backoff_seconds" not in section.values:
+        line = _line("min_backoff_seconds", section, top)
+    raise ConfigError(
+        f"{source}:{line}: min_backoff_seconds: must not be over max_backoff_seconds in [{queue.name}], "
+        f"got {queue.min_backoff_seconds:g} and {queue.max_backoff_seconds:g}"
+    )
+
+
+def _check_handlers(queue: QueueSettings, section: ini.Section, top: ini.Section, source: str) -> None:
+    for handler, key in _NEEDS.items():
+        if handler in queue.handlers and not getattr(queue, key):
+            where = f"{source}:{_line('handlers', section, top)}"
+            raise ConfigError(f"{where}: handlers: {handler} needs {key} in [{queue.name}]")
+
+
+def _check_ladder(settings: Settings, top: ini.Section, source: str) -> None:
+    shortest_ms = int(settings.resolution * 1000) * (BASE - 1)
+    most = len(str(LONGEST_TTL_MS // shortest_ms))
+    if settings.levels <= most:
+        return
+    key = "levels" if "levels" in top.values else "resolution"
+    raise ConfigError(
+        f"{source}:{_line(key, top)}: levels: must be at most {most} with a resolution of "
+        f"{settings.resolution} s (RabbitMQ takes no wait of over ten years), got {settings.levels}"
+    )
+
+
+def _check_tls(settings: Settings, top: ini.Section, source: str) -> None:
+    if settings.key_file is not None and settings.cert_file is None:
+        raise ConfigError(f"{source}:{_line('key_file', top)}: key_file: needs cert_file beside it")
+
+
+def _check_request_tls(queue: QueueSettings, section: ini.Section, top: ini.Section, source: str) -> None:
+    if queue.request_key_file is not None and queue.request_cert_file is None:
+        line = _line("request_key_file", section, top)
+        raise ConfigError(f"{source}:{line}: request_key_file: needs request_cert_file beside it")

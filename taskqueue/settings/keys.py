@@ -1,0 +1,102 @@
+"""The keys of taskqueue.ini: what each may be, and the errors where it is something else."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from taskqueue.errors import ConfigError
+from taskqueue.redact import redacted
+from taskqueue.settings import addresses, ini, values
+
+Read = Callable[[str], Any]
+
+GLOBAL_KEYS: Mapping[str, Read] = {
+    "server": addresses.servers,
+    "ca_file": values.optional(Path),
+    "cert_file": values.optional(Path),
+    "key_file": values.optional(Path),
+    "queue_type": values.choice("quorum", "classic"),
+    "resolution": values.resolution,
+    "levels": values.whole(1, 12),
+    "processes": values.whole(0, 1000),
+    "metrics": values.optional(addresses.address),
+    "log_format": values.choice("text", "json"),
+    "management_url": values.optional(addresses.url("http", "https")),
+}
+QUEUE_KEYS: Mapping[str, Read] = {
+    "ladder": values.ladder,
+    "base_url": values.optional(addresses.base_url),
+    "concurrency": values.whole(1, 1000),
+    "per_host": values.optional(values.whole(1, 1000)),
+    "rate": values.optional(values.rate),
+    "retry_limit": values.optional(values.whole(0, 2**31 - 1)),
+    "min_backoff_seconds": values.number(0.001, 315_360_000),
+    "max_backoff_seconds": values.number(0.001, 315_360_000),
+    "max_doublings": values.whole(0, 2**31 - 1),
+    "jitter": values.number(0, 1, unit=""),
+    "timeout": values.number(0.001, 1500),
+    "connect_timeout": values.number(0.001, 1500),
+    "success_status": values.some(values.statuses),
+    "permanent_status": values.statuses,
+    "follow_redirects": values.yes_no,
+    "allow_hosts": values.listed(addresses.host_pattern),
+    "deny_networks": values.listed(addresses.network),
+    "proxy": values.optional(addresses.url("http")),
+    "request_ca_file": values.optional(Path),
+    "request_cert_file": values.optional(Path),
+    "request_key_file": values.optional(Path),
+    "handlers": values.listed(values.handler),
+    "signing_secret": values.listed(values.secret),
+    "bearer_token": values.optional(values.token),
+    "basic_auth": values.optional(values.login),
+    "tracing": values.choice("off", "opentelemetry"),
+    "delivery_limit": values.whole(1, 1_000_000),
+}
+SECRET = frozenset({"server", "proxy", "signing_secret", "bearer_token", "basic_auth", "management_url"})
+"""Keys whose value is in no message."""
+_FIELD = {"server": "servers"}
+_LONGEST_SHOWN = 60
+_INLINE = re.compile(r"\s[#;]")
+
+
+def read(
+    section: ini.Section, keys: Mapping[str, Read], source: str, ignore: Mapping[str, Read] | None = None
+) -> dict[str, Any]:
+    """Give the values of a section by the names of the fields, for the `keys` it may have.
+
+    Keys of `ignore` are somebody else's. Raises ConfigError that names file, line and key.
+    """
+    found = {}
+    for key, value in section.values.items():
+        if key in keys:
+            found[_FIELD.get(key, key)] = _value(key, value, keys[key], f"{source}:{value.line}")
+        elif key not in (ignore or {}):
+            raise ConfigError(f"{source}:{value.line}: {key}: {_unknown(key, keys, ignore)}")
+    return found
+
+
+def _value(key: str, value: ini.Value, reader: Read, where: str) -> Any:
+    try:
+        return reader(value.text)
+    except ValueError as error:
+        hint = " (a comment must stand on a line of its own)" if _INLINE.search(value.written) else ""
+        raise ConfigError(f"{where}: {key}: {error}{_got(key, value)}{hint}") from None
+
+
+def _got(key: str, value: ini.Value) -> str:
+    """Quote a value as it is written: what a variable holds may be a secret."""
+    if key in SECRET:
+        return ""
+    shown = redacted(value.written) if key == "base_url" or "://" in value.written else value.written
+    return f", got {shown[:_LONGEST_SHOWN]!r}"
+
+
+def _unknown(key: str, keys: Mapping[str, Read], ignore: Mapping[str, Read] | None) -> str:
+    if ignore is None and key in GLOBAL_KEYS:
+        return "is for all queues: write it before the first section"
+    near = difflib.get_close_matches(key, [*keys, *(ignore or {})], n=1)
+    return f"is no key; did you mean {near[0]}?" if near else f"is no key; there are: {', '.join(keys)}"

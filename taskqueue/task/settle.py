@@ -1,0 +1,122 @@
+"""A decision as messages: what must be confirmed before the task's own message is acked.
+
+The order is the guarantee: publish with confirm and mandatory, **then** ack. At any crash the
+task is in the broker at least once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taskqueue.task import astray
+from taskqueue.task import decode as state
+from taskqueue.task import message as amqp
+from taskqueue.task.decide import INVALID, Again, Dead, Decision, Done, Move
+from taskqueue.task.decode import Task
+from taskqueue.task.message import Message, Publish
+from taskqueue.task.result import Following
+from taskqueue.topology import names
+from taskqueue.topology.ladder import Way
+
+_LONGEST_ERROR = 500
+
+
+def successors(
+    message: Message, task: Task | None, decision: Decision | Move, *, way: Way, now: float
+) -> tuple[Publish, ...]:
+    r"""List what to publish before the ack; `task` is None where the message could not be decoded.
+
+    All of it goes through exchanges of the queue it is for, never through the default exchange: whoever may
+    write to ``^Q(\..*)?$`` may settle the tasks of queue Q.
+    """
+    queue = way.queue
+    match decision:
+        case Done(following):
+            return tuple(_follow(message, each, queue, now) for each in following)
+        case Move(target) if task is not None:
+            # With its due time, so that a countdown does not begin again there.
+            return (
+                Publish(names.due(target), (target,), _copy(message, {state.DUE: task.due, **_seen(task)})),
+            )
+        case Again() if task is not None:
+            return (_again(message, task, decision, way, now),)
+        case Dead():
+            publishes = [_dead(message, task, decision, queue, now)]
+            # What is invalid is a mistake to be mended and replayed, with nothing undone by then.
+            if task is not None and task.roll_back is not None and decision.reason != INVALID:
+                publishes.append(_roll_back(message, task, decision, queue, now))
+            return tuple(publishes)
+    msg = f"{decision} of a message that is no task"
+    raise AssertionError(msg)
+
+
+def roll_back_id(task_id: str) -> str:
+    """Name the roll_back of a task: always the same, so that a receiver can tell a duplicate."""
+    return state.related_id(task_id, "roll_back")
+
+
+def _again(message: Message, task: Task, decision: Again, way: Way, now: float) -> Publish:
+    headers = {state.DUE: decision.due, state.RUNS: decision.runs, **_seen(task)}
+    if decision.error is not None:
+        headers[state.ERROR] = decision.error[:_LONGEST_ERROR]
+    if decision.has_slot:
+        headers[state.SLOT] = 1
+    if decision.runs != task.runs:
+        headers[state.SINCE] = int(now * 1000)
+    if decision.early:
+        headers[astray.SENT_ROUND] = int(now * 1000)
+    if decision.crashes:
+        headers[state.CRASHES] = decision.crashes
+    exchange, keys = way.route(decision.due, now)
+    return Publish(
+        exchange, keys, _copy(message, headers, without=(state.SLOT, state.CRASHES, astray.SENT_ROUND))
+    )
+
+
+def _dead(message: Message, task: Task | None, decision: Dead, queue: str, now: float) -> Publish:
+    headers = {
+        state.RUNS: decision.runs,
+        state.REASON: decision.reason,
+        state.ERROR: decision.error[:_LONGEST_ERROR],
+        state.DIED: int(now * 1000),
+        **_seen(task),
+    }
+    return Publish(names.dead(queue), (queue,), _copy(message, headers))
+
+
+def _roll_back(message: Message, task: Task, decision: Dead, queue: str, now: float) -> Publish:
+    headers = _fresh(message, now) | {
+        state.FAILED_ID: task.id,
+        state.FAILED_URL: task.url,
+        state.FAILURE: f"{decision.reason}: {decision.error}"[:_LONGEST_ERROR],
+    }
+    properties = amqp.kept(message.properties) | {"message_id": roll_back_id(task.id)}
+    return Publish(
+        names.due(queue), (queue,), Message(state.roll_back_body(message.body), headers, properties)
+    )
+
+
+def _follow(message: Message, following: Following, queue: str, now: float) -> Publish:
+    properties = amqp.kept(message.properties) | {"message_id": following.id}
+    return Publish(names.due(queue), (queue,), Message(following.body, _fresh(message, now), properties))
+
+
+def _fresh(message: Message, now: float) -> dict[str, Any]:
+    """Give the headers of a task that follows from another: theirs, and the state of a new one."""
+    headers = {name: value for name, value in amqp.stripped(message.headers).items() if not _ours(name)}
+    return headers | {state.DUE: int(now * 1000), state.FIRST_SEEN: int(now * 1000)}
+
+
+def _seen(task: Task | None) -> dict[str, Any]:
+    return {} if task is None else {state.FIRST_SEEN: task.first_seen}
+
+
+def _copy(message: Message, headers: dict[str, Any], without: tuple[str, ...] = ()) -> Message:
+    base = amqp.stripped(message.headers)
+    for name in without:
+        base.pop(name, None)
+    return Message(message.body, base | headers, amqp.kept(message.properties))
+
+
+def _ours(name: object) -> bool:
+    return str(name).startswith(amqp.PREFIX)
