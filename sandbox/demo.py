@@ -192,7 +192,7 @@ def _looking(server: Server, ini: Path) -> Iterator[Any]:
     finally:
         if isinstance(server, Remote) and connection.is_open:
             channel = connection.channel()
-            made = plan(load(ini))
+            made = plan(load(ini).layout)
             for queue in made.queues:
                 channel.queue_delete(queue.name)
             for exchange in made.exchanges:

@@ -9,12 +9,11 @@ from typing import Annotated
 
 import typer
 
-from taskqueue.cli import common as frame
-from taskqueue.cli import streams
+from taskqueue.cli import common, streams
 
 app = typer.Typer(
     name="taskqueue",
-    cls=frame.Commands,
+    cls=common.Commands,
     help="Call a URL later, reliably: delayed webhooks in which RabbitMQ does all the waiting.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # What pika logs comes back as an exception too, and then as one line that says what to do.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     streams.prepare()
-    with frame.errors():
+    with common.errors():
         try:
             app(arguments, prog_name="taskqueue")
         finally:
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _print_version(*, wanted: bool) -> None:
     if wanted:
-        frame.line(f"taskqueue {version('taskqueue')}")
+        common.line(f"taskqueue {version('taskqueue')}")
         raise typer.Exit
 
 

@@ -13,8 +13,7 @@ from rich.text import Text
 from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
-from taskqueue.cli import app
-from taskqueue.cli import common as frame
+from taskqueue.cli import app, common
 from taskqueue.declare.permissions import lacking, pattern
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
@@ -37,29 +36,31 @@ class Check:
     detail: str
     queue: str | None = None
     advice: str | None = None
-    exit_code: int = frame.FAILED
+    exit_code: int = common.FAILED
 
 
 @app.command()
-def check(*, queues: frame.Queues = None, as_json: frame.Json = False, config: frame.Config = None) -> None:
+def check(
+    *, queues: common.Queues = None, as_json: common.Json = False, config: common.Config = None
+) -> None:
     """Check configuration, broker, permissions and that everything is declared; changes nothing.
 
     Exits with 0 where all is fine, 1 where something is not, 2 for a bad configuration, 3 without a broker.
     """
     checks = tuple(_checks(config, queues))
     if as_json:
-        frame.emit(_document(checks))
+        common.emit(_document(checks))
     else:
-        frame.out.print(_table(checks))
+        common.out.print(_table(checks))
     failed = [each.exit_code for each in checks if not each.ok]
     if failed:
         raise typer.Exit(max(failed))
 
 
-def _checks(config: frame.Config, queues: frame.Queues) -> Iterator[Check]:
+def _checks(config: common.Config, queues: common.Queues) -> Iterator[Check]:
     """Check one thing after the other, as far as each rests on those before it."""
     try:
-        settings = frame.only(load(config), queues)
+        settings = common.only(load(config), queues)
     except ConfigError as error:
         yield _failure("configuration", error)
         return
@@ -83,15 +84,15 @@ async def _check_broker(settings: Settings) -> list[Check]:
         found.append(Check("version", ok=True, detail=f"{about.get('product')} {about.get('version')}"))
         for queue in settings.queues.values():
             found.append(await _check_permissions(session, queue.name))
-            plans = [plan_queue(queue.name, queue.ladder, settings)]
+            plans = [plan_queue(queue.name, settings.layout)]
             if queue.ladder == queue.name:
-                plans.append(plan_ladder(queue.name, settings))
+                plans.append(plan_ladder(queue.name, settings.layout))
             found.append(await _check_declared(session, joined(plans), queue.name))
         shared = dict.fromkeys(queue.ladder for queue in settings.queues.values())
         for ladder in shared:
             if ladder not in settings.queues:
                 found.append(await _check_permissions(session, ladder, shared=True))
-                found.append(await _check_declared(session, plan_ladder(ladder, settings), ladder))
+                found.append(await _check_declared(session, plan_ladder(ladder, settings.layout), ladder))
         found.append(await _check_counts(session, settings))
         if settings.management_url is not None:
             found.append(_check_management(settings))

@@ -9,10 +9,7 @@ import typer
 from rich.text import Text
 
 from taskqueue.broker.session import connected, run
-from taskqueue.cli import app
-from taskqueue.cli import common as frame
-from taskqueue.cli import messages as record
-from taskqueue.cli import tables as cells
+from taskqueue.cli import app, common, messages, tables
 from taskqueue.errors import ConfigError
 from taskqueue.operate import dead
 from taskqueue.operate.dead import DeadTask, Handled, Selection
@@ -21,7 +18,7 @@ from taskqueue.settings import Settings, load
 _NAME = "taskqueue dead"
 _COLUMNS = ("id", "reason", "url", "attempts", "error", "at")
 commands = typer.Typer(
-    cls=frame.Commands, no_args_is_help=True, help="List, show, replay and purge dead tasks."
+    cls=common.Commands, no_args_is_help=True, help="List, show, replay and purge dead tasks."
 )
 app.add_typer(commands, name="dead")
 
@@ -48,16 +45,16 @@ def list_(
     *,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many, oldest first.")] = 100,
     reason: Reason = None,
-    as_json: frame.Json = False,
-    config: frame.Config = None,
+    as_json: common.Json = False,
+    config: common.Config = None,
 ) -> None:
     """List dead tasks, oldest first: reason, url, attempts, last error and when."""
-    settings = frame.only(load(config), [queue])
+    settings = common.only(load(config), [queue])
     rows, total = run(_listed(settings, queue, limit, reason))
     if as_json:
-        frame.emit(rows)
+        common.emit(rows)
         return
-    cells.show_rows(rows, _COLUMNS, right="attempts", total=total, kind="dead")
+    tables.show_rows(rows, _COLUMNS, right="attempts", total=total, kind="dead")
 
 
 @commands.command()
@@ -66,23 +63,23 @@ def show(
     task_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the task.", show_default=False)],
     *,
     body: Annotated[bool, typer.Option("--body", help="Print exactly the bytes of its body.")] = False,
-    as_json: frame.Json = False,
-    config: frame.Config = None,
+    as_json: common.Json = False,
+    config: common.Config = None,
 ) -> None:
     """Show all there is of one dead task: what became of it, its headers and its body."""
-    settings = frame.only(load(config), [queue])
+    settings = common.only(load(config), [queue])
     task = run(_found(settings, queue, task_id))
     if task is None:
-        frame.say(f"{task_id} is not in the dead queue of {queue}", "yellow")
-        raise typer.Exit(frame.FAILED)
+        common.say(f"{task_id} is not in the dead queue of {queue}", "yellow")
+        raise typer.Exit(common.FAILED)
     if body:
         sys.stdout.buffer.write(task.message.body)
         sys.stdout.buffer.flush()
     elif as_json:
-        frame.emit(_row(task) | record.document(task.message))
+        common.emit(_row(task) | messages.document(task.message))
     else:
-        for name, value in (_row(task) | record.lines(task.message)).items():
-            frame.out.print(Text(f"{name:<12} ", "bold") + cells.cell(value), soft_wrap=True)
+        for name, value in (_row(task) | messages.lines(task.message)).items():
+            common.out.print(Text(f"{name:<12} ", "bold") + tables.cell(value), soft_wrap=True)
 
 
 @commands.command()
@@ -92,15 +89,15 @@ def replay(
     *,
     every: All = False,
     reason: Reason = None,
-    config: frame.Config = None,
+    config: common.Config = None,
 ) -> None:
     """Run dead tasks again at once, with all their attempts; what is not chosen stays where it is."""
     selection = _selection(ids, every=every, reason=reason)
-    settings = frame.only(load(config), [queue])
+    settings = common.only(load(config), [queue])
 
     async def work() -> Handled:
         async with connected(settings, name=_NAME) as session:
-            with cells.progress("replaying") as progress:
+            with tables.progress("replaying") as progress:
                 return await dead.replay(session, queue, selection, progress=progress)
 
     handled = run(work())
@@ -115,11 +112,11 @@ def purge(
     every: All = False,
     reason: Reason = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    config: frame.Config = None,
+    config: common.Config = None,
 ) -> None:
     """Delete dead tasks for good."""
     selection = _selection(ids, every=every, reason=reason)
-    settings = frame.only(load(config), [queue])
+    settings = common.only(load(config), [queue])
     if not yes and not sys.stdin.isatty():
         raise ConfigError("purge deletes for good and can't ask here: add --yes")
     if not yes:
@@ -129,7 +126,7 @@ def purge(
 
     async def work() -> Handled:
         async with connected(settings, name=_NAME) as session:
-            with cells.progress("purging") as progress:
+            with tables.progress("purging") as progress:
                 return await dead.purge(session, queue, selection, progress=progress)
 
     handled = run(work())
@@ -162,11 +159,11 @@ def _selection(ids: list[str] | None, *, every: bool, reason: str | None) -> Sel
 
 
 def _report(handled: Handled, done: str, queue: str) -> None:
-    frame.line(f"{handled.count} {done}")
+    common.line(f"{handled.count} {done}")
     for task_id in handled.missing:
-        frame.say(f"{task_id} is not in the dead queue of {queue}", "yellow")
+        common.say(f"{task_id} is not in the dead queue of {queue}", "yellow")
     if handled.missing:
-        raise typer.Exit(frame.FAILED)
+        raise typer.Exit(common.FAILED)
 
 
 def _row(task: DeadTask) -> dict[str, Any]:
@@ -176,6 +173,6 @@ def _row(task: DeadTask) -> dict[str, Any]:
         "url": task.url,
         "attempts": task.attempts,
         "error": task.error,
-        "at": cells.moment(task.at),
-        "first_seen": cells.moment(task.first_seen),
+        "at": tables.moment(task.at),
+        "first_seen": tables.moment(task.first_seen),
     }

@@ -13,8 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from taskqueue.broker.session import Progress, Session, connected, run
-from taskqueue.cli import app, plans
-from taskqueue.cli import common as frame
+from taskqueue.cli import app, common, plans
 from taskqueue.cli.plans import Outcome
 from taskqueue.declare import migrate as migration
 from taskqueue.declare import prune as pruning
@@ -42,20 +41,20 @@ def declare(
     prune: Annotated[bool, typer.Option("--prune", help=_PRUNE_HELP)] = False,
     migrating: Annotated[bool, typer.Option("--migrate", help=_MIGRATE_HELP)] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help=_YES_HELP)] = False,
-    queues: frame.Queues = None,
-    as_json: frame.Json = False,
-    config: frame.Config = None,
+    queues: common.Queues = None,
+    as_json: common.Json = False,
+    config: common.Config = None,
 ) -> None:
     """Create every queue, exchange and binding that the configuration needs; again changes nothing."""
     whole = load(config)
-    settings = frame.only(whole, queues)
+    settings = common.only(whole, queues)
     _warn(settings)
     wanted = _Wanted(
         whole, settings, tuple(queues) if queues else None, dry_run, prune, migrating, yes, as_json
     )
     outcome = run(_declare(wanted))
     if as_json:
-        frame.emit(plans.document(settings, outcome))
+        common.emit(plans.document(settings, outcome))
     else:
         for line in plans.lines(settings, outcome, dry_run=dry_run):
             typer.echo(line)
@@ -87,7 +86,7 @@ async def _declare(wanted: _Wanted) -> Outcome:
         except BrokerUnreachable as error:
             if not wanted.dry_run:
                 raise
-            frame.say(f"{error}; so the plan can't say what exists already", "yellow")
+            common.say(f"{error}; so the plan can't say what exists already", "yellow")
             return Outcome(None)
 
 
@@ -125,7 +124,7 @@ def _ask(replaced: tuple[migration.Replaced, ...], *, yes: bool) -> None:
 
 def _warn(settings: Settings) -> None:
     if settings.queue_type == CLASSIC:
-        frame.say(
+        common.say(
             "warning: queue_type = classic: a broker that crashes loses waiting tasks; quorum queues do not",
             "yellow",
         )
@@ -136,11 +135,11 @@ def _progress(*, shown: bool) -> Iterator[Progress]:
     """Show how far it is: bars on a terminal, and a line for each finished step elsewhere."""
     if not shown:
         yield lambda _step, _done, _total: None
-    elif not frame.err.is_terminal:
-        yield lambda step, done, total: frame.say(f"{step}: {total}") if done == total else None
+    elif not common.err.is_terminal:
+        yield lambda step, done, total: common.say(f"{step}: {total}") if done == total else None
     else:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Bars(*columns, console=frame.err, transient=True) as bars:
+        with Bars(*columns, console=common.err, transient=True) as bars:
             steps: dict[str, TaskID] = {}
 
             def show(step: str, done: int, total: int) -> None:
@@ -154,9 +153,9 @@ def _progress(*, shown: bool) -> Iterator[Progress]:
 def _report(findings: Findings) -> None:
     """List every conflict and what to do about it; raises TopologyConflict where there is one."""
     for conflict in findings.conflicts:
-        frame.say(str(conflict), "yellow")
+        common.say(str(conflict), "yellow")
     for advice in dict.fromkeys(conflict.advice for conflict in findings.conflicts):
-        frame.say(f"what to do: {advice}", "yellow")
+        common.say(f"what to do: {advice}", "yellow")
     if findings.conflicts:
         count = len(findings.conflicts)
         raise TopologyConflict(f"nothing was changed: {count} of what exists has other settings, see above")

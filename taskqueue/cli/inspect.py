@@ -17,9 +17,7 @@ from rich.text import Text
 
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
-from taskqueue.cli import app
-from taskqueue.cli import common as frame
-from taskqueue.cli import tables as cells
+from taskqueue.cli import app, common, tables
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.operate.inspect import LadderState, QueueState, look
 from taskqueue.settings import Settings, load
@@ -41,8 +39,8 @@ def inspect(
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it live until Ctrl-C.")] = False,
     interval: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often to look.")] = 2.0,
-    as_json: frame.Json = False,
-    config: frame.Config = None,
+    as_json: common.Json = False,
+    config: common.Config = None,
 ) -> None:
     """Show what is ready, running, waiting and dead; exits with 1 where something is missing or unknown.
 
@@ -53,7 +51,7 @@ def inspect(
     """
     if watch and as_json:
         raise ConfigError("--watch and --json: choose one of them")
-    settings = frame.only(load(config), names)
+    settings = common.only(load(config), names)
     if watch:
         with suppress(KeyboardInterrupt):
             run(_watch(settings, interval, max_dead))
@@ -66,13 +64,13 @@ def inspect(
 
     picture = run(work())
     if as_json:
-        frame.emit(picture.document())
+        common.emit(picture.document())
     else:
-        cells.show(picture.table())
+        tables.show(picture.table())
     for problem in picture.problems():
-        frame.say(problem, "yellow")
+        common.say(problem, "yellow")
     if picture.failed:
-        raise typer.Exit(frame.FAILED)
+        raise typer.Exit(common.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,26 +127,26 @@ class Picture:
 
     def table(self) -> Table:
         """Make a row for each queue with a ladder of its own, and for each shared ladder."""
-        table = cells.table("queue", *_NUMBERS, right=_NUMBERS)
+        table = tables.table("queue", *_NUMBERS, right=_NUMBERS)
         for state in self.queues:
             ladder = self.ladders[state.ladder] if state.ladder == state.name else None
             table.add_row(
-                cells.cell(state.name, "" if state.declared else "red"),
-                cells.count(state.ready, known=state.name not in state.unknown),
-                cells.cell(state.unacked),
+                tables.cell(state.name, "" if state.declared else "red"),
+                tables.count(state.ready, known=state.name not in state.unknown),
+                tables.cell(state.unacked),
                 *_waiting(ladder),
-                cells.count(
+                tables.count(
                     state.dead,
                     style="red" if self.too_many(state) else "",
                     known=dead(state.name) not in state.unknown,
                 ),
-                cells.count(state.consumers, known=state.name not in state.unknown),
+                tables.count(state.consumers, known=state.name not in state.unknown),
             )
         for name, ladder in self.ladders.items():
             if all(state.name != name for state in self.queues):
-                nothing = cells.cell("")
+                nothing = tables.cell("")
                 table.add_row(
-                    cells.cell(f"ladder {name}"), nothing, nothing, *_waiting(ladder), nothing, nothing
+                    tables.cell(f"ladder {name}"), nothing, nothing, *_waiting(ladder), nothing, nothing
                 )
         return table
 
@@ -195,12 +193,12 @@ def _numbers(ladder: LadderState | None) -> dict[str, Any]:
 
 def _waiting(ladder: LadderState | None) -> Iterator[Text]:
     if ladder is None:
-        yield from (cells.cell(None) for _ in range(5))
+        yield from (tables.cell(None) for _ in range(5))
         return
     due = ladder.due
     for each in (ladder.waiting, *((due.minute, due.hour, due.later) if due else (None,) * 3)):
-        yield cells.count(each, known=due is None or each is not None)
-    yield cells.cell(ladder.held)
+        yield tables.count(each, known=due is None or each is not None)
+    yield tables.cell(ladder.held)
 
 
 async def _picture(
@@ -234,12 +232,12 @@ async def _watch(settings: Settings, interval: float, max_dead: int | None) -> N
 @contextmanager
 def _screen() -> Iterator[Callable[[RenderableType], None]]:
     """Give what shows the next picture: in place of the last on a terminal, below it in a pipe."""
-    if not frame.out.is_terminal:
-        yield frame.out.print
+    if not common.out.is_terminal:
+        yield common.out.print
         return
-    with Live(console=frame.out, screen=True, auto_refresh=False) as live:
+    with Live(console=common.out, screen=True, auto_refresh=False) as live:
         yield lambda picture: live.update(picture, refresh=True)
 
 
 def _stamp() -> Text:
-    return Text(f"{cells.moment(time.time())}   Ctrl-C ends\n", "dim")
+    return Text(f"{tables.moment(time.time())}   Ctrl-C ends\n", "dim")

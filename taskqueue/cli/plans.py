@@ -43,7 +43,7 @@ def lines(settings: Settings, outcome: Outcome, *, dry_run: bool) -> Iterator[st
 
 def document(settings: Settings, outcome: Outcome) -> dict[str, Any]:
     """Give the whole plan for JSON, and what became of it."""
-    planned, findings, done = plan(settings), outcome.findings, outcome.done
+    planned, findings, done = plan(settings.layout), outcome.findings, outcome.done
     return {
         "applied": done,
         "exchanges": [
@@ -79,7 +79,7 @@ def document(settings: Settings, outcome: Outcome) -> dict[str, Any]:
 
 
 def _plan_lines(settings: Settings, findings: Findings | None) -> Iterator[str]:
-    planned = plan(settings)
+    planned = plan(settings.layout)
     for item in planned.items:
         yield f"{_state(item, findings):<8} {item.kind:<8} {item.name}  {_detail(item)}"
     for binding in planned.bindings:
@@ -98,12 +98,12 @@ def _leftover_lines(left: Leftover, *, done: bool) -> Iterator[str]:
 def _summary(settings: Settings, findings: Findings) -> Iterator[str]:
     """Write a line for each task queue, and for each ladder that several share."""
     for queue in settings.queues.values():
-        own = plan_queue(queue.name, queue.ladder, settings)
-        parts = (own, plan_ladder(queue.name, settings)) if queue.ladder == queue.name else (own,)
+        own = plan_queue(queue.name, settings.layout)
+        parts = (own, plan_ladder(queue.name, settings.layout)) if queue.ladder == queue.name else (own,)
         yield _declared(queue.name, parts, findings)
     for ladder in dict.fromkeys(queue.ladder for queue in settings.queues.values()):
         if ladder not in settings.queues:
-            yield _declared(f"ladder {ladder}", (plan_ladder(ladder, settings),), findings)
+            yield _declared(f"ladder {ladder}", (plan_ladder(ladder, settings.layout),), findings)
 
 
 def _declared(name: str, parts: tuple[Plan, ...], findings: Findings) -> str:

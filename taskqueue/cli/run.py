@@ -15,8 +15,7 @@ import typer
 
 from taskqueue import logs
 from taskqueue.broker.connect import parameters
-from taskqueue.cli import app
-from taskqueue.cli import common as frame
+from taskqueue.cli import app, common
 from taskqueue.consume.consumer import GRACE, Consumer
 from taskqueue.consume.metrics import shared_page, started
 from taskqueue.consume.supervisor import GAVE_UP, PATIENCE, PROCESS, Supervisor, share, stops, watched
@@ -40,14 +39,14 @@ def run(
         typer.Option(min=0, metavar="SECONDS", help="How long running requests get to finish on SIGTERM."),
     ] = GRACE,
     log_level: Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = "info",
-    queues: frame.Queues = None,
-    config: frame.Config = None,
+    queues: common.Queues = None,
+    config: common.Config = None,
 ) -> None:
     """Run due tasks until SIGTERM, SIGINT or SIGHUP; another one, a second later or more, ends it at once."""
     if log_level not in logs.LEVELS:
         raise ConfigError(f"--log-level: must be one of {', '.join(logs.LEVELS)}, got {log_level!r}")
     if PROCESS in os.environ:
-        with frame.errors(plus=GAVE_UP):
+        with common.errors(plus=GAVE_UP):
             _child(*_start(config, queues, log_level), grace)
         return
     settings, whole = _start(config, queues, log_level)
@@ -62,10 +61,10 @@ def run(
     consumer.run(grace=grace)
 
 
-def _start(config: frame.Config, queues: frame.Queues, log_level: str) -> tuple[Settings, Settings]:
+def _start(config: common.Config, queues: common.Queues, log_level: str) -> tuple[Settings, Settings]:
     """Give the settings of the queues that were asked for and of all, and begin to log."""
     whole = load(config)
-    settings = frame.only(whole, queues)
+    settings = common.only(whole, queues)
     logs.start(settings.log_format, log_level)
     return settings, whole
 

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from taskqueue.cli import app
-from taskqueue.cli import common as frame
+from taskqueue.cli import app, common
 from taskqueue.errors import ConfigError, InvalidTask
 from taskqueue.send.client import ABSENT, Client
 
@@ -49,8 +48,8 @@ def send(
     timeout: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for the confirm.")
     ] = 30.0,
-    config: frame.Config = None,
-    as_json: frame.Json = False,
+    config: common.Config = None,
+    as_json: common.Json = False,
 ) -> None:
     """Send a task; prints its id once the broker has confirmed it."""
     options: dict[str, Any] = {
@@ -66,9 +65,9 @@ def send(
         # Here it is the user's own command line that is wrong.
         raise ConfigError(str(error)) from error
     if as_json:
-        frame.emit({"id": sent, "queue": queue})
+        common.emit({"id": sent, "queue": queue})
     else:
-        frame.line(sent)
+        common.line(sent)
 
 
 def _payload(option: str | None) -> Any:

@@ -10,8 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from taskqueue.cli import common as frame
-from taskqueue.cli import streams
+from taskqueue.cli import common, streams
 from taskqueue.logs import harmless
 from taskqueue.operate import browse
 
@@ -31,7 +30,7 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def show(filled: Table) -> None:
     """Print a table: fitted to a terminal, and in lines as long as they are for a pipe."""
-    frame.out.print(filled)
+    common.out.print(filled)
 
 
 def show_rows(
@@ -43,7 +42,7 @@ def show_rows(
         filled.add_row(*(cell(row[name]) for name in columns))
     if rows:
         show(filled)
-    frame.say(f"{len(rows)} of {total} {kind} tasks" if total else f"no {kind} tasks", "dim")
+    common.say(f"{len(rows)} of {total} {kind} tasks" if total else f"no {kind} tasks", "dim")
 
 
 def cell(value: object, style: str = "") -> Text:
@@ -72,10 +71,10 @@ def moment(seconds: float | None) -> str | None:
 @contextmanager
 def progress(title: str) -> Iterator[browse.Progress | None]:
     """Show on a terminal how many messages were looked at."""
-    if not frame.err.is_terminal:
+    if not common.err.is_terminal:
         yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=frame.err, transient=True) as bars:
+    with Progress(*columns, console=common.err, transient=True) as bars:
         bar = bars.add_task(title, total=None)
         yield lambda done, total: bars.update(bar, completed=done, total=total)

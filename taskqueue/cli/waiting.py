@@ -8,16 +8,14 @@ from typing import Annotated
 import typer
 
 from taskqueue.broker.session import connected, run
-from taskqueue.cli import app
-from taskqueue.cli import common as frame
-from taskqueue.cli import tables as cells
+from taskqueue.cli import app, common, tables
 from taskqueue.operate import waiting
 from taskqueue.operate.waiting import WaitingTask
 from taskqueue.settings import Settings, load
 
 _NAME = "taskqueue waiting"
 _COLUMNS = ("id", "url", "due", "runs", "error", "rung")
-commands = typer.Typer(cls=frame.Commands, no_args_is_help=True, help="List and cancel waiting tasks.")
+commands = typer.Typer(cls=common.Commands, no_args_is_help=True, help="List and cancel waiting tasks.")
 app.add_typer(commands, name="waiting")
 
 Queue = Annotated[
@@ -30,20 +28,20 @@ def list_(
     queue: Queue,
     *,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many.")] = 100,
-    as_json: frame.Json = False,
-    config: frame.Config = None,
+    as_json: common.Json = False,
+    config: common.Config = None,
 ) -> None:
     """List waiting tasks in the order in which they are due.
 
     A rung is the wait queue that holds a task at this moment; others may follow.
     """
-    settings = frame.only(load(config), [queue])
+    settings = common.only(load(config), [queue])
     tasks, total = run(_listed(settings, queue, limit))
-    rows = [asdict(task) | {"due": cells.moment(task.due)} for task in tasks]
+    rows = [asdict(task) | {"due": tables.moment(task.due)} for task in tasks]
     if as_json:
-        frame.emit(rows)
+        common.emit(rows)
         return
-    cells.show_rows(rows, _COLUMNS, right="runs", total=total, kind="waiting")
+    tables.show_rows(rows, _COLUMNS, right="runs", total=total, kind="waiting")
 
 
 @commands.command()
@@ -53,28 +51,28 @@ def cancel(
         list[str], typer.Argument(metavar="ID...", help="The ids of the tasks.", show_default=False)
     ],
     *,
-    config: frame.Config = None,
+    config: common.Config = None,
 ) -> None:
     """Take tasks off the ladder, so that they never run; of several with one id the first that is found.
 
     A task that is already on its way to the work queue may still run.
     """
-    settings = frame.only(load(config), [queue])
+    settings = common.only(load(config), [queue])
 
     async def work() -> frozenset[str]:
         async with connected(settings, name=_NAME) as session:
-            with cells.progress("looking") as progress:
+            with tables.progress("looking") as progress:
                 return await waiting.cancel(session, queue, settings, ids, progress=progress)
 
     missing = run(work())
-    frame.line(f"{len(set(ids)) - len(missing)} cancelled")
+    common.line(f"{len(set(ids)) - len(missing)} cancelled")
     for task_id in sorted(missing):
-        frame.say(
+        common.say(
             f"{task_id} does not wait in {queue}: it may have run, or be in the work queue and still run",
             "yellow",
         )
     if missing:
-        raise typer.Exit(frame.FAILED)
+        raise typer.Exit(common.FAILED)
 
 
 async def _listed(settings: Settings, queue: str, limit: int) -> tuple[list[WaitingTask], int]:

@@ -37,7 +37,7 @@ async def verify(session: Session, settings: Settings, progress: Progress | None
     Raises BrokerRefused and NotKnown as `declare` does.
     """
     broker.refuse_version(session.properties)
-    return await examine(session, plan(settings), progress)
+    return await examine(session, plan(settings.layout), progress)
 
 
 async def apply(

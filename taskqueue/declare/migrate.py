@@ -126,7 +126,7 @@ class _Move:
         self._queue = queue
         self._parking = names.moving(queue)
         self._progress = progress
-        self._plan = plan_queue(queue, settings.queues[queue].ladder, settings)
+        self._plan = plan_queue(queue, settings.layout)
         self._settings = settings
         self._work = next(each for each in self._plan.queues if each.name == queue)
         self._ways = tuple(each for each in self._plan.bindings if each.queue == queue)

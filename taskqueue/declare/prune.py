@@ -65,7 +65,7 @@ def sorted_out(
     An exchange `Q.wait.due`, made as we make it, shows that `Q` was ours. Without one nothing is touched:
     applications of every kind have a queue `orders` and another `orders.dead`.
     """
-    planned = plan(settings)
+    planned = plan(settings.layout)
     # Apart: a level exchange bears the name of its first quorum rung.
     kept = {queue.name for queue in planned.queues}
     kept_exchanges = {exchange.name for exchange in planned.exchanges}

@@ -93,8 +93,8 @@ async def look(
     """
     wanted = tuple(queues)
     ladders = tuple(dict.fromkeys(queue.ladder for queue in wanted))
-    plans = {queue.name: plan_queue(queue.name, queue.ladder, settings) for queue in wanted}
-    ladder_plans = {ladder: plan_ladder(ladder, settings) for ladder in ladders}
+    plans = {queue.name: plan_queue(queue.name, settings.layout) for queue in wanted}
+    ladder_plans = {ladder: plan_ladder(ladder, settings.layout) for ladder in ladders}
     every = [*plans.values(), *ladder_plans.values()]
     steps = {ladder: rungs(ladder, settings, unready or ()) for ladder in ladders}
     planned = [item.name for plan in every for item in plan.queues]

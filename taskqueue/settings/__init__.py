@@ -14,6 +14,7 @@ from taskqueue.settings.keys import GLOBAL_KEYS, QUEUE_KEYS, read
 from taskqueue.settings.values import LONGEST_NAME, Rate
 from taskqueue.topology import names
 from taskqueue.topology.ladder import BASE, LONGEST_TTL_MS, Ladder, Way
+from taskqueue.topology.plan import Layout
 
 __all__ = ["QueueSettings", "Rate", "Settings", "load", "parse"]
 
@@ -95,9 +96,11 @@ class Settings:
         found = self.queues.get(queue)
         return Way(queue, found.ladder if found else queue, self.rungs)
 
-    def is_queue(self, ladder: str) -> bool:
-        """Tell whether a ladder is that of the queue of its name, however many share it."""
-        return ladder in self.names or ladder in self.queues
+    @property
+    def layout(self) -> Layout:
+        """What is to be planned for the broker."""
+        ladders = {name: queue.ladder for name, queue in self.queues.items()}
+        return Layout(ladders, self.rungs, self.queue_type, self.names)
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from taskqueue.settings import Settings
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder
 
@@ -20,6 +19,22 @@ On the work queue it is a backstop: the consumer counts, and settles a task at i
 
 KEPT: dict[str, str | int] = {"x-queue-type": QUORUM, "x-delivery-limit": NO_DELIVERY_LIMIT}
 """The arguments of a queue that keeps what is in it until somebody takes it, whatever `queue_type` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a plan is made of: which queue waits on which ladder, and what the ladders are like."""
+
+    ladders: Mapping[str, str]
+    """The ladder of each queue that is planned, by the queue's name."""
+    rungs: Ladder
+    queue_type: str
+    names: frozenset[str] = frozenset()
+    """Of all queues, where `ladders` holds only some of them."""
+
+    def is_queue(self, ladder: str) -> bool:
+        """Tell whether a ladder is that of the queue of its name, however many share it."""
+        return ladder in self.names or ladder in self.ladders
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,52 +84,52 @@ class Plan:
         return self.exchanges + self.queues
 
 
-def plan(settings: Settings) -> Plan:
-    """Plan every queue of the settings, and every ladder that one of them waits on."""
-    ladders = dict.fromkeys(queue.ladder for queue in settings.queues.values())
+def plan(layout: Layout) -> Plan:
+    """Plan every queue, and every ladder that one of them waits on."""
+    ladders = dict.fromkeys(layout.ladders.values())
     return joined(
         (
-            *(plan_queue(name, queue.ladder, settings) for name, queue in settings.queues.items()),
-            *(plan_ladder(ladder, settings) for ladder in ladders),
+            *(plan_queue(name, layout) for name in layout.ladders),
+            *(plan_ladder(ladder, layout) for ladder in ladders),
         )
     )
 
 
-def plan_queue(name: str, ladder: str, settings: Settings) -> Plan:
+def plan_queue(name: str, layout: Layout) -> Plan:
     """Plan one queue: the work queue, where its dead tasks go, and its ways off the ladder.
 
     A queue on a shared ladder has an entry of its own too, which leads to the work queue at once: whoever
     does not know of the ladder is corrected by the consumer.
     """
-    dead, due = names.dead(name), names.due(name)
-    units = map(settings.rungs.unit, range(settings.levels))
+    ladder, dead, due = layout.ladders[name], names.dead(name), names.due(name)
+    units = map(layout.rungs.unit, range(layout.rungs.levels))
     # While a migration replaces the work queue, what comes straight to it goes to the one that is parked in.
     exchanges = [Exchange(dead, "fanout"), Exchange(due, "fanout", alternate=names.moving(name))]
     bindings = [Binding(dead, dead, ""), Binding(due, name, "")]
     bindings += (Binding(names.level(ladder, unit), name, names.last_hop(unit, name)) for unit in units)
     if ladder != name:
         exchanges.append(Exchange(names.wait(name), alternate=due))
-    if not settings.is_queue(ladder):
+    if not layout.is_queue(ladder):
         bindings.append(Binding(names.due(ladder), name, names.astray(name)))
     return Plan(
         tuple(exchanges),
-        (Queue(dead, KEPT), Queue(name, dead_lettering(settings.queue_type, to=dead))),
+        (Queue(dead, KEPT), Queue(name, dead_lettering(layout.queue_type, to=dead))),
         tuple(bindings),
     )
 
 
-def plan_ladder(name: str, settings: Settings) -> Plan:
+def plan_ladder(name: str, layout: Layout) -> Plan:
     """Plan a ladder: its entry, an exchange for each level, a wait queue for each digit of each level.
 
     What finds no way at any of them comes to the work queue of that name. A shared ladder, which has none,
     leads it to the queue that the message names, and what names none to a queue of its own.
     """
-    rungs, due, lost = settings.rungs, names.due(name), names.lost(name)
+    rungs, due, lost = layout.rungs, names.due(name), names.lost(name)
     exchanges = [Exchange(names.wait(name), alternate=due)]
     exchanges += (Exchange(level, alternate=due) for level in levels(name, rungs))
-    queues = list(_wait_queues(name, rungs, settings.queue_type))
-    bindings = list(hops(name, rungs, settings.queue_type))
-    if not settings.is_queue(name):
+    queues = list(_wait_queues(name, rungs, layout.queue_type))
+    bindings = list(hops(name, rungs, layout.queue_type))
+    if not layout.is_queue(name):
         exchanges += [Exchange(lost, "fanout"), Exchange(due, alternate=lost)]
         queues.append(Queue(lost, KEPT))
         bindings.append(Binding(lost, lost, ""))

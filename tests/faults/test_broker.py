@@ -241,7 +241,7 @@ def level_exchanges(stage: Stage) -> list[str]:
     """Give the exchanges to which the wait queues dead-letter."""
     return [
         exchange.name
-        for exchange in plan(stage.settings).exchanges
+        for exchange in plan(stage.settings.layout).exchanges
         if exchange.name.startswith(f"{names.wait(stage.name)}.") and exchange.name != names.due(stage.name)
     ]
 

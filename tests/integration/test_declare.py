@@ -88,7 +88,7 @@ def test_declare_creates_the_plan_and_a_second_one_changes_nothing(
 ) -> None:
     """Twice the same command: the same topology, exit code 0."""
     config = write("a", "b.c", queue_type=queue_type)
-    planned = plan(settings_of(config))
+    planned = plan(settings_of(config).layout)
     ran(config, "declare")
     assert_declared(admin, planned)
     second = read(config, "declare")
@@ -104,7 +104,7 @@ def test_declare_finishes_what_was_interrupted(admin: Admin, write: Write, chann
     channel.exchange_delete("a.wait.1s")
     states = {each["name"]: each["state"] for each in read(config, "declare")["queues"]}
     assert [name for name, state in states.items() if state == "created"] == ["a.wait.3s"]
-    assert_declared(admin, plan(settings_of(config)))
+    assert_declared(admin, plan(settings_of(config).layout))
 
 
 def test_a_dry_run_prints_the_plan_and_changes_nothing(admin: Admin, write: Write) -> None:
@@ -195,7 +195,7 @@ def test_one_permission_pattern_for_each_queue_is_enough(admin: Admin, write: Wr
     pattern = r"^a(\..*)?$"
     config = write("a", server=admin.user(pattern, pattern, pattern))
     ran(config, "declare")
-    assert_declared(admin, plan(settings_of(config)))
+    assert_declared(admin, plan(settings_of(config).layout))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_prune_removes_what_the_configuration_no_longer_names(admin: Admin, writ
     ran(config, "declare", "--prune", "--dry-run")
     assert "b" in admin.names("queues")
     assert "removed  queue    b.wait.3s" in ran(config, "declare", "--prune")
-    assert_declared(admin, plan(settings_of(config)))
+    assert_declared(admin, plan(settings_of(config).layout))
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_prune_removes_the_rungs_of_a_former_ladder(
     config = write("a", **now)
     ran(config, "declare")
     ran(config, "declare", "--prune")
-    assert_declared(admin, plan(settings_of(config)))
+    assert_declared(admin, plan(settings_of(config).layout))
 
 
 def test_prune_removes_a_level_whose_rungs_are_gone_already(
@@ -288,7 +288,7 @@ def test_prune_removes_a_level_whose_rungs_are_gone_already(
         channel.queue_delete(f"a.wait.{digit}0s")
     config = write("a", levels=2)
     assert "removed  exchange a.wait.10s" in ran(config, "declare", "--prune")
-    assert_declared(admin, plan(settings_of(config)))
+    assert_declared(admin, plan(settings_of(config).layout))
 
 
 def test_prune_of_a_level_that_holds_a_task_keeps_that_level_and_its_ways(
@@ -303,14 +303,14 @@ def test_prune_of_a_level_that_holds_a_task_keeps_that_level_and_its_ways(
     told = ran(config, "declare", "--prune")
     assert "kept: queue 'a.wait.90s' holds 1 messages" in told
     assert "removed  exchange a.wait.100s" in told
-    assert_declared(admin, plan(settings_of(write("a", levels=3))))
+    assert_declared(admin, plan(settings_of(write("a", levels=3)).layout))
 
 
 def test_prune_keeps_what_holds_a_task(admin: Admin, write: Write, channel: amqp.Channel) -> None:
     """One task on a rung keeps all that it still needs on its way."""
     old = write("a", "b", levels=3)
     ran(old, "declare")
-    before = plan(settings_of(old))
+    before = plan(settings_of(old).layout)
     channel.basic_publish(message(), "", "b.wait.90s")
     config = write("a", levels=3)
     assert "b.wait.90s' holds 1 messages" in ran(config, "declare", "--prune")
@@ -321,7 +321,7 @@ def test_prune_keeps_what_has_a_consumer(admin: Admin, write: Write, channel: am
     """Someone works on it: it is not ours to end that."""
     old = write("a", "b")
     ran(old, "declare")
-    before = plan(settings_of(old))
+    before = plan(settings_of(old).layout)
     channel.basic_consume("b", callback=lambda _: None)
     assert "b' has 1 consumers" in ran(write("a"), "declare", "--prune")
     assert_as_before(admin, before)
@@ -331,7 +331,7 @@ def test_prune_looks_again_right_before_it_removes(admin: Admin, write: Write, c
     """A task that came after the list was made, and a consumer of another queue: both keep all they need."""
     old = write("a", "b", "c")
     ran(old, "declare")
-    before = plan(settings_of(old))
+    before = plan(settings_of(old).layout)
     settings = settings_of(write("a"))
     found = leftovers(settings)
     assert [(each.owner, each.busy) for each in found] == [("b", None), ("c", None)]
@@ -351,7 +351,7 @@ def test_prune_keeps_what_a_message_comes_to_meanwhile(
     """However it came there: nothing is taken for empty on what was so a moment ago."""
     old = write("a", "b", queue_type=queue_type)
     ran(old, "declare")
-    before = plan(settings_of(old))
+    before = plan(settings_of(old).layout)
     settings = settings_of(write("a", queue_type=queue_type))
     rung = "b.wait.9s.classic" if queue_type == "classic" else "b.wait.9s"
 
@@ -390,7 +390,7 @@ def test_prune_keeps_what_an_interrupted_migration_needs(
     """The tasks that it has put aside are those of a queue that the configuration does not name."""
     old = write("a", "b")
     ran(old, "declare")
-    before = plan(settings_of(old))
+    before = plan(settings_of(old).layout)
     channel.queue_declare("b.moving", durable=True, auto_delete=False)
     channel.basic_publish(message(), "", "b.moving")
     assert "b.moving' holds 1 messages" in ran(write("a"), "declare", "--prune")
@@ -411,7 +411,7 @@ def test_prune_leaves_alone_what_is_not_ours(admin: Admin, write: Write, channel
     queues, exchanges = admin.names("queues"), admin.names("exchanges")
     config = write("a")
     ran(config, "declare", "--prune")
-    planned = plan(settings_of(config))
+    planned = plan(settings_of(config).layout)
     assert admin.names("queues") == queues | {queue.name for queue in planned.queues}
     assert admin.names("exchanges") == exchanges | {exchange.name for exchange in planned.exchanges}
 
@@ -436,7 +436,7 @@ def test_prune_says_that_it_needs_the_management_api(admin: Admin, write: Write)
 def test_queues_that_share_a_ladder_have_two_queues_each(admin: Admin, write: Write) -> None:
     """One ladder for all of them, declared as it is planned; twice is once."""
     config = write("a", "b", "c", ladder="shared")
-    planned = plan(settings_of(config))
+    planned = plan(settings_of(config).layout)
     assert "ladder shared: declared (19 queues" in ran(config, "declare")
     assert_declared(admin, planned)
     assert len(planned.queues) == 3 * 2 + 9 * 2 + 1
@@ -449,7 +449,7 @@ def test_a_queue_may_wait_on_the_ladder_of_another_one(admin: Admin, write: Writ
     """Then that one has no queue for what is lost: it gets it."""
     config = write("a", "b", ladder="a")
     ran(config, "declare")
-    assert_declared(admin, plan(settings_of(config)))
+    assert_declared(admin, plan(settings_of(config).layout))
     assert "a.wait.lost" not in admin.names("queues")
 
 
@@ -513,7 +513,7 @@ def test_a_queue_moves_to_a_shared_ladder_and_back_by_a_plain_declare(admin: Adm
     assert min(came[each][0] - int(at * 1000) / 1000 for each, at in due.items()) >= 0
     # And what is left of the shared ladder is pruned once it is empty
     eventually(lambda: "removed  exchange shared.wait\n" in ran(own, "declare", "--prune"), "it is pruned")
-    assert_declared(admin, plan(settings_of(own)))
+    assert_declared(admin, plan(settings_of(own).layout))
 
 
 def test_prune_removes_what_a_queue_left_that_has_moved_to_a_shared_ladder(
@@ -523,7 +523,7 @@ def test_prune_removes_what_a_queue_left_that_has_moved_to_a_shared_ladder(
     own, shared = write("a", "b", name="own"), write("a", "b", ladder="shared", name="shared")
     ran(own, "declare")
     ran(shared, "declare", "--prune")
-    assert_declared(admin, plan(settings_of(shared)))
+    assert_declared(admin, plan(settings_of(shared).layout))
     with Client.from_config(own) as client:
         client.send("/x", "a", countdown=9)
     eventually(lambda: count(channel, "a") == 1, "the task in its work queue, to be put on the shared ladder")
@@ -537,7 +537,7 @@ def test_prune_removes_a_queue_of_a_shared_ladder_and_loses_no_task_of_it(
     ran(both, "declare")
     one = write("a", ladder="shared", name="one")
     assert "removed  queue    b\n" in ran(one, "declare", "--prune")
-    assert_declared(admin, plan(settings_of(one)))
+    assert_declared(admin, plan(settings_of(one).layout))
     with Client.from_config(both) as client:
         client.send("/x", "b", countdown=1.2)
     eventually(lambda: count(channel, "shared.wait.lost") == 1, "the task in the queue of the lost")

@@ -241,7 +241,7 @@ def test_a_ladder_changes_by_a_plain_declare_under_senders_and_consumers_of_each
     senders = []
     for number, config in enumerate(configs):
         ran(config, "declare")
-        assert_has(scene.admin, plan(settings_of(config)), exactly=not number)
+        assert_has(scene.admin, plan(settings_of(config).layout), exactly=not number)
         scene.consume(config)
         senders.append(scene.sending(config))
         for sender, former in enumerate(configs[: number + 1]):
@@ -336,7 +336,7 @@ def test_a_work_queue_of_the_other_type_is_replaced_with_what_is_in_it(
     ]
     assert document["migration"][0]["moved"] >= READY
     assert document["applied"] is True
-    assert_has(scene.admin, plan(settings_of(config)), exactly=False)
+    assert_has(scene.admin, plan(settings_of(config).layout), exactly=False)
     assert {f"{QUEUE}.moving", "b.moving"}.isdisjoint(
         scene.admin.names("queues") | scene.admin.names("exchanges")
     )
@@ -349,7 +349,7 @@ def test_a_work_queue_of_the_other_type_is_replaced_with_what_is_in_it(
     eventually(
         lambda: all(each["removed"] for each in read(config, "declare", "--prune")["leftovers"]), "all pruned"
     )
-    assert_has(scene.admin, plan(settings_of(config)), exactly=True)
+    assert_has(scene.admin, plan(settings_of(config).layout), exactly=True)
 
 
 @pytest.mark.parametrize(("before", "after"), TYPES)
@@ -361,13 +361,13 @@ def test_a_queue_that_has_consumers_is_not_replaced(scene: Scene, before: str, a
     done = run(config, "declare", "--migrate", "--yes")
     assert done.returncode == 1
     assert b"a has 1 consumers: stop them, migrate, and start them again" in done.stderr
-    assert_has(scene.admin, plan(settings_of(former)), exactly=True)
+    assert_has(scene.admin, plan(settings_of(former).layout), exactly=True)
     due = send(former, 10, 1.0)
     assert_each_ran_when_due(scene.receiver, due)
     ran(former, "declare")
     consumer.stop()
     ran(config, "declare", "--migrate", "--yes")
-    assert_has(scene.admin, plan(settings_of(config)), exactly=False)
+    assert_has(scene.admin, plan(settings_of(config).layout), exactly=False)
 
 
 class Seams:
@@ -427,7 +427,7 @@ def test_a_migration_that_is_killed_is_finished_by_the_next_one(
             assert [(each["queue"], each["interrupted"]) for each in plans] == [(QUEUE, True)]
     ran(config, "declare", "--migrate", "--yes")
     moved_at = time.time()
-    assert_has(scene.admin, plan(settings_of(config)), exactly=False)
+    assert_has(scene.admin, plan(settings_of(config).layout), exactly=False)
     for sender in senders:
         due |= sender.end()
     scene.consume(config)
@@ -479,7 +479,7 @@ def test_a_dry_run_tells_what_would_be_replaced_and_replaces_nothing(admin: Admi
     assert document["migration"] == [
         {"queue": QUEUE, "current": "classic", "wanted": "quorum", "interrupted": False, "moved": None}
     ]
-    assert_has(admin, plan(settings_of(former)), exactly=True)
+    assert_has(admin, plan(settings_of(former).layout), exactly=True)
 
 
 def test_a_work_queue_is_not_replaced_without_a_yes(admin: Admin, write: Write) -> None:
@@ -492,7 +492,7 @@ def test_a_work_queue_is_not_replaced_without_a_yes(admin: Admin, write: Write) 
     plain = run(write("new"), "declare")
     assert plain.returncode == 1
     assert b"taskqueue declare --migrate" in plain.stderr
-    assert_has(admin, plan(settings_of(former)), exactly=True)
+    assert_has(admin, plan(settings_of(former).layout), exactly=True)
 
 
 def test_two_migrations_at_once_lose_nothing(
@@ -506,7 +506,7 @@ def test_two_migrations_at_once_lose_nothing(
     assert {each.wait(60) for each in commands} <= {0, 1}
     ran(config, "declare", "--migrate", "--yes")
     moved_at = time.time()
-    assert_has(admin, plan(settings_of(config)), exactly=False)
+    assert_has(admin, plan(settings_of(config).layout), exactly=False)
     consuming(start, config)
     assert_each_ran_when_due(receiver, due, since=moved_at + LATENESS)
 
@@ -580,5 +580,5 @@ def test_a_queue_of_an_application_becomes_ours_with_what_is_in_it(
     channel.queue_declare(QUEUE, durable=True, auto_delete=False)
     channel.basic_publish(amqp.Message(json.dumps({"url": "/x"}), delivery_mode=2), "", QUEUE)
     ran(config, "declare", "--migrate", "--yes")
-    assert_has(admin, plan(settings_of(config)), exactly=True)
+    assert_has(admin, plan(settings_of(config).layout), exactly=True)
     assert count(admin, QUEUE) == 1

@@ -142,7 +142,7 @@ class Stage:
         """Create the whole topology, as the plan has it."""
         with self.connection() as connection:
             channel = connection.channel()
-            planned = plan(self.settings)
+            planned = plan(self.settings.layout)
             for exchange in planned.exchanges:
                 channel.exchange_declare(
                     exchange.name, exchange.type, durable=True, arguments=exchange.arguments
@@ -212,7 +212,7 @@ class Stage:
         """Count what is on the ladder."""
         with self.connection() as connection:
             channel = connection.channel()
-            rungs = [queue.name for queue in plan(self.settings).queues if ".wait." in queue.name]
+            rungs = [queue.name for queue in plan(self.settings.layout).queues if ".wait." in queue.name]
             return sum(channel.queue_declare(rung, passive=True).method.message_count for rung in rungs)
 
     def dead(self, count: int = 1) -> list[tuple[dict[str, Any], bytes, pika.BasicProperties]]:
@@ -254,7 +254,7 @@ class Stage:
         self.stop()
         with self.connection() as connection:
             channel = connection.channel()
-            planned = plan(self.settings)
+            planned = plan(self.settings.layout)
             for queue in planned.queues:
                 channel.queue_delete(queue.name)
             for exchange in planned.exchanges:

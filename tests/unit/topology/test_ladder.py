@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue.topology.ladder import BASE, Ladder, Leg, Way
-from tests.unit.routing import RESOLUTIONS, ladders
+from tests.support.routing import RESOLUTIONS, ladders
 
 LADDER = Ladder()
 NOW = 1_700_000_000.0

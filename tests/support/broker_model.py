@@ -15,7 +15,7 @@ from pika.exceptions import ChannelClosedByBroker
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology.ladder import Ladder
 from taskqueue.topology.plan import plan
-from tests.unit.routing import Routing
+from tests.support.routing import Routing
 
 TRUE = "true-deaths"
 """A header of no meaning to us, so that it stays with a task: how often its attempt had no answer."""
@@ -27,7 +27,7 @@ T = TypeVar("T")
 def declared(rungs: Ladder) -> Routing:
     """Declare the queues q and other, each with a ladder of its own."""
     queues = {name: QueueSettings(name) for name in ("q", "other")}
-    return Routing(plan(Settings(resolution=rungs.resolution, levels=rungs.levels, queues=queues)))
+    return Routing(plan(Settings(resolution=rungs.resolution, levels=rungs.levels, queues=queues).layout))
 
 
 PRESENT, FORMER = declared(Ladder()), declared(Ladder(Decimal("0.001"), 1))

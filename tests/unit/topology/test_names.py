@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder
-from tests.unit.routing import ladders
+from tests.support.routing import ladders
 
 QUEUES = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), min_size=1)
 LADDERS = QUEUES.filter(lambda name: names.owner(name) is None)

@@ -98,7 +98,7 @@ def configured(shape: str, rungs: Ladder, queue_type: str = "quorum") -> Setting
 @cache
 def declared(shape: str, *rungs: Ladder) -> Routing:
     """Declare one shape with each of some ladders, one after the other: what was there before stays."""
-    return Routing(joined(plan(configured(shape, each)) for each in rungs))
+    return Routing(joined(plan(configured(shape, each).layout) for each in rungs))
 
 
 def ways(shape: str, rungs: Ladder) -> tuple[Way, ...]:

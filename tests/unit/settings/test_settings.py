@@ -19,7 +19,7 @@ from taskqueue.settings import QueueSettings, Rate, Settings, addresses, load, p
 from taskqueue.settings.keys import GLOBAL_KEYS, QUEUE_KEYS
 from taskqueue.topology.ladder import Ladder, Way
 
-SHIPPED = Path(__file__).parents[2] / "taskqueue.ini"
+SHIPPED = Path(__file__).parents[3] / "taskqueue.ini"
 OLD = """
 server = amqp://localhost
 [default]
@@ -186,10 +186,10 @@ def test_a_ladder_is_that_of_a_queue_where_one_has_its_name() -> None:
     settings = read("[a]\nladder = b\n[b]\n[c]\nladder = crowd")
     some = dataclasses.replace(settings, queues={"a": settings.queues["a"]})
     for each in (settings, some):
-        assert each.is_queue("a")
-        assert each.is_queue("b")
-        assert not each.is_queue("crowd")
-    assert Settings(queues={"q": QueueSettings("q")}).is_queue("q")
+        assert each.layout.is_queue("a")
+        assert each.layout.is_queue("b")
+        assert not each.layout.is_queue("crowd")
+    assert Settings(queues={"q": QueueSettings("q")}).layout.is_queue("q")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.message import Message
 from taskqueue.topology.ladder import Ladder
 from taskqueue.topology.plan import CLASSIC, plan_ladder
-from tests.unit.routing import configured, ladders
+from tests.support.routing import configured, ladders
 
 SETTINGS = Settings(queues={"mail": QueueSettings("mail")})
 LADDER = SETTINGS.rungs
@@ -34,7 +34,8 @@ def test_rungs_go_from_the_longest_to_the_shortest() -> None:
 def test_the_rungs_are_the_wait_queues_of_the_plan(ladder: Ladder, queue_type: str) -> None:
     """Of the type that is configured."""
     settings = configured("own", ladder, queue_type)
-    planned = {each.name: each.arguments["x-message-ttl"] for each in plan_ladder("mail", settings).queues}
+    queues = plan_ladder("mail", settings.layout).queues
+    planned = {each.name: each.arguments["x-message-ttl"] for each in queues}
     assert {rung.queue: rung.ttl_ms for rung in rungs("mail", settings)} == planned
 
 

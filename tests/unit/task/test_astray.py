@@ -16,7 +16,7 @@ from taskqueue.task.decode import decode
 from taskqueue.task.message import Message, Publish
 from taskqueue.task.settle import successors
 from taskqueue.topology.ladder import Ladder, Way
-from tests.unit.routing import QUEUE, Journey, configured, declared, ladders, shapes, ways
+from tests.support.routing import QUEUE, Journey, configured, declared, ladders, shapes, ways
 
 NOW_MS = 1_700_000_000_000
 

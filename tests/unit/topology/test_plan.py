@@ -30,7 +30,7 @@ from taskqueue.topology.plan import (
     plan_ladder,
     plan_queue,
 )
-from tests.unit.routing import (
+from tests.support.routing import (
     CROWD,
     HEAD,
     QUEUE,
@@ -120,7 +120,7 @@ def test_a_queue_that_has_changed_its_ladder_is_found_on_either(
 ) -> None:
     """From its own to a shared one or back, by who knows of the change and by who does not."""
     after = "shared" if before == "own" else "own"
-    routing = Routing(joined(plan(configured(shape, ladder)) for shape in (before, after)))
+    routing = Routing(joined(plan(configured(shape, ladder).layout) for shape in (before, after)))
     way = Way(QUEUE, data.draw(st.sampled_from([QUEUE, CROWD])), ladder)
     journey = routing.reach(*way.route(NOW_MS + delay_ms, NOW_MS / 1000))
     assert (journey.queue, journey.stayed_ms) == (QUEUE, wait_ms(ladder, delay_ms))
@@ -132,7 +132,7 @@ def test_a_ladder_of_the_other_type_takes_the_same_time(
 ) -> None:
     """Only the names of its rungs are others, so that those of the former type drain by themselves."""
     way = Way(QUEUE, QUEUE, ladder)
-    routing = Routing(plan(configured("own", ladder, queue_type)))
+    routing = Routing(plan(configured("own", ladder, queue_type).layout))
     journey = routing.reach(*way.route(NOW_MS + delay_ms, NOW_MS / 1000))
     assert journey.stayed_ms == wait_ms(ladder, delay_ms)
     assert {rung.endswith(".classic") for rung in journey.rungs} == {queue_type == CLASSIC}
@@ -170,7 +170,7 @@ def test_no_queue_gets_what_is_for_another_on_the_same_ladder(
 
 def test_while_a_work_queue_is_replaced_its_messages_come_to_the_one_that_is_parked_in() -> None:
     """`declare --migrate` unbinds the one and binds the other; in between both are there."""
-    planned = plan(configured("own", LADDER))
+    planned = plan(configured("own", LADDER).layout)
     moving = names.moving(QUEUE)
     unbound = replace(planned, bindings=tuple(each for each in planned.bindings if each.queue != QUEUE))
     parked = Plan((Exchange(moving, "fanout"),), (Queue(moving, KEPT),), (Binding(moving, moving, ""),))
@@ -185,7 +185,7 @@ def test_while_a_work_queue_is_replaced_its_messages_come_to_the_one_that_is_par
 @given(shapes, ladders, queue_types)
 def test_whatever_is_named_exists_and_is_named_once(shape: str, ladder: Ladder, queue_type: str) -> None:
     """Bindings, alternates and dead-letter exchanges lead nowhere that is not planned."""
-    planned = plan(configured(shape, ladder, queue_type))
+    planned = plan(configured(shape, ladder, queue_type).layout)
     exchanges = Counter(exchange.name for exchange in planned.exchanges)
     queues = Counter(queue.name for queue in planned.queues)
     assert set(exchanges.values()) == set(queues.values()) == {1}
@@ -210,16 +210,16 @@ def test_one_permission_pattern_covers_every_name(name: str) -> None:
 
     own = Settings(levels=3, queues={name: QueueSettings(name)})
     pattern = re.compile(rf"^{re.escape(name)}(\..*)?$")
-    assert all(pattern.match(each) for each in every(plan(own)))
+    assert all(pattern.match(each) for each in every(plan(own.layout)))
     shared = Settings(levels=3, queues={"q": QueueSettings("q", ladder=name)})
     pattern = re.compile(rf"^{re.escape(name)}\.wait(\..*)?$")
-    assert all(pattern.match(each) for each in every(plan_ladder(name, shared)))
+    assert all(pattern.match(each) for each in every(plan_ladder(name, shared.layout)))
 
 
 @given(st.integers(1, 9))
 def test_a_queue_takes_nine_wait_queues_a_level_and_two_more(count: int) -> None:
     """The work queue and the dead queue; an entry, a straight way, a dead and one exchange for each level."""
-    planned = plan(Settings(levels=count, queues={"mails": QueueSettings("mails")}))
+    planned = plan(Settings(levels=count, queues={"mails": QueueSettings("mails")}).layout)
     assert len(planned.queues) == 9 * count + 2
     assert len(planned.exchanges) == count + 3
 
@@ -227,14 +227,14 @@ def test_a_queue_takes_nine_wait_queues_a_level_and_two_more(count: int) -> None
 def test_a_thousand_queues_on_one_ladder_take_two_queues_each() -> None:
     """And the ladder is there once, with a queue for what is lost."""
     settings = Settings(queues={f"q{i}": QueueSettings(f"q{i}", ladder=CROWD) for i in range(1000)})
-    planned = plan(settings)
+    planned = plan(settings.layout)
     assert len(planned.queues) == 2 * 1000 + 72 + 1
     assert len(planned.exchanges) == 3 * 1000 + 8 + 3
 
 
 def test_quorum_queues_lose_nothing_on_the_way() -> None:
     """Whatever dead-letters does so at least once, and neither browsing nor a crash dead-letters."""
-    found = arguments(plan(ONE))
+    found = arguments(plan(ONE.layout))
     safe = {
         "x-queue-type": "quorum",
         "x-dead-letter-strategy": "at-least-once",
@@ -252,7 +252,7 @@ def test_quorum_queues_lose_nothing_on_the_way() -> None:
 
 def test_classic_queues_have_only_arguments_that_classic_queues_know() -> None:
     """RabbitMQ refuses quorum arguments on them; the dead queue is a quorum queue all the same."""
-    found = arguments(plan(replace(ONE, queue_type=CLASSIC)))
+    found = arguments(plan(replace(ONE, queue_type=CLASSIC).layout))
     assert found["mails"] == {"x-queue-type": "classic", "x-dead-letter-exchange": "mails.dead"}
     assert found["mails.wait.0.3s.classic"] == {
         "x-queue-type": "classic",
@@ -265,7 +265,7 @@ def test_classic_queues_have_only_arguments_that_classic_queues_know() -> None:
 @pytest.mark.parametrize("queue_type", [QUORUM, CLASSIC])
 def test_what_is_kept_for_somebody_never_depends_on_the_type(queue_type: str) -> None:
     """Dead tasks, and what is lost on a shared ladder."""
-    found = arguments(plan(configured("shared", LADDER, queue_type)))
+    found = arguments(plan(configured("shared", LADDER, queue_type).layout))
     assert found[names.dead(QUEUE)] == found[names.lost(CROWD)] == KEPT
 
 
@@ -278,8 +278,8 @@ def test_no_two_configurations_want_one_thing_in_two_shapes(
     second = replace(
         second, queues={name: replace(queue, delivery_limit=3) for name, queue in second.queues.items()}
     )
-    wanted = {(item.kind, item.name): item for item in plan(first).items}
-    for item in plan(second).items:
+    wanted = {(item.kind, item.name): item for item in plan(first.layout).items}
+    for item in plan(second.layout).items:
         former = wanted.get((item.kind, item.name), item)
         assert (former, former.arguments) == (item, item.arguments)
 
@@ -287,14 +287,14 @@ def test_no_two_configurations_want_one_thing_in_two_shapes(
 @given(ladders)
 def test_of_two_types_only_the_work_queue_is_one_thing_in_two_shapes(ladder: Ladder) -> None:
     """So that is all that `declare --migrate` has to replace."""
-    quorum, classic = (arguments(plan(configured("own", ladder, each))) for each in (QUORUM, CLASSIC))
+    quorum, classic = (arguments(plan(configured("own", ladder, each).layout)) for each in (QUORUM, CLASSIC))
     differing = {name for name in quorum.keys() & classic.keys() if quorum[name] != classic[name]}
     assert differing == {QUEUE, "other", HEAD}
 
 
 def test_the_dead_exchange_takes_any_key_to_the_dead_queue() -> None:
     """What dies by the broker keeps the routing key it had."""
-    planned = plan_queue("mails", "mails", ONE)
+    planned = plan_queue("mails", ONE.layout)
     assert Exchange("mails.dead", "fanout") in planned.exchanges
     assert Routing(planned).reach("mails.dead", ("any key", "10s>due:mails")).queue == "mails.dead"
 
@@ -303,7 +303,7 @@ def test_every_exchange_of_a_ladder_has_an_alternate() -> None:
     """What finds no way at it does not hold up the rung that it comes from."""
     for shape, ladder in SHAPES.items():
         settings = configured(shape, LADDER)
-        alternates = {each.name: each.alternate for each in plan_ladder(ladder, settings).exchanges}
+        alternates = {each.name: each.alternate for each in plan_ladder(ladder, settings.layout).exchanges}
         wait, due, lost = names.wait(ladder), names.due(ladder), names.lost(ladder)
         assert {alternates.pop(name) for name in [wait, *levels(ladder, LADDER)]} == {due}
         assert alternates == ({due: lost, lost: None} if shape == "shared" else {})
@@ -313,9 +313,10 @@ def test_every_exchange_of_a_ladder_has_an_alternate() -> None:
 def test_the_plan_of_the_settings_has_every_queue_and_every_ladder_once(shape: str, ladder: Ladder) -> None:
     """However many queues wait on it."""
     settings = configured(shape, ladder)
-    parts = [plan_queue(name, queue.ladder, settings) for name, queue in settings.queues.items()]
-    parts += [plan_ladder(name, settings) for name in {each.ladder for each in settings.queues.values()}]
-    planned, put_together = plan(settings), joined(parts)
+    layout = settings.layout
+    parts = [plan_queue(name, layout) for name in layout.ladders]
+    parts += [plan_ladder(name, layout) for name in set(layout.ladders.values())]
+    planned, put_together = plan(settings.layout), joined(parts)
     assert set(planned.exchanges) == set(put_together.exchanges)
     assert arguments(planned) == arguments(put_together)
     assert set(planned.bindings) == set(put_together.bindings)
@@ -327,16 +328,16 @@ def test_a_plan_of_some_of_the_queues_is_part_of_that_of_all(shape: str, ladder:
     every = configured(shape, ladder)
     every = replace(every, names=frozenset(every.queues))
     some = replace(every, queues={QUEUE: every.queues[QUEUE]})
-    assert set(plan(some).exchanges) <= set(plan(every).exchanges)
-    assert set(plan(some).bindings) <= set(plan(every).bindings)
-    assert arguments(plan(some)).items() <= arguments(plan(every)).items()
+    assert set(plan(some.layout).exchanges) <= set(plan(every.layout).exchanges)
+    assert set(plan(some.layout).bindings) <= set(plan(every.layout).bindings)
+    assert arguments(plan(some.layout)).items() <= arguments(plan(every.layout)).items()
 
 
 @given(shapes, ladders, queue_types)
 def test_the_essentials_are_part_of_the_plan(shape: str, ladder: Ladder, queue_type: str) -> None:
     """What a consumer asks for is what declare creates."""
     settings = configured(shape, ladder, queue_type)
-    there = {(each.kind, each.name) for each in plan(settings).items}
+    there = {(each.kind, each.name) for each in plan(settings.layout).items}
     needed = {(each.kind, each.name) for each in essentials(QUEUE)}
     assert len(needed) == 4
     rungs = {(each.kind, each.name) for each in ladder_essentials(SHAPES[shape], ladder, queue_type)}
@@ -352,7 +353,7 @@ def test_a_ladder_within_the_declared_one_is_all_there_and_takes_exactly_its_tim
     coarse = min(finest + finer, 4)
     ours = Ladder(RESOLUTIONS[coarse], levels)
     whole = Ladder(RESOLUTIONS[finest], levels + coarse - finest + longer)
-    there = {(each.kind, each.name) for each in plan(configured(shape, whole)).items}
+    there = {(each.kind, each.name) for each in plan(configured(shape, whole).layout).items}
     assert {(each.kind, each.name) for each in ladder_essentials(SHAPES[shape], ours, QUORUM)} <= there
     for ticks in {1, ours.longest, ours.longest // 7, 10 ** (levels - 1)}:
         journey = declared(shape, whole).reach(names.wait(SHAPES[shape]), ours.itinerary(ticks, QUEUE))
@@ -363,7 +364,7 @@ def test_a_ladder_within_the_declared_one_is_all_there_and_takes_exactly_its_tim
 @given(shapes, ladders, ladders)
 def test_a_ladder_that_is_not_all_there_is_noticed(shape: str, ours: Ladder, whole: Ladder) -> None:
     """`run` looks for one rung more or less, at either end, before it takes a task."""
-    there = {(each.kind, each.name) for each in plan(configured(shape, whole)).items}
+    there = {(each.kind, each.name) for each in plan(configured(shape, whole).layout).items}
     wanted = {(each.kind, each.name) for each in ladder_essentials(SHAPES[shape], ours, QUORUM)}
     within = {whole.ttl(leg) for leg in whole.rungs()} >= {ours.ttl(leg) for leg in ours.rungs()}
     assert (wanted <= there) == within

@@ -27,7 +27,7 @@ from taskqueue.consume.workers import Attempt, Pool, Workers
 from taskqueue.settings import QueueSettings
 from taskqueue.task.result import Following, Result
 from taskqueue.topology.ladder import Way
-from tests.unit.broker_model import FORMER, OF, PRESENT, TRUE, Broker, Channel, Entry, take
+from tests.support.broker_model import FORMER, OF, PRESENT, TRUE, Broker, Channel, Entry, take
 
 LIMIT = 2
 POLICY = QueueSettings("q", base_url="http://base", delivery_limit=LIMIT, jitter=0, concurrency=2)
