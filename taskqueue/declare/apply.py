@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from taskqueue.broker import connect as broker
-from taskqueue.broker.session import PRECONDITION_FAILED, Progress, Refused, Session, connected, run
+from taskqueue.broker.asking import PRECONDITION_FAILED, Refused
+from taskqueue.broker.session import Progress, Session, connected, run
 from taskqueue.declare.verify import Findings, examine
 from taskqueue.errors import TopologyConflict
 from taskqueue.settings import Settings

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from taskqueue.broker.session import Channel, Delivery, Progress, Session
+from taskqueue.broker.asking import Channel, Delivery
+from taskqueue.broker.session import Progress, Session
 from taskqueue.declare.apply import apply, bind, create, unbind
 from taskqueue.declare.emptiness import delete, require_empty, settled
 from taskqueue.declare.verify import Findings

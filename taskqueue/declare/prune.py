@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from taskqueue.broker.asking import Channel
 from taskqueue.broker.management import Management
-from taskqueue.broker.session import Channel, Progress, Session
+from taskqueue.broker.session import Progress, Session
 from taskqueue.declare.apply import bind, unbind
 from taskqueue.declare.emptiness import delete, reported, settled
 from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown

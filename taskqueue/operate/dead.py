@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from taskqueue.broker.session import Channel, Delivery, Refused, Session
+from taskqueue.broker.asking import Channel, Delivery, Refused
+from taskqueue.broker.session import Session
 from taskqueue.errors import PublishFailed
 from taskqueue.operate import browse
 from taskqueue.operate.browse import Progress, text, url_of, whole

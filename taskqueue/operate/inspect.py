@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from taskqueue.broker.asking import Counts
 from taskqueue.broker.management import Counts as Unready
-from taskqueue.broker.session import Counts, Session
+from taskqueue.broker.session import Session
 from taskqueue.errors import NotKnown
 from taskqueue.operate.waiting import Rung, rungs
 from taskqueue.settings import QueueSettings, Settings

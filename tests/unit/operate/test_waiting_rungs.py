@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.broker.session import Counts
+from taskqueue.broker.asking import Counts
 from taskqueue.operate.inspect import Due, due
 from taskqueue.operate.waiting import Rung, _is_for, read, rungs
 from taskqueue.settings import QueueSettings, Settings
