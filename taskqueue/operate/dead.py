@@ -16,6 +16,7 @@ from taskqueue.broker.session import Session
 from taskqueue.errors import PublishFailed
 from taskqueue.operate import browse
 from taskqueue.operate.browse import Progress, text, url_of, whole
+from taskqueue.task import astray
 from taskqueue.task import decode as state
 from taskqueue.task import message as amqp
 from taskqueue.task.message import Message, Publish
@@ -26,7 +27,9 @@ _MOST_EXTRA = 20_000
 _WINDOW = 200
 """Tasks without a confirm at once: what is there twice when a replay is killed."""
 _CONFIRMING = 30.0
-_KEPT = frozenset({state.FIRST_SEEN, state.FAILED_ID, state.FAILED_URL, state.FAILURE})
+_KEPT = frozenset(
+    {state.FIRST_SEEN, state.FAILED_ID, state.FAILED_URL, state.FAILURE, astray.MEANT_FOR},
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from taskqueue.topology import names
 
 SENT_ROUND = f"{PREFIX}sent-round"
 """When a consumer has last put a task back on the ladder as it came early: milliseconds since the epoch."""
+MEANT_FOR = f"{PREFIX}meant-for"
+"""The work queue at the end of the way of a message that has died before it came there."""
 _AT_ONCE_MS = 500
 _WORTH_WAITING_MS = 1000
 
@@ -25,7 +27,12 @@ def itinerary(headers: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def meant_for(headers: Mapping[str, Any]) -> str | None:
-    """Name the work queue that the way of a message ends at, None where it does not say."""
+    """Name the work queue that the way of a message ends at, None where it does not say.
+
+    A dead one has lost its way, and says it by a header: replayed, it must not run by another's settings.
+    """
+    if isinstance(stated := headers.get(MEANT_FOR), str):
+        return stated
     keys = itinerary(headers)
     return names.destination(keys[-1]) if keys else None
 

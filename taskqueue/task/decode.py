@@ -136,7 +136,7 @@ def decode(message: Message, *, now: float) -> Task:
         crashes=fields.whole(headers, CRASHES) or 0,
         traceparent=_matching(headers, "traceparent", _TRACEPARENT),
         tracestate=_matching(headers, "tracestate", _TRACESTATE),
-        meant_for=astray.meant_for(headers) if "CC" in headers else None,
+        meant_for=astray.meant_for(headers) if "CC" in headers or astray.MEANT_FOR in headers else None,
     )
 
 

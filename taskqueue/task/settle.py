@@ -80,16 +80,21 @@ def _dead(message: Message, task: Task | None, decision: Dead, queue: str, now: 
         state.ERROR: decision.error[:_LONGEST_ERROR],
         state.DIED: int(now * 1000),
         **_seen(task),
+        **_meant(task, queue),
     }
     return Publish(names.dead(queue), (queue,), _copy(message, headers))
 
 
 def _roll_back(message: Message, task: Task, decision: Dead, queue: str, now: float) -> Publish:
-    headers = _fresh(message, now) | {
-        state.FAILED_ID: task.id,
-        state.FAILED_URL: task.url,
-        state.FAILURE: f"{decision.reason}: {decision.error}"[:_LONGEST_ERROR],
-    }
+    headers = (
+        _fresh(message, now)
+        | _meant(task, queue)
+        | {
+            state.FAILED_ID: task.id,
+            state.FAILED_URL: task.url,
+            state.FAILURE: f"{decision.reason}: {decision.error}"[:_LONGEST_ERROR],
+        }
+    )
     properties = amqp.kept(message.properties) | {"message_id": roll_back_id(task.id)}
     return Publish(
         names.due(queue), (queue,), Message(state.roll_back_body(message.body), headers, properties)
@@ -105,6 +110,11 @@ def _fresh(message: Message, now: float) -> dict[str, Any]:
     """Give the headers of a task that follows from another: theirs, and the state of a new one."""
     headers = {name: value for name, value in amqp.stripped(message.headers).items() if not _ours(name)}
     return headers | {state.DUE: int(now * 1000), state.FIRST_SEEN: int(now * 1000)}
+
+
+def _meant(task: Task | None, queue: str) -> dict[str, Any]:
+    meant = task.meant_for if task is not None else None
+    return {} if meant is None or meant == queue else {astray.MEANT_FOR: meant}
 
 
 def _seen(task: Task | None) -> dict[str, Any]:

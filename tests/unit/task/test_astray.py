@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskqueue.operate.dead import revived
+from taskqueue.settings import QueueSettings
 from taskqueue.task.astray import SENT_ROUND, came_back_at_once, itinerary, meant_for, missed_rungs
-from taskqueue.task.decide import Again, Move, Run, on_receipt
+from taskqueue.task.decide import Again, Dead, Move, Run, on_receipt
 from taskqueue.task.decode import decode
 from taskqueue.task.message import Message, Publish
 from taskqueue.task.settle import successors
@@ -195,3 +197,20 @@ def test_a_consumer_whose_ladder_is_there_no_more_sees_its_tasks_come_back_at_on
     journey = declared(shape, there).reach(again.exchange, again.routing_keys)
     back = arrived(again, journey).headers
     assert came_back_at_once(back, task.due, NOW_MS + journey.stayed_ms + 5) or journey.stayed_ms
+
+
+def test_what_died_far_from_its_queue_does_not_run_by_the_settings_of_another() -> None:
+    """Nor does its roll_back, and nor does either when it is replayed: both still say whose they are."""
+    keys = ["1s>due:theirs", "astray>due:theirs"]
+    body = b'{"url": "/x", "roll_back": "/sorry"}'
+    lost = Message(body, {"CC": keys}, {"message_id": "m"})
+    policy = QueueSettings("ours", base_url="https://ours")
+    task = decode(lost, now=NOW_MS / 1000)
+    decision = on_receipt(task, policy, {"ours"}, deliveries=0, now=NOW_MS / 1000)
+    assert isinstance(decision, Dead)
+    for publish in successors(lost, task, decision, way=Way("ours", "ours"), now=NOW_MS / 1000):
+        again = revived(publish.message, now=NOW_MS / 1000)
+        third = on_receipt(
+            decode(again, now=NOW_MS / 1000), policy, {"ours"}, deliveries=0, now=NOW_MS / 1000
+        )
+        assert (third.reason if isinstance(third, Dead) else third) == "unknown_queue"
