@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,19 +116,25 @@ class RawProducer(Producer):
     def run(self) -> None:
         """Send everything, and close."""
         super().run()
-        if self._connection is not None and self._connection.is_open:
-            self._connection.close()
+        self._close()
 
     def _send(self, batch: Sequence[Job]) -> None:
         for job in batch:
             try:
                 self._publish(job)
             except (AMQPError, TaskqueueError):
-                self._channel = None
+                # A nack, or a channel that was closed, leaves the connection open.
+                self._close()
                 # The broker is away: trying at once again would only use up the jobs.
                 self._never.wait(0.5)
             else:
                 self._ledger.confirmed(job)
+
+    def _close(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None and connection.is_open:
+            with suppress(AMQPError):
+                connection.close()
 
     def _publish(self, job: Job) -> None:
         if self._channel is None:
