@@ -61,11 +61,6 @@ def version(connection: pika.BlockingConnection) -> tuple[int, ...]:
     return parsed_version(properties(connection))
 
 
-def require_version(connection: pika.BlockingConnection) -> None:
-    """Raise BrokerRefused where the broker is older than RabbitMQ 3.10, or is not RabbitMQ."""
-    refuse_version(properties(connection))
-
-
 def properties(connection: pika.BlockingConnection) -> Mapping[str, Any]:
     """Give what the broker said of itself when the connection was opened."""
     # BlockingConnection has no accessor of its own for it, nor do the type stubs know the attribute.
