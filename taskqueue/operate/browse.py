@@ -41,8 +41,9 @@ class Look:
 
     Where a page is full of messages to be returned the next one, larger, is opened and this one cancelled as
     a consumer: a quorum queue returns them page by page (in the order of the consumer tags, up to 32 of
-    them), which keeps the order. `most_extra` bounds how far the look goes on at its end to keep it, see
-    `end`.
+    them), which keeps the order. What is taken makes room for another message in the same page: it is never
+    cancelled with a message on its way, which would come back behind those of the next page.
+    `most_extra` bounds how far the look goes on at its end to keep the order, see `end`.
     """
 
     def __init__(self, channel: Channel, queue: str, count: int, most_extra: float) -> None:
@@ -55,6 +56,7 @@ class Look:
         self._most_extra = most_extra
         self._bytes = 0
         self._page = self._size = self._room = 0
+        self._newest = self._newest_of_former = 0
         self._tag = ""
         self._shared = False
 
@@ -74,6 +76,8 @@ class Look:
     def take(self, found: Delivery) -> None:
         """Ack a message: it is gone from the queue."""
         self._channel.ack(found)
+        if found.tag > self._newest_of_former:
+            self._room += 1
 
     async def end(self) -> None:
         """Go on to where messages come that no look has seen, before all is returned.
@@ -108,6 +112,7 @@ class Look:
         self._page += 1
         self._tag = f"browse-{self._page:06d}"
         self._size = self._room = size
+        self._newest_of_former = self._newest
         # Before the former one ends: without a consumer another look would take this one for over.
         await self._channel.consume(self._queue, window=size, tag=self._tag)
         if former:
@@ -139,6 +144,7 @@ class Look:
                 raise NotKnown(f"{self._queue}: the broker hands out no more of it: the look is not complete")
 
     def _arrived(self, found: Delivery) -> Delivery:
+        self._newest = found.tag
         self._received += 1
         self._room -= 1
         self._bytes += len(found.message.body)
