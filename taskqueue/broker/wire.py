@@ -44,7 +44,7 @@ class Tolerant:
 
     Timestamps past the year 9999, NaN and deep nesting raise in pika's decoder, which would end
     the connection, bring the message back, and end the next one too. Overrides the one place where
-    pika reads a frame; tests/integration/test_hostile_headers.py holds it to that.
+    pika reads a frame; tests/integration/consume/test_hostile_headers.py holds it to that.
     """
 
     def _read_frame(self) -> Any:

@@ -25,9 +25,9 @@ from taskqueue.send.client import Client
 from taskqueue.settings import Settings, parse
 from taskqueue.topology.plan import KEPT, Plan, plan
 from tests.conftest import connect
-from tests.integration.test_hostile_headers import Raw, nested
 from tests.support.admin import Admin
 from tests.support.command import ran, read, run
+from tests.support.raw_headers import Raw, nested
 from tests.support.stage import PATIENCE, Process, eventually
 
 QUEUE = "a"

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from sandbox.attempt import executing, headers
 from sandbox.peer import Peer, answering
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "handlers.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "handlers.md"
 NEW, OLD, OTHER = (f"whsec_{base64.b64encode(bytes([n]) * 24).decode()}" for n in range(3))
 Genuine = Callable[[str, dict[str, str], bytes], bool]
 
