@@ -13,8 +13,8 @@ from sandbox.peer import Peer, Script, Visit, answering
 from sandbox.receiver import Answer, Receiver
 from tests.support.stage import Process, Stage, eventually
 
-TIMEOUT = 2.0
-SLACK = 2.5
+TIMEOUT = 4.0
+SLACK = 6.0
 """Seconds that a busy machine may take beside the timeout."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n"
 LONGEST = 8 * 2**20
@@ -52,7 +52,7 @@ def test_a_receiver_that_never_finishes_is_left_at_the_timeout_and_blocks_nobody
         assert time.monotonic() - begin < TIMEOUT
         ((headers, _, _),) = stage.dead()
         assert time.monotonic() - begin < TIMEOUT + SLACK
-    assert headers["taskqueue-error"].startswith("timed out after 2 s")
+    assert headers["taskqueue-error"].startswith("timed out after 4 s")
     stage.settle()
 
 
@@ -70,7 +70,7 @@ def test_an_answer_of_a_gigabyte_is_left_early_and_its_status_counts(
             visit.send(bytes(2**16))
             sent += 2**16
 
-    stage = staged(timeout=10, concurrency=1)
+    stage = staged(timeout=30, concurrency=1)
     with Peer(gigabyte) as peer:
         process = stage.run()
         stage.publish({"url": peer.url})

@@ -20,6 +20,8 @@ from tests.support.stage import Stage
 
 LATE = 5.0
 """A generous bound on lateness, in seconds, for a machine that does other things as well."""
+BUSY = 0.5
+"""Seconds that such a machine may take over one request more than over the next one."""
 
 
 def test_a_raw_message_becomes_a_post(stage: Stage, receiver: Receiver) -> None:
@@ -351,7 +353,7 @@ def test_a_rate_is_kept_with_the_waits_in_the_broker(
     times = sorted(request.at for request in requests)
     for first in range(len(times)):
         for last in range(first + 1, len(times)):
-            assert last - first <= 3 * (times[last] - times[first]) + 1.3
+            assert last - first <= 3 * (times[last] - times[first]) + 1 + 3 * BUSY
     assert times[-1] - times[0] < 3 + LATE
     stage.settle()
 

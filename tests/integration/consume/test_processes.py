@@ -15,6 +15,9 @@ from sandbox.node import free_ports
 from sandbox.receiver import Receiver
 from tests.support.stage import Process, Stage, eventually
 
+BUSY = 0.5
+"""Seconds that a busy machine may take over one request more than over the next one."""
+
 
 def children(process: Process) -> list[int]:
     """Read the pids of the consumers from the log, the latest start of each."""
@@ -166,4 +169,4 @@ def test_a_rate_is_shared_among_the_processes(staged: Callable[..., Stage], rece
     times = sorted(request.at for request in receiver.wait_for(12))
     for first in range(len(times)):
         for last in range(first + 1, len(times)):
-            assert last - first <= 4 * (times[last] - times[first]) + 2.6
+            assert last - first <= 4 * (times[last] - times[first]) + 2 + 4 * BUSY

@@ -67,7 +67,7 @@ def test_rate_and_concurrency_are_kept_for_most_of_a_minute(
     # The burst is a tenth of a second's worth; on a busy machine a request takes a while to arrive, and
     # those behind it do not wait for that.
     assert most_over(times, RATE) < 1 + 0.1 * RATE + 0.5 * RATE
-    assert TASKS / RATE - 1 < times[-1] - times[0] < 1.1 * TASKS / RATE
+    assert TASKS / RATE - 1 < times[-1] - times[0] < 1.25 * TASKS / RATE
     assert len(receiver.to("/limited")) == TASKS
 
     assert most == 3
