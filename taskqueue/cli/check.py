@@ -13,7 +13,7 @@ from rich.text import Text
 from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
-from taskqueue.cli import app, common
+from taskqueue.cli import app, common, tables
 from taskqueue.declare.permissions import lacking
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
@@ -51,7 +51,7 @@ def check(
     if as_json:
         common.emit(_document(checks))
     else:
-        common.out.print(_table(checks))
+        tables.show(_table(checks))
     failed = [each.exit_code for each in checks if not each.ok]
     if failed:
         raise typer.Exit(max(failed))
@@ -182,12 +182,12 @@ def _some(things: list[str]) -> str:
 
 
 def _table(checks: tuple[Check, ...]) -> Table:
-    table = Table("check", "queue", "", "found", box=None, pad_edge=False)
+    table = tables.table("check", "queue", "", "found")
     for each in checks:
-        found = Text(each.detail)
+        found = tables.cell(each.detail)
         if each.advice:
-            found.append(f"\n{each.advice}", "yellow")
-        table.add_row(each.check, each.queue, _state(each), found)
+            found.append("\n").append_text(tables.cell(each.advice, "yellow"))
+        table.add_row(tables.cell(each.check), tables.cell(each.queue), _state(each), found)
     return table
 
 
