@@ -20,7 +20,7 @@ from pika.exceptions import (
 
 from taskqueue.broker.replies import NOT_LET_IN
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, TaskqueueError
-from taskqueue.settings import Settings, addresses
+from taskqueue.settings import Settings
 
 HEARTBEAT = 30
 """Seconds: a peer that went away without a word is noticed in about a minute."""
@@ -93,11 +93,6 @@ def where(host: Parameters) -> str:
 
 
 def _parameters(url: str, settings: Settings, name: str) -> pika.URLParameters:
-    try:
-        # That of a program was not read by settings.
-        addresses.servers(url)
-    except ValueError as error:
-        raise ConfigError(f"server: {error}") from _harmless(error)
     address = urlsplit(url)
     try:
         result = pika.URLParameters(url)
