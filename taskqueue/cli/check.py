@@ -17,7 +17,7 @@ from taskqueue.cli import app, common, tables
 from taskqueue.declare.permissions import lacking
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
-from taskqueue.operate.inspect import look
+from taskqueue.operate.inspect import states
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
@@ -102,7 +102,7 @@ async def _check_broker(settings: Settings) -> list[Check]:
 async def _check_counts(session: Session, settings: Settings) -> Check:
     """Look whether every queue has a leader that answers, and whether a shared ladder has lost something."""
     try:
-        queues, ladders = await look(session, settings, settings.queues.values())
+        queues, ladders = await states(session, settings, settings.queues.values())
     except (BrokerRefused, NotKnown) as error:
         return _failure("leaders", error)
     silent = [name for queue in queues for name in queue.unknown]
