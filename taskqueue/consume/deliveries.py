@@ -186,7 +186,7 @@ class Intake:
             return
         # A broker that refuses our publishes would have every task run again each time it is opened.
         if self._consuming_since is not None and time.monotonic() - self._consuming_since > _HEALTHY:
-            self._reopening = Backoff(_REOPEN, _LONGEST_REOPEN, jitter=0.5)
+            self._reopening.reset()
         self._consuming_since = None
         if absent(code, reason):
             log.error("%s is not declared (%s): run 'taskqueue declare'", self._queue, reason)

@@ -139,10 +139,12 @@ def base_url(text: str) -> str:
 
 def _check_host(authority: str) -> None:
     found = _AUTHORITY.fullmatch(authority)
-    if found is None or (found["address"] and ipaddress.IPv6Address(found["address"]).scope_id is not None):
+    if found is None:
         raise ValueError("is no host")
-    if found["name"] is not None:
+    if found["address"] is None:
         host_name(found["name"])
+    elif ipaddress.IPv6Address(found["address"]).scope_id is not None:
+        raise ValueError("names an interface of this machine")
 
 
 def address(text: str) -> str:
