@@ -29,7 +29,7 @@ from sandbox.broker import Broker
 from taskqueue import Client
 from taskqueue.broker.session import connected, run
 from taskqueue.declare.apply import declare
-from taskqueue.operate.inspect import look
+from taskqueue.operate.inspect import states
 from taskqueue.settings import load
 
 _QUEUE, _ASIDE = "default", "aside"
@@ -136,7 +136,7 @@ def settle(config: Path, since: float) -> float:
     async def work() -> float:
         async with connected(settings, name="taskqueue benchmark") as session:
             while time.monotonic() < since + _SETTLING:
-                _, (ladder,) = await look(session, settings, settings.queues.values())
+                _, (ladder,) = await states(session, settings, settings.queues.values())
                 if ladder.due is not None and ladder.due.minute == 0:
                     return time.monotonic() - since
                 await asyncio.sleep(0.25)

@@ -13,11 +13,11 @@ from rich.text import Text
 from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
-from taskqueue.cli import app, common
-from taskqueue.declare.permissions import lacking, pattern
+from taskqueue.cli import app, common, tables
+from taskqueue.declare.permissions import lacking
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
-from taskqueue.operate.inspect import look
+from taskqueue.operate.inspect import states
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
@@ -51,7 +51,7 @@ def check(
     if as_json:
         common.emit(_document(checks))
     else:
-        common.out.print(_table(checks))
+        tables.show(_table(checks))
     failed = [each.exit_code for each in checks if not each.ok]
     if failed:
         raise typer.Exit(max(failed))
@@ -102,7 +102,7 @@ async def _check_broker(settings: Settings) -> list[Check]:
 async def _check_counts(session: Session, settings: Settings) -> Check:
     """Look whether every queue has a leader that answers, and whether a shared ladder has lost something."""
     try:
-        queues, ladders = await look(session, settings, settings.queues.values())
+        queues, ladders = await states(session, settings, settings.queues.values())
     except (BrokerRefused, NotKnown) as error:
         return _failure("leaders", error)
     silent = [name for queue in queues for name in queue.unknown]
@@ -138,7 +138,7 @@ async def _check_permissions(session: Session, name: str, *, shared: bool = Fals
         return _failure("permissions", error, name)
     if not missing:
         return Check("permissions", ok=True, detail="configure, write, read", queue=name)
-    needed = pattern(name, shared=shared)
+    needed = names.pattern(name, shared=shared)
     return Check(
         "permissions",
         ok=False,
@@ -182,12 +182,12 @@ def _some(things: list[str]) -> str:
 
 
 def _table(checks: tuple[Check, ...]) -> Table:
-    table = Table("check", "queue", "", "found", box=None, pad_edge=False)
+    table = tables.table("check", "queue", "", "found")
     for each in checks:
-        found = Text(each.detail)
+        found = tables.cell(each.detail)
         if each.advice:
-            found.append(f"\n{each.advice}", "yellow")
-        table.add_row(each.check, each.queue, _state(each), found)
+            found.append("\n").append_text(tables.cell(each.advice, "yellow"))
+        table.add_row(tables.cell(each.check), tables.cell(each.queue), _state(each), found)
     return table
 
 

@@ -47,21 +47,12 @@ def declare(
 ) -> None:
     """Create every queue, exchange and binding that the configuration needs; again changes nothing."""
     whole = load(config)
-    settings = common.only(whole, queues)
-    _warn(settings)
-    wanted = _Wanted(
-        whole, settings, tuple(queues) if queues else None, dry_run, prune, migrating, yes, as_json
-    )
+    only = tuple(queues) if queues else None
+    wanted = _Wanted(whole, common.only(whole, queues), only, dry_run, prune, migrating, yes, as_json)
+    _warn(wanted.settings)
     outcome = run(_declare(wanted))
-    if as_json:
-        common.emit(plans.document(settings, outcome))
-    else:
-        for line in plans.lines(settings, outcome, dry_run=dry_run):
-            typer.echo(line)
-    if outcome.findings is not None and not (migrating and dry_run):
-        _report(outcome.findings)
-    if any(not left.known for left in outcome.leftovers):
-        raise NotKnown("not everything that is left over could be looked at: what was not is kept, try again")
+    _show(wanted, outcome)
+    _require_done(wanted, outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +82,29 @@ async def _declare(wanted: _Wanted) -> Outcome:
 
 
 async def _in_session(session: Session, wanted: _Wanted, progress: Progress) -> Outcome:
-    settings = wanted.settings
-    findings = await verify(session, settings, progress)
-    replaced = await migration.examine(session, settings, findings) if wanted.migrate else ()
+    findings = await verify(session, wanted.settings, progress)
+    replaced = await migration.examine(session, wanted.settings, findings) if wanted.migrate else ()
     leftovers = pruning.leftovers(wanted.whole, wanted.only) if wanted.prune else ()
+    found = Outcome(findings, replaced, None, leftovers)
     if wanted.dry_run or (findings.conflicts and not replaced):
-        return Outcome(findings, replaced, None, leftovers)
+        return found
+    return await _change(session, wanted, findings, found, progress)
+
+
+async def _change(
+    session: Session, wanted: _Wanted, findings: Findings, found: Outcome, progress: Progress
+) -> Outcome:
+    """Migrate or declare, and prune: whatever was found that there is to do."""
     moved: dict[str, int] = {}
-    if replaced:
-        _ask(replaced, yes=wanted.yes)
-        moved = await migration.migrate(session, settings, findings, replaced, progress)
+    if found.replaced:
+        _ask(found.replaced, yes=wanted.yes)
+        moved = await migration.migrate(session, wanted.settings, findings, found.replaced, progress)
         findings = Findings(findings.plan, findings.existing, ())
     else:
-        await apply(session, settings, findings, progress)
-    removed = await pruning.prune(session, wanted.whole, leftovers, progress)
-    busy = tuple(left for left in leftovers if left.busy is not None)
-    return Outcome(findings, replaced, moved, (*removed, *busy), done=True)
+        await apply(session, wanted.settings, findings, progress)
+    removed = await pruning.prune(session, wanted.whole, found.leftovers, progress)
+    busy = tuple(left for left in found.leftovers if left.busy is not None)
+    return Outcome(findings, found.replaced, moved, (*removed, *busy), done=True)
 
 
 def _ask(replaced: tuple[migration.Replaced, ...], *, yes: bool) -> None:
@@ -150,7 +148,25 @@ def _progress(*, shown: bool) -> Iterator[Progress]:
             yield show
 
 
-def _report(findings: Findings) -> None:
+def _show(wanted: _Wanted, outcome: Outcome) -> None:
+    """Print the plan, or what became of it."""
+    if wanted.as_json:
+        common.emit(plans.document(wanted.settings, outcome))
+        return
+    for line in plans.lines(wanted.settings, outcome, dry_run=wanted.dry_run):
+        common.line(line)
+
+
+def _require_done(wanted: _Wanted, outcome: Outcome) -> None:
+    """Raise TopologyConflict where anything conflicts, NotKnown where a leftover could not be looked at."""
+    # What a migration would replace is a conflict too.
+    if outcome.findings is not None and not (wanted.migrate and wanted.dry_run):
+        _require_no_conflict(outcome.findings)
+    if any(not left.known for left in outcome.leftovers):
+        raise NotKnown("not everything that is left over could be looked at: what was not is kept, try again")
+
+
+def _require_no_conflict(findings: Findings) -> None:
     """List every conflict and what to do about it; raises TopologyConflict where there is one."""
     for conflict in findings.conflicts:
         common.say(str(conflict), "yellow")

@@ -19,7 +19,7 @@ from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import app, common, tables
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, NotKnown
-from taskqueue.operate.inspect import LadderState, QueueState, look
+from taskqueue.operate.inspect import LadderState, QueueState, states
 from taskqueue.settings import Settings, load
 from taskqueue.topology.names import dead, lost
 
@@ -205,7 +205,7 @@ async def _picture(
     session: Session, settings: Settings, management: Management, max_dead: int | None
 ) -> Picture:
     counts = await asyncio.to_thread(management.counts)
-    queues, ladders = await look(session, settings, settings.queues.values(), counts)
+    queues, ladders = await states(session, settings, settings.queues.values(), counts)
     return Picture(queues, {each.name: each for each in ladders}, management.fault, max_dead)
 
 

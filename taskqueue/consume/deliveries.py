@@ -6,24 +6,21 @@ Everything here runs on the I/O thread.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from typing import Any
 
 from taskqueue.broker.channel import ConfirmChannel
 from taskqueue.broker.link import Link
+from taskqueue.broker.replies import absent, unacked_too_long
 from taskqueue.broker.wire import TolerantConnection, to_message
 from taskqueue.consume.acks import Acks
 from taskqueue.consume.workers import Delivery
 from taskqueue.topology.plan import Exchange, essentials
+from taskqueue.tries import Backoff
 
 log = logging.getLogger(__name__)
 
-_NOT_FOUND = 404
-_PRECONDITION_FAILED = 406
-_ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
-"""Any other 404 is a queue whose node or leader is away for now: it comes back by itself."""
 _REOPEN = 1.0
 _LONGEST_REOPEN = 10.0
 _HEALTHY = 30.0
@@ -64,13 +61,13 @@ class Intake:
         self._cancelling = False
         self._ready = False
         self._ever_consumed = False
-        self._reopenings = 0
+        self._reopening = Backoff(_REOPEN, _LONGEST_REOPEN, jitter=0.5)
         self._consuming_since: float | None = None
 
     def connected(self, connection: TolerantConnection) -> None:
         """Open a channel on a fresh connection."""
         self._connection = connection
-        self._reopenings = 0
+        self._reopening.reset()
         self._open()
 
     def disconnected(self, reason: str) -> None:
@@ -189,14 +186,13 @@ class Intake:
             return
         # A broker that refuses our publishes would have every task run again each time it is opened.
         if self._consuming_since is not None and time.monotonic() - self._consuming_since > _HEALTHY:
-            self._reopenings = 0
+            self._reopening.reset()
         self._consuming_since = None
-        if code == _NOT_FOUND and reason.startswith(_ABSENT):
+        if absent(code, reason):
             log.error("%s is not declared (%s): run 'taskqueue declare'", self._queue, reason)
             if not self._ever_consumed:
                 self._missing(reason)
-        elif code == _PRECONDITION_FAILED and "timed out" in reason:
-            # https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout
+        elif unacked_too_long(code, reason):
             log.warning(
                 "%s: a task ran longer than the broker lets a delivery stay unacked (%s): what was out runs "
                 "again; lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf",
@@ -207,9 +203,7 @@ class Intake:
             log.warning(
                 "the channel of %s was closed (%s %s): opening it again", self._queue, code or "", reason
             )
-        delay = min(_LONGEST_REOPEN, _REOPEN * 2 ** min(self._reopenings, 8)) * random.uniform(0.5, 1)
-        self._reopenings += 1
-        self._link.later(delay, self._open)
+        self._link.later(self._reopening.next(), self._open)
 
 
 def _ignore(_frame: Any) -> None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Awaitable, Callable
 
-from taskqueue.broker.asking import ACCESS_REFUSED, Channel, Refused
+from taskqueue.broker.asking import Channel
+from taskqueue.broker.replies import ACCESS_REFUSED, Refused
 from taskqueue.broker.session import Session
 from taskqueue.topology import names
 from taskqueue.topology.plan import CLASSIC
 
 _Act = Callable[[Channel], Awaitable[object]]
-
-
-def pattern(name: str, *, shared: bool = False) -> str:
-    """Write the permission pattern of a queue, or of a `shared` ladder."""
-    return rf"^{re.escape(name)}\.wait(\..*)?$" if shared else rf"^{re.escape(name)}(\..*)?$"
 
 
 async def lacking(session: Session, queue: str, *, shared: bool = False) -> tuple[str, ...]:

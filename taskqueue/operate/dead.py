@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from taskqueue.broker.asking import Channel, Delivery, Refused
+from taskqueue.broker.asking import Channel, Delivery
+from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session
 from taskqueue.errors import PublishFailed
 from taskqueue.operate import browse
@@ -67,7 +68,7 @@ class Handled:
     missing: tuple[str, ...] = ()
 
 
-def read(message: Message, queue: str) -> DeadTask:
+def dead_task(message: Message, queue: str) -> DeadTask:
     """Read what a message of the dead queue tells; never raises, whatever it holds."""
     headers = message.headers
     broker = _broker_death(headers, queue)
@@ -105,9 +106,9 @@ async def entries(
 ) -> AsyncIterator[DeadTask]:
     """Yield the oldest `limit` dead tasks, of one reason if it is given; leaves them where they are."""
     selection = Selection(reason=reason)
-    async with _look(session, queue, limit if reason is None else None) as looking:
+    async with _opened(session, queue, limit if reason is None else None) as looking:
         async for found in looking:
-            task = read(found.message, queue)
+            task = dead_task(found.message, queue)
             if selection.covers(task):
                 yield task
                 limit -= 1
@@ -117,9 +118,9 @@ async def entries(
 
 async def find(session: Session, queue: str, task_id: str) -> DeadTask | None:
     """Look one dead task up by its id; None where it is not there."""
-    async with _look(session, queue) as looking:
+    async with _opened(session, queue) as looking:
         async for found in looking:
-            task = read(found.message, queue)
+            task = dead_task(found.message, queue)
             if task.id == task_id:
                 return task
     return None
@@ -137,7 +138,7 @@ async def replay(
 
     Raises PublishFailed at the first one that the broker does not take; that one stays dead.
     """
-    async with session.own_channel() as channel, _look(session, queue) as looking:
+    async with session.own_channel() as channel, _opened(session, queue) as looking:
         await channel.confirms()
         replaying = _Replay(channel, looking, queue, clock)
         handled = await _each(looking, queue, selection, progress, replaying.put)
@@ -157,11 +158,13 @@ async def purge(
     async def take(found: Delivery) -> None:
         looking.take(found)
 
-    async with _look(session, queue) as looking:
+    async with _opened(session, queue) as looking:
         return await _each(looking, queue, selection, progress, take)
 
 
-def _look(session: Session, queue: str, limit: int | None = None) -> AbstractAsyncContextManager[browse.Look]:
+def _opened(
+    session: Session, queue: str, limit: int | None = None
+) -> AbstractAsyncContextManager[browse.Look]:
     return browse.look(session, names.dead(queue), limit=limit, most_extra=_MOST_EXTRA)
 
 
@@ -176,7 +179,7 @@ async def _each(
     handled = looked = 0
     async for found in looking:
         looked += 1
-        task = read(found.message, queue)
+        task = dead_task(found.message, queue)
         if selection.covers(task) and (selection.ids is None or task.id in left):
             await handle(found)
             left.discard(task.id or "")

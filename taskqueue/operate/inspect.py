@@ -82,7 +82,7 @@ class _Unknown:
 _Seen = Mapping[str, Counts | _Unknown | None]
 
 
-async def look(
+async def states(
     session: Session,
     settings: Settings,
     queues: Iterable[QueueSettings],

@@ -17,6 +17,7 @@ from taskqueue.operate import browse
 from taskqueue.operate.browse import Progress, text, url_of, whole
 from taskqueue.settings import Settings
 from taskqueue.task import decode as state
+from taskqueue.task.astray import itinerary
 from taskqueue.task.message import Message
 from taskqueue.topology import names
 from taskqueue.topology.ladder import BASE
@@ -81,7 +82,7 @@ def rungs(ladder: str, settings: Settings, listed: Iterable[str] = ()) -> tuple[
     return tuple(sorted(found.values(), key=lambda rung: -rung.ttl_ms))
 
 
-def read(message: Message, rung: str) -> WaitingTask:
+def waiting_task(message: Message, rung: str) -> WaitingTask:
     """Read what a waiting message tells; never raises, whatever it holds."""
     due = whole(message.headers, state.DUE)
     return WaitingTask(
@@ -125,7 +126,7 @@ async def _head(session: Session, rung: Rung, queue: str, limit: int) -> list[Wa
         async for found in looking:
             if not _is_for(found.message, queue):
                 continue
-            task = read(found.message, rung.ttl)
+            task = waiting_task(found.message, rung.ttl)
             nearest.append(task)
             if task.due is not None and task.due - tick > bound:
                 break
@@ -166,7 +167,7 @@ async def cancel(
                 looked += 1
                 if progress is not None:
                     progress(looked, max(looked, total))
-                task_id = read(found.message, rung.ttl).id
+                task_id = waiting_task(found.message, rung.ttl).id
                 if task_id in left and _is_for(found.message, queue):
                     looking.take(found)
                     left.discard(task_id)
@@ -177,7 +178,6 @@ async def cancel(
 
 def _is_for(message: Message, queue: str) -> bool:
     """Tell whether a message is on its way to a queue: others may share the ladder."""
-    itinerary = message.headers.get("CC")
-    last = itinerary[-1] if isinstance(itinerary, list) and itinerary else None
-    target = names.destination(last) if isinstance(last, str) else None
+    keys = itinerary(message.headers)
+    target = names.destination(keys[-1]) if keys else None
     return target is None or target == queue

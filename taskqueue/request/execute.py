@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 
 from taskqueue import tracing
-from taskqueue.errors import ConfigError
 from taskqueue.handlers import Answer, Request
 from taskqueue.request.handlers.chain import Chain
 from taskqueue.request.handlers.rules import header_text
@@ -179,18 +178,7 @@ class Executor:
 
 
 def _base(settings: QueueSettings) -> str | None:
-    if settings.base_url is None:
-        return None
-    try:
-        scheme, authority, _ = target.split(settings.base_url)
-        target.origin(scheme, authority)
-    except RequestFailed as error:
-        msg = f"queue {settings.name}: base_url: {error}"
-        raise ConfigError(msg) from error
-    if "?" in settings.base_url or "#" in settings.base_url:
-        msg = f"queue {settings.name}: base_url: must hold neither ? nor #, as paths are joined to it"
-        raise ConfigError(msg)
-    return settings.base_url.rstrip("/")
+    return None if settings.base_url is None else settings.base_url.rstrip("/")
 
 
 def _version() -> str:

@@ -16,6 +16,7 @@ from taskqueue.broker.connect import parameters
 from taskqueue.errors import ConfigError, InvalidTask
 from taskqueue.send.publisher import Sender
 from taskqueue.settings import Settings, load
+from taskqueue.settings.addresses import servers
 from taskqueue.task import decode as state
 from taskqueue.task.fields import shown
 from taskqueue.task.message import Message, Publish
@@ -33,6 +34,7 @@ class Client:
 
     `server` is one AMQP URL or several with commas between; `tracing` makes spans (extra `opentelemetry`).
     Settings that name queues (`from_config`) limit it to them.
+    Raises ConfigError for a server that can't be one.
     Every send returns when the broker has confirmed the task, or raises: BrokerUnreachable,
     BrokerRefused, NotDeclared or PublishFailed after at most `timeout` seconds, InvalidTask
     before anything is sent.
@@ -175,4 +177,7 @@ def publish_of(fields: Mapping[str, Any], way: Way, now: float) -> Publish:
 
 
 def _settings(server: str) -> Settings:
-    return Settings(servers=tuple(part.strip() for part in server.split(",") if part.strip()))
+    try:
+        return Settings(servers=servers(server))
+    except ValueError as error:
+        raise ConfigError(f"server: {error}") from None

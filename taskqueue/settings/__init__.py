@@ -10,7 +10,7 @@ from pathlib import Path
 
 from taskqueue.errors import ConfigError
 from taskqueue.settings import ini
-from taskqueue.settings.keys import GLOBAL_KEYS, QUEUE_KEYS, read
+from taskqueue.settings.keys import GLOBAL_KEYS, QUEUE_KEYS, read_keys
 from taskqueue.settings.values import LONGEST_NAME, Rate
 from taskqueue.topology import names
 from taskqueue.topology.ladder import BASE, LONGEST_TTL_MS, Ladder, Way
@@ -116,16 +116,16 @@ def parse(text: str, *, source: str, environ: Mapping[str, str]) -> Settings:
     """Read settings from the text of an ini; `source` names it in errors. Raises ConfigError."""
     sections = ini.read(text, source=source, environ=environ)
     top = sections.pop(ini.GLOBAL)
-    settings = Settings(**read(top, GLOBAL_KEYS, source, ignore=QUEUE_KEYS))
+    settings = Settings(**read_keys(top, GLOBAL_KEYS, source, ignore=QUEUE_KEYS))
     _check_ladder(settings, top, source)
     _check_tls(settings, top, source)
     if not sections:
         raise ConfigError(f"{source}: names no queue: write a section such as [default]")
-    common = read(top, QUEUE_KEYS, source, ignore=GLOBAL_KEYS)
+    common = read_keys(top, QUEUE_KEYS, source, ignore=GLOBAL_KEYS)
     queues = {}
     for section in sections.values():
         _check_name(section, sections, source)
-        queue = QueueSettings(section.name, **(common | read(section, QUEUE_KEYS, source)))
+        queue = QueueSettings(section.name, **(common | read_keys(section, QUEUE_KEYS, source)))
         _check_backoff(queue, section, top, source)
         _check_handlers(queue, section, top, source)
         _check_request_tls(queue, section, top, source)
@@ -147,7 +147,7 @@ def _check_name(section: ini.Section, sections: Mapping[str, ini.Section], sourc
     name, where = section.name, f"{source}:{section.line}: [{section.name[:_LONGEST_SHOWN]}]"
     if not name or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
         raise ConfigError(f"{where}: a queue's name has 1 to {LONGEST_NAME} bytes, all printable")
-    if name.startswith("amq."):
+    if names.is_rabbitmqs(name):
         raise ConfigError(f"{where}: names that begin with amq. belong to RabbitMQ")
     if (owner := names.owner(name)) is not None:
         known = " (a queue here)" if owner in sections else ""
@@ -167,7 +167,7 @@ def _check_shared(
         raise ConfigError(
             f"{where}: {ladder!r} is a queue that waits on {queues[ladder].ladder!r}: name that, or another"
         )
-    if ladder not in queues and (names.owner(ladder) is not None or ladder.startswith("amq.")):
+    if ladder not in queues and (names.owner(ladder) is not None or names.is_rabbitmqs(ladder)):
         raise ConfigError(f"{where}: is a name that belongs to a queue or to RabbitMQ: choose another")
 
 

@@ -16,6 +16,7 @@ from taskqueue.settings.values import listed
 _NAME = re.compile(r"(?=.{1,254}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _HOST_PATTERN = re.compile(r"(?P<any>\*\.)?(?P<name>.+)")
 _HOSTS = "must be hosts such as example.com, *.example.com or an IP address, with commas between"
+_AUTHORITY = re.compile(r"(\[(?P<address>[^\[\]]*)\]|(?P<name>[^\[\]:]*))(:[0-9]{0,5})?")
 _LAST_PORT = 65_535
 _SERVERS = (
     "must be amqp://user:password@host:port/vhost or amqps://…, several with commas between "
@@ -129,12 +130,21 @@ def base_url(text: str) -> str:
         raise ValueError("must hold no user and password (write handlers = basic and basic_auth)")
     if "?" in text or "#" in text:
         raise ValueError("must hold neither ? nor #, as paths are joined to it")
-    if parts.hostname and ":" not in parts.hostname:
-        try:
-            host_name(parts.hostname)
-        except ValueError:
-            raise ValueError("must name a host as IDNA 2008 allows it") from None
+    try:
+        _check_host(parts.netloc)
+    except ValueError:
+        raise ValueError("must name a host as IDNA 2008 allows it, or an address") from None
     return text
+
+
+def _check_host(authority: str) -> None:
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None:
+        raise ValueError("is no host")
+    if found["address"] is None:
+        host_name(found["name"])
+    elif ipaddress.IPv6Address(found["address"]).scope_id is not None:
+        raise ValueError("names an interface of this machine")
 
 
 def address(text: str) -> str:

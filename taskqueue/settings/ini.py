@@ -1,7 +1,6 @@
 """The ini file: where it is, and its lines as sections, keys and values with their line numbers.
 
-``configparser`` keeps no line numbers and takes no keys before the first section, and existing
-taskqueue.ini files have them there.
+Why not ``configparser``: see the decisions in ARCHITECTURE.md.
 """
 
 from __future__ import annotations

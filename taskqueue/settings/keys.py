@@ -63,7 +63,7 @@ _LONGEST_SHOWN = 60
 _INLINE = re.compile(r"\s[#;]")
 
 
-def read(
+def read_keys(
     section: ini.Section, keys: Mapping[str, Read], source: str, ignore: Mapping[str, Read] | None = None
 ) -> dict[str, Any]:
     """Give the values of a section by the names of the fields, for the `keys` it may have.

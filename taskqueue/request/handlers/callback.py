@@ -35,7 +35,7 @@ class Callback(Handler):
     def prepare(self, request: Request, task: Task) -> Request:
         """Refuse what could not be called later, before anything is done that it should tell of."""
         wanted = task.metadata.get(NAME)
-        if wanted is not None and not is_full(_read(wanted).url) and not self._has_base:
+        if wanted is not None and not is_full(_follow_up(wanted).url) and not self._has_base:
             raise InvalidTask(FIELD, "is a path, and the queue has no base_url")
         return request
 
@@ -43,10 +43,10 @@ class Callback(Handler):
         """Give the one task that is wanted, if any."""
         wanted = task.metadata.get(NAME)
         # A roll_back carries the metadata of the task that failed; its success is not that one's.
-        return () if wanted is None or task.failed is not None else (_read(wanted, _told(answer, task)),)
+        return () if wanted is None or task.failed is not None else (_follow_up(wanted, _told(answer, task)),)
 
 
-def _read(wanted: object, payload: Any = None) -> FollowUp:
+def _follow_up(wanted: object, payload: Any = None) -> FollowUp:
     document: Mapping[str, Any] = wanted if isinstance(wanted, Mapping) else {"url": wanted}
     try:
         url = fields.url(document, "url")

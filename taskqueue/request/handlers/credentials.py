@@ -45,7 +45,7 @@ class Credentials(Handler):
         self._authorization = authorization
         self._home = None if settings.base_url is None else _origin(settings.base_url)
         self._guard = Guard(settings) if settings.allow_hosts else None
-        self._is_ours = lru_cache(maxsize=256)(self._look)
+        self._is_ours = lru_cache(maxsize=256)(self._is_named)
 
     def prepare(self, request: Request, task: Task) -> Request:
         """Add the header, where it may go."""
@@ -59,7 +59,7 @@ class Credentials(Handler):
             return request
         return request.with_headers({"Authorization": self._authorization}) if ours else request
 
-    def _look(self, scheme: str, authority: str) -> bool:
+    def _is_named(self, scheme: str, authority: str) -> bool:
         origin = target.origin(scheme, authority)
         if origin == self._home:
             return True

@@ -66,7 +66,7 @@ def may_begin(data: bytes | bytearray) -> bool:
     return line.startswith(_PROTOCOL[: len(line)])
 
 
-def read(data: bytes) -> Head:
+def read_head(data: bytes) -> Head:
     """Read a head without the empty line at its end; raises BadAnswer where it has no status.
 
     A line that is no field costs only itself (RFC 9112, 5): one without a colon or with no name is

@@ -6,7 +6,6 @@ import ipaddress
 import socket
 from fnmatch import fnmatchcase
 
-from taskqueue.errors import ConfigError
 from taskqueue.request.http.fault import RequestFailed
 from taskqueue.settings import LINK_LOCAL, QueueSettings
 from taskqueue.settings.addresses import DEFAULT
@@ -26,12 +25,8 @@ class Guard:
     """The `allow_hosts` and `deny_networks` of one queue."""
 
     def __init__(self, settings: QueueSettings) -> None:
-        self._patterns = tuple(pattern.lower() for pattern in settings.allow_hosts)
-        try:
-            self._denied = tuple(ipaddress.ip_network(text, strict=False) for text in _named(settings))
-        except ValueError as error:
-            msg = f"queue {settings.name}: deny_networks: {error}; write networks as 10.0.0.0/8, fc00::/7"
-            raise ConfigError(msg) from error
+        self._patterns = settings.allow_hosts
+        self._denied = tuple(map(ipaddress.ip_network, _named(settings)))
 
     def check_name(self, host: str) -> None:
         """Refuse a host that matches no pattern; without patterns every host may be asked.

@@ -82,7 +82,7 @@ class Incoming:
         while (end := _END.search(self._data, self._scanned)) is not None:
             self._heads += end.end()
             self._check_size(self._heads)
-            head = answer.read(bytes(self._data[: end.start()]))
+            head = answer.read_head(bytes(self._data[: end.start()]))
             del self._data[: end.end()]
             self._scanned = 0
             if head.status >= HTTPStatus.OK or head.status == HTTPStatus.SWITCHING_PROTOCOLS:

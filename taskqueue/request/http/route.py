@@ -108,6 +108,4 @@ def _proxy(settings: QueueSettings) -> Url | None:
         url = parse_url(settings.proxy)
     except LocationParseError:
         raise ConfigError(wrong) from None  # its text holds the password
-    if url.scheme != "http" or not url.host:
-        raise ConfigError(wrong)
     return url._replace(port=url.port or PORTS["http"])

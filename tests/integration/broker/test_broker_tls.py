@@ -136,9 +136,7 @@ def test_the_url_can_say_what_pika_takes(secured: Secured) -> None:
     assert ours.client_properties == {"connection_name": "me"}
 
 
-@pytest.mark.parametrize(
-    "url", ["amqp://user@host/", "amqp://u:s3cret@host:99999/", "amqp://u:s3cret@h/?what=1"]
-)
+@pytest.mark.parametrize("url", ["amqp://user@host/", "amqp://u:s3cret@host:99999/"])
 def test_a_url_that_pika_can_not_use_is_an_error_without_its_password(url: str) -> None:
     """In no message, and in no cause of it."""
     with pytest.raises(ConfigError) as caught:

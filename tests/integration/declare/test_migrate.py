@@ -354,13 +354,13 @@ def test_a_work_queue_of_the_other_type_is_replaced_with_what_is_in_it(
 
 @pytest.mark.parametrize(("before", "after"), TYPES)
 def test_a_queue_that_has_consumers_is_not_replaced(scene: Scene, before: str, after: str) -> None:
-    """Exit code 1, nothing is changed, and they go on; without them it is."""
+    """Exit code 1, nothing is changed, and they go on; without them it is replaced."""
     former, config = scene.write("former", queue_type=before), scene.write("new", queue_type=after)
     ran(former, "declare")
     consumer = scene.consume(former)
     done = run(config, "declare", "--migrate", "--yes")
     assert done.returncode == 1
-    assert b"a has 1 consumers: stop them, migrate, and start them again" in done.stderr
+    assert b"a has 1 consumers: stop them, migrate, and start them again; a was not repl" in done.stderr
     assert_has(scene.admin, plan(settings_of(former).layout), exactly=True)
     due = send(former, 10, 1.0)
     assert_each_ran_when_due(scene.receiver, due)
@@ -449,6 +449,12 @@ def test_a_plain_declare_says_that_a_migration_was_interrupted(
     assert b"a: a migration was interrupted: run 'taskqueue declare --migrate' to finish it" in done.stderr
     told = ran(config, "declare", "--migrate", "--dry-run")
     assert "replace  queue    a  an interrupted migration, becomes quorum" in told
+    with connect(admin.url) as other:
+        other.channel().basic_consume(QUEUE)
+        done = run(config, "declare", "--migrate", "--yes")
+    assert done.returncode == 1
+    assert b"a has 1 consumers: stop them" in done.stderr
+    assert b"tasks of a stand in a.moving and do not run until 'taskqueue declare --migrate'" in done.stderr
     ran(config, "declare", "--migrate", "--yes")
     ran(config, "declare")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.operate.dead import Selection, read, revived
+from taskqueue.operate.dead import Selection, dead_task, revived
 from taskqueue.task.message import Message
 
 NOW = 1_764_074_365.5
@@ -16,7 +16,7 @@ NOW = 1_764_074_365.5
 
 def test_a_dead_task_tells_reason_url_attempts_error_and_when() -> None:
     """All from our own headers, the url from the body."""
-    task = read(
+    task = dead_task(
         Message(
             b'{"url": "/x"}',
             {
@@ -42,7 +42,7 @@ def test_what_the_broker_itself_dead_lettered_tells_by_x_death() -> None:
         {"queue": "mail.wait.20s", "reason": "expired", "time": died, "count": 1},
     ]
     headers = {"x-first-death-reason": "expired", "x-death": deaths, "taskqueue-runs": 1}
-    task = read(Message(b'{"url": "/x"}', headers, {"message_id": "a"}), "mail")
+    task = dead_task(Message(b'{"url": "/x"}', headers, {"message_id": "a"}), "mail")
     assert (task.reason, task.at, task.attempts) == ("delivery_limit", died.timestamp(), 1)
 
 
@@ -60,7 +60,7 @@ def test_what_the_broker_itself_dead_lettered_tells_by_x_death() -> None:
 )
 def test_a_url_that_cannot_be_read_is_unknown(body: bytes, url: str | None) -> None:
     """What is no task has none; what can't be printed is escaped."""
-    assert read(Message(body), "mail").url == url
+    assert dead_task(Message(body), "mail").url == url
 
 
 _value = st.recursive(
@@ -85,7 +85,7 @@ def test_no_header_and_no_body_keeps_a_dead_task_from_being_read(
     body: bytes, headers: dict[str, object], message_id: str | bytes | None
 ) -> None:
     """Others can publish into the dead queue, too."""
-    task = read(Message(body, headers, {"message_id": message_id}), "mail")
+    task = dead_task(Message(body, headers, {"message_id": message_id}), "mail")
     assert task.reason
     assert task.attempts >= 0
 
@@ -131,7 +131,7 @@ def test_a_task_that_went_astray_and_died_is_read_as_any_other() -> None:
         {"queue": "mail", "reason": "maxlen", "time": died, "count": 1},
     ]
     headers = {"x-death": deaths, "CC": ["10s>0.3s", "0.1s>due:mail", "astray>due:mail"]}
-    task = read(Message(b'{"url": "/x"}', headers, {"message_id": "a"}), "mail")
+    task = dead_task(Message(b'{"url": "/x"}', headers, {"message_id": "a"}), "mail")
     assert (task.reason, task.at) == ("maxlen", died.timestamp())
 
 
@@ -155,5 +155,5 @@ def test_a_replayed_roll_back_still_knows_what_failed() -> None:
 )
 def test_a_selection_goes_by_id_and_by_reason(selection: Selection, *, covered: bool) -> None:
     """Both must fit where both are given."""
-    task = read(Message(b"{}", {"taskqueue-reason": "failed"}, {"message_id": "a"}), "mail")
+    task = dead_task(Message(b"{}", {"taskqueue-reason": "failed"}, {"message_id": "a"}), "mail")
     assert selection.covers(task) is covered

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from taskqueue.broker.asking import Counts
 from taskqueue.operate.inspect import Due, due
-from taskqueue.operate.waiting import Rung, _is_for, read, rungs
+from taskqueue.operate.waiting import Rung, _is_for, rungs, waiting_task
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.message import Message
 from taskqueue.topology.ladder import Ladder
@@ -60,14 +60,14 @@ def test_a_task_on_a_rung_is_due_within_what_the_rung_says(ladder: Ladder, data:
 def test_a_waiting_task_tells_when_it_is_due_and_why_it_failed() -> None:
     """From the headers, the url from the body."""
     headers = {"taskqueue-due": 1_764_074_365_500, "taskqueue-runs": 2, "taskqueue-error": "status 500"}
-    task = read(Message(b'{"url": "/x"}', headers, {"message_id": "a"}), "20s")
+    task = waiting_task(Message(b'{"url": "/x"}', headers, {"message_id": "a"}), "20s")
     assert (task.id, task.url, task.due, task.runs) == ("a", "/x", 1_764_074_365.5, 2)
     assert (task.error, task.rung) == ("status 500", "20s")
 
 
 def test_a_waiting_message_that_tells_nothing_is_read_all_the_same() -> None:
     """Others can publish onto the ladder, too."""
-    task = read(
+    task = waiting_task(
         Message(b"\xff", {"taskqueue-due": "soon", "taskqueue-runs": -1, "taskqueue-error": 7}), "20s"
     )
     assert (task.id, task.url, task.due, task.runs, task.error) == (None, None, None, 0, None)

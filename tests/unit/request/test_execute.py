@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskqueue.errors import ConfigError
 from taskqueue.request.execute import Executor
 from taskqueue.request.handlers.rules import LONGEST_VALUE, header_text
 from taskqueue.request.http import fault, target
@@ -137,22 +136,6 @@ def test_a_line_holds_no_credentials() -> None:
     assert fault.line("no amqp://user:pa:ss@host/ and http://x:y@z") == "no amqp://host/ and http://z"
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("base_url", "ftp://a"), ("base_url", "http://user:secret@a"), ("base_url", "http://a/?b"),
-        ("base_url", "/a"), ("base_url", "http://a/#b"), ("proxy", "socks5://user:secret@a"),
-        ("proxy", "user:secret@a"), ("proxy", "https://user:secret@a"), ("proxy", "http://user:secret@"),
-        ("deny_networks", ("10.0.0.0/33",)), ("deny_networks", ("x",)),
-    ],
-)  # fmt: skip
-def test_settings_that_cannot_be_used_are_told_at_once(setting: str, value: object) -> None:
-    """A queue that can't work doesn't begin, says which key is wrong, and keeps its secrets."""
-    with pytest.raises(ConfigError, match=f"queue q: {setting}: ") as caught:
-        Executor(QueueSettings("q", **{setting: value}))  # type: ignore[arg-type]
-    assert "secret" not in str(caught.value)
-
-
 def test_a_path_without_base_url_fails_the_attempt() -> None:
     """There is nothing to join it to."""
     result = Executor(QueueSettings("q")).run(task("/a"), queue="q")
@@ -171,7 +154,6 @@ def test_a_name_without_addresses_is_not_resolved() -> None:
         ("10.1.2.3", "10.0.0.0/8", False),
         ("11.1.2.3", "10.0.0.0/8", True),
         ("10.1.2.3", "10.1.2.3", False),
-        ("10.1.2.3", "10.1.2.3/8", False),
         ("::ffff:10.1.2.3", "10.0.0.0/8", False),
         ("64:ff9b::a01:203", "10.0.0.0/8", False),
         ("2002:a01:203::1", "10.0.0.0/8", False),

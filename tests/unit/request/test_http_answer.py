@@ -22,7 +22,7 @@ ODD_LINES = st.sampled_from(
 
 def head(*fields: str, status: int = 200, minor: int = 1) -> Head:
     """Read a head with these lines."""
-    return answer.read("\r\n".join([f"HTTP/1.{minor} {status} x", *fields]).encode("latin-1"))
+    return answer.read_head("\r\n".join([f"HTTP/1.{minor} {status} x", *fields]).encode("latin-1"))
 
 
 @given(st.lists(st.tuples(NAMES, VALUES)), st.sampled_from(["\r\n", "\n"]))
@@ -30,7 +30,7 @@ def test_fields_are_read_in_their_order(fields: list[tuple[str, str]], end: str)
     """Names in lower case, values without the spaces around them, whatever ends the lines."""
     text = end.join(["HTTP/1.1 200 OK", *(f"{name}:{value}" for name, value in fields)])
     expected = tuple((name.lower(), value.strip(" \t")) for name, value in fields)
-    assert answer.read(text.encode("latin-1")) == Head(200, 1, expected)
+    assert answer.read_head(text.encode("latin-1")) == Head(200, 1, expected)
 
 
 @given(st.lists(NAMES.map(lambda name: f"{name}: x") | ODD_LINES))
@@ -72,7 +72,7 @@ def test_lines_are_read_as_far_as_they_can_be(lines: list[str], fields: dict[str
 )
 def test_a_status_line_is_read(line: str, status: int, minor: int) -> None:
     """The reason may be missing (RFC 9112, 4), and spaces may be more than one."""
-    found = answer.read(line.encode())
+    found = answer.read_head(line.encode())
     assert (found.status, found.minor) == (status, minor)
     assert answer.may_begin(line.encode() + b"\r\n")
 
@@ -87,7 +87,7 @@ def test_a_status_line_is_read(line: str, status: int, minor: int) -> None:
 def test_another_protocol_is_no_answer(line: str) -> None:
     """HTTP/1 is what was asked, and nothing else is waited for."""
     with pytest.raises(BadAnswer, match="status line"):
-        answer.read(line.encode("latin-1"))
+        answer.read_head(line.encode("latin-1"))
     assert not answer.may_begin(line.encode("latin-1") + b"\n")
 
 
@@ -183,4 +183,4 @@ def test_no_bytes_raise_anything_else(data: bytes, begin: bytes) -> None:
     """Any bytes are a head, or a BadAnswer."""
     answer.may_begin(data)
     with suppress(BadAnswer):
-        framing(answer.read(begin + data), "POST")
+        framing(answer.read_head(begin + data), "POST")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskqueue import Client, InvalidTask
+from taskqueue import Client, ConfigError, InvalidTask
 
 NOBODY = "amqp://127.0.0.1:9/"
 
@@ -39,3 +39,23 @@ def test_a_queue_that_is_no_text_is_refused(queue: Any) -> None:
     """As by every other field."""
     with Client(NOBODY) as client, pytest.raises(InvalidTask, match=r"^queue: must be a text"):
         client.send("/x", queue=queue)
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ("amqp://me:hunter2@localhost//", "// at its end is how Celery writes"),
+        ("amqp://localhost, pyamqp://me:hunter2@localhost", "pyamqp:// is Celery's name for it"),
+        ("amqp://me:hunter2@localhost/?hearbeat=5", "hearbeat is no parameter"),
+        ("amqp://me:hunter2@localhost:port", "must be amqp://"),
+        ("localhost", "must be amqp://"),
+        ("", "must be amqp://"),
+    ],
+)
+def test_a_server_that_can_not_be_one_is_refused_as_in_the_ini(server: str, words: str) -> None:
+    """Before it connects to anything, and without the password."""
+    with pytest.raises(ConfigError) as caught:
+        Client(server)
+    assert str(caught.value).startswith("server: ")
+    assert words in str(caught.value)
+    assert "hunter2" not in str(caught.value)

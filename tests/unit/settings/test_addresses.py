@@ -71,6 +71,24 @@ def test_a_task_and_the_ini_agree_about_a_name() -> None:
         executor._transport.host("http://fass.de/")
 
 
+AUTHORITIES = st.lists(
+    st.sampled_from([*"[]:%.@-_~ ", "::1", "a", "ü", "80", "0", "65536", "99999", "\\", "v1.x", "10.0.0.1"])
+).map("".join)
+PATHS = st.sampled_from(["", "/", "/a b", "/ü/", "//", "/%2f", "/\\", "/\xa0", "/\u2028", "/\ufeff"])
+# The ini holds no control characters.
+LINES = st.text(st.characters(exclude_categories=["Cc", "Cs"]))
+
+
+@given(AUTHORITIES | LINES, PATHS | LINES, st.sampled_from(["http://", "https://", "HTTP://", ""]))
+def test_a_task_can_be_sent_to_every_base_url_that_is_taken(authority: str, path: str, scheme: str) -> None:
+    """So that nothing has to be looked at again when a request is made."""
+    try:
+        taken = base_url(f"{scheme}{authority}{path}")
+    except ValueError:
+        return
+    target.origin(*target.split(taken.rstrip("/"))[:2])
+
+
 @given(st.text())
 def test_any_text_is_a_name_or_none(text: str) -> None:
     """A name is ASCII, and the same when it is read again; nothing but ValueError is raised."""
