@@ -54,10 +54,12 @@ class Delivery:
     """The broker has handed it out before."""
 
     @property
-    def earlier(self) -> int:
+    def earlier_deliveries(self) -> int:
         """How often the broker has handed this message out before."""
-        # Of a message that comes for the first time, the header tells of another queue that it was in.
-        count = self.message.headers.get(DELIVERIES, 0) if self.redelivered else 0
+        if not self.redelivered:
+            # The header tells of another queue that it was in.
+            return 0
+        count = self.message.headers.get(DELIVERIES, 0)
         return count if isinstance(count, int) else 0
 
 

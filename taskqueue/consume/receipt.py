@@ -54,7 +54,9 @@ class Receipt:
         try:
             task = decode(delivery.message, now=now)
             attempt = Attempt(delivery, task)
-            decision = on_receipt(task, self._queue, self._known, deliveries=attempt.earlier, now=now)
+            decision = on_receipt(
+                task, self._queue, self._known, deliveries=attempt.earlier_deliveries, now=now
+            )
         except InvalidTask as error:
             self._settling.settle(delivery, None, Dead(INVALID, str(error), 0))
             return

@@ -101,12 +101,14 @@ class Settling:
         if not self._deliveries.holds(attempt.delivery):
             return
         task = attempt.task
-        again = Again(task.due, task.runs, task.error, has_slot=task.has_slot, crashes=attempt.earlier)
+        again = Again(
+            task.due, task.runs, task.error, has_slot=task.has_slot, crashes=attempt.earlier_deliveries
+        )
         self.settle(attempt.delivery, task, again)
 
     def give_back(self, attempt: Attempt) -> None:
         """Let another consumer have it: at once, and published again where being counted would blame it."""
-        if suspect(self._queue, attempt.earlier + 1) and not self._link.blocked:
+        if suspect(self._queue, attempt.earlier_deliveries + 1) and not self._link.blocked:
             self.put_back(attempt)
         else:
             self._deliveries.give_back(attempt.delivery)

@@ -80,6 +80,6 @@ class Turns:
             "%s %s: handed out %d times without an answer, it may have ended consumers: it runs alone",
             self._queue.name,
             attempt.task.id,
-            attempt.earlier,
+            attempt.earlier_deliveries,
         )
         self._isolation.progressed()

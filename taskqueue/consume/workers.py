@@ -26,9 +26,9 @@ class Attempt:
     task: Task
 
     @property
-    def earlier(self) -> int:
+    def earlier_deliveries(self) -> int:
         """How often the task was handed out before without an answer."""
-        return self.delivery.earlier + self.task.crashes
+        return self.delivery.earlier_deliveries + self.task.crashes
 
 
 class Pool:
