@@ -85,6 +85,7 @@ class Channel:
         self.receive: Callable[..., None] | None = None
         self.cancelled: Callable[[], None] | None = None
         self._numbers = 0
+        self._consumers = 0
         self._on: dict[str, Callable[..., None]] = {}
         broker.calls.append(lambda: opened(self) if self.is_open else None)
 
@@ -129,7 +130,8 @@ class Channel:
         assert self.receive is None, "it consumes twice"
         self.receive = on_message_callback
         self.broker.calls.append(lambda: callback(None))
-        return "tag"
+        self._consumers += 1
+        return f"consumer-{self._consumers}"
 
     def _rpc(self, _method: object, done: Callable[..., None], _replies: object) -> None:
         self.cancelled = lambda: done(None)
