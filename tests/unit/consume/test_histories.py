@@ -289,6 +289,9 @@ class Histories(RuleBasedStateMachine):
         consumer = self.process.subscription
         assert not (consumer.idle and not self.process.isolation.is_open), "it takes no tasks any more"
         assert not (consumer.idle and not self.process.timers and self.process.channel.out), "forgotten"
+        soon = any(at < self.broker.now + 20 for at, _, _ in self.process.timers)
+        goes_on = consumer.idle and not soon and not consumer.attempts.stopping
+        assert not goes_on or self.process.channel.receive, "it consumes no more"
 
     @precondition(lambda self: self.broker.places["q"] and self.process.channel.receive)
     @rule(taken=PICK)
