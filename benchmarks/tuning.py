@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import pika
 
@@ -28,9 +27,9 @@ from benchmarks.contenders import Contender
 from benchmarks.receiver import Receiver
 from benchmarks.throughput import Measured, measure
 from sandbox.broker import Broker
-from taskqueue.broker.channel import ConfirmChannel, Outcome
+from taskqueue.broker.channel import ConfirmChannel, Delivery, Outcome
 from taskqueue.broker.link import Link
-from taskqueue.broker.wire import TolerantConnection, to_message
+from taskqueue.broker.wire import TolerantConnection
 from taskqueue.task.message import Publish
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -82,17 +81,19 @@ class _Stream:
         """Do nothing: the link tries again."""
 
     def _consume(self, channel: ConfirmChannel) -> None:
-        def received(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            publish = Publish("", (_TARGET,), to_message(properties, body))
-            channel.publish(publish, lambda outcome: self._ended(channel, method.delivery_tag, outcome))
+        def received(delivery: Delivery) -> None:
+            publish = Publish("", (_TARGET,), delivery.message)
+            channel.publish(publish, lambda outcome: self._ended(channel, delivery.tag, outcome))
 
-        channel.raw.basic_qos(prefetch_count=self._window)
-        channel.raw.basic_consume(_SOURCE, received)
+        def limited() -> None:
+            channel.consume(_SOURCE, received, lambda: None)
+
+        channel.prefetch(self._window, limited)
 
     def _ended(self, channel: ConfirmChannel, tag: int, outcome: Outcome) -> None:
         if outcome is not Outcome.CONFIRMED:
             raise RuntimeError(f"a message could not be forwarded: {outcome.value}")
-        channel.raw.basic_ack(tag)
+        channel.ack(tag)
         self._left -= 1
         if not self._left:
             self._done.set()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,9 @@ import pika
 from pika import spec
 from pika.channel import Channel
 
-from taskqueue.broker.wire import FaultyProperties, to_properties
-from taskqueue.task.message import Publish
+from taskqueue.broker.wire import FaultyProperties, to_message, to_properties
+from taskqueue.task.message import DELIVERIES, Message, Publish
+from taskqueue.topology.plan import Exchange, Queue
 
 if TYPE_CHECKING:
     from taskqueue.broker.link import Link
@@ -36,6 +36,26 @@ class Outcome(enum.Enum):
     UNFIT = "not publishable: its headers can't be encoded"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """A message that the broker has handed out, and the channel on which it can be acked."""
+
+    channel: ConfirmChannel
+    tag: int
+    message: Message
+    redelivered: bool = False
+    """The broker has handed it out before."""
+
+    @property
+    def earlier_deliveries(self) -> int:
+        """How often the broker has handed this message out before."""
+        if not self.redelivered:
+            # The header tells of another queue that it was in.
+            return 0
+        count = self.message.headers.get(DELIVERIES, 0)
+        return count if isinstance(count, int) else 0
+
+
 @dataclass(slots=True)
 class _Pending:
     publish: Publish
@@ -45,10 +65,11 @@ class _Pending:
 
 
 class ConfirmChannel:
-    """One channel of a link's connection; used on the I/O thread only.
+    """One channel of a link's connection, to publish and to consume on; used on the I/O thread only.
 
     `opened` is called once it is in confirm mode, `closed` once with the broker's reply code (0
     where there is none) and the reason, after every outstanding publish has ended as LOST.
+    A consumer that the broker cancels ends the channel.
     """
 
     def __init__(
@@ -77,11 +98,6 @@ class ConfirmChannel:
         return self._confirms and not self._ended and self._raw.is_open
 
     @property
-    def raw(self) -> Channel:
-        """Give pika's channel, for consuming."""
-        return self._raw
-
-    @property
     def outstanding(self) -> int:
         """Count the publishes without an outcome."""
         return len(self._pending)
@@ -105,7 +121,48 @@ class ConfirmChannel:
             done(Outcome.UNFIT)
             return
         self._sequence += 1
-        self._pending[self._sequence] = _Pending(publish, done, time.monotonic())
+        self._pending[self._sequence] = _Pending(publish, done, self._link.monotonic())
+
+    def verify(self, needed: Sequence[Exchange | Queue], there: Callable[[], None]) -> None:
+        """Look up each of `needed` by its name; `there` is called once all were found.
+
+        One that is missing closes the channel.
+        """
+        left = len(needed)
+
+        def found(_frame: Any) -> None:
+            nonlocal left
+            left -= 1
+            if not left and self.is_open:
+                there()
+
+        for each in needed:
+            look_up = self._raw.exchange_declare if isinstance(each, Exchange) else self._raw.queue_declare
+            look_up(each.name, passive=True, callback=found)
+
+    def prefetch(self, count: int, done: Callable[[], None]) -> None:
+        """Have at most `count` deliveries out at once for each consumer that begins from now on."""
+        self._raw.basic_qos(prefetch_count=count, callback=lambda _: done())
+
+    def consume(self, queue: str, received: Callable[[Delivery], None], begun: Callable[[], None]) -> str:
+        """Have each message of a queue handed to `received`, and give the consumer's tag.
+
+        `begun` is called once the broker has agreed.
+        """
+
+        def handed_out(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            message = to_message(properties, body)
+            received(Delivery(self, method.delivery_tag, message, method.redelivered))
+
+        return self._raw.basic_consume(queue, on_message_callback=handed_out, callback=lambda _: begun())
+
+    def ack(self, tag: int, *, multiple: bool = False) -> None:
+        """Ack a delivery, or it and all that came before it: they are gone from their queue."""
+        self._raw.basic_ack(tag, multiple=multiple)
+
+    def requeue(self, tag: int) -> None:
+        """Put a delivery back into its queue, by a nack: another consumer may have it at once."""
+        self._raw.basic_nack(tag, requeue=True)
 
     def cancel(self, consumer_tag: str, done: Callable[[], None]) -> None:
         """Have a consumer take no more; what is on its way still comes, and `done` is called after it.
@@ -128,6 +185,7 @@ class ConfirmChannel:
 
     def _on_open(self, raw: Channel) -> None:
         raw.add_on_return_callback(self._on_return)
+        raw.add_on_cancel_callback(lambda _: self.close("cancelled by the broker"))
         raw.confirm_delivery(self._on_confirm, self._on_confirm_mode)
 
     def _on_confirm_mode(self, _frame: Any) -> None:
@@ -171,10 +229,10 @@ class ConfirmChannel:
             return
         oldest = next(iter(self._pending.values()), None)
         if self._link.blocked:
-            now = time.monotonic()
+            now = self._link.monotonic()
             for pending in self._pending.values():
                 pending.since = now
-        elif oldest is not None and time.monotonic() - oldest.since > CONFIRM_DEADLINE:
+        elif oldest is not None and self._link.monotonic() - oldest.since > CONFIRM_DEADLINE:
             log.warning("no confirm in %.0f s: giving up the channel", CONFIRM_DEADLINE)
             self.close("confirm deadline")
             self._end(0, "no confirm in time")

@@ -49,6 +49,9 @@ class _Timer:
 class Link:
     """A thread with an event loop, and in it one connection to one of several hosts."""
 
+    monotonic = staticmethod(time.monotonic)
+    """The clock of its timers, in seconds."""
+
     def __init__(self, hosts: Sequence[Parameters], user: User, *, name: str) -> None:
         self.blocked = False
         """The broker has raised a memory or disk alarm and takes no publishes."""

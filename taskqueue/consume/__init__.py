@@ -1,1 +1,1 @@
-"""From a task that is due to its ack: consumer, deliveries, attempts, settling."""
+"""From a task that is due to its ack: deliveries, receipt, turns, attempts, verdict, settling."""

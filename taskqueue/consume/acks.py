@@ -27,11 +27,13 @@ class Acks:
         """Note a delivery; tags of a channel only grow."""
         self._open[tag] = False
 
-    def settle(self, tag: int) -> None:
-        """Note that a delivery may be acked: what follows from it is confirmed."""
-        if not self._open[tag]:
-            self._open[tag] = True
-            self._settled += 1
+    def settle(self, tag: int) -> bool:
+        """Note that a delivery may be acked; True for the first one since the last flush."""
+        if self._open[tag]:
+            return False
+        self._open[tag] = True
+        self._settled += 1
+        return self._settled == 1
 
     def forget(self, tag: int) -> None:
         """Note that a delivery was given back: nobody acks it any more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from pika.connection import Parameters
 
@@ -13,11 +13,14 @@ from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.isolation import Isolation
 from taskqueue.consume.ladder_check import LadderCheck
 from taskqueue.consume.metrics import Metrics
+from taskqueue.consume.rate import Pace
 from taskqueue.consume.subscription import Subscription
-from taskqueue.consume.workers import Pool
+from taskqueue.consume.workers import Attempt, Pool, Workers
 from taskqueue.durations import duration
 from taskqueue.errors import NotDeclared, TaskqueueError
-from taskqueue.settings import Settings
+from taskqueue.request.execute import Executor
+from taskqueue.settings import QueueSettings, Settings
+from taskqueue.task.result import Result
 from taskqueue.topology.plan import Exchange, Queue, ladder_essentials
 
 log = logging.getLogger(__name__)
@@ -57,8 +60,8 @@ class Consumer:
                 owner=self,
                 metrics=metrics,
                 isolation=isolation,
-                pool=self._pool,
-                rate_share=rate_share,
+                pace=Pace(queue.rate.per_second * rate_share) if queue.rate else None,
+                make_line=self._make_line,
             )
             for queue in settings.queues.values()
         ]
@@ -66,6 +69,9 @@ class Consumer:
         self._stop = threading.Event()
         self._idle = threading.Event()
         self._failure: TaskqueueError | None = None
+
+    def _make_line(self, queue: QueueSettings, finished: Callable[[Attempt, Result], None]) -> Workers:
+        return Workers(Executor(queue), queue.name, queue.concurrency, finished, self._pool)
 
     def run(self, *, grace: float = GRACE) -> None:
         """Consume until `stop`, then finish within `grace` seconds what runs.

@@ -42,6 +42,11 @@ class Isolation:
         self._begin: Callable[[], None] | None = None
         self._turn = 0
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the members take tasks."""
+        return self._state is _State.OPEN
+
     def join(self, member: Member) -> None:
         """Take part from now on."""
         self._members.append(member)

@@ -31,27 +31,22 @@ class LadderCheck:
     ) -> None:
         self._connection = connection
         self._items = items
-        self._left = len(items)
+        self._over = False
         self._found = found
         self._missing = missing
         ConfirmChannel(link, connection, opened=self._ask, closed=self._closed)
 
     def _ask(self, channel: ConfirmChannel) -> None:
-        def there(_frame: object) -> None:
-            self._left -= 1
-            if not self._left:
-                channel.close("all is there")
-                self._found(self._connection)
+        def there() -> None:
+            self._over = True
+            channel.close("all is there")
+            self._found(self._connection)
 
-        for item in self._items:
-            declare = (
-                channel.raw.exchange_declare if isinstance(item, Exchange) else channel.raw.queue_declare
-            )
-            declare(item.name, passive=True, callback=there)
+        channel.verify(self._items, there)
 
     def _closed(self, _channel: ConfirmChannel, code: int, reason: str) -> None:
-        if self._left and absent(code, reason):
+        if not self._over and absent(code, reason):
             self._missing(reason)
-        elif self._left and self._connection.is_open:
+        elif not self._over and self._connection.is_open:
             # A queue whose node is away comes back by itself: the consumer says what it then can't do.
             self._found(self._connection)

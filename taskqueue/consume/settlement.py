@@ -7,10 +7,9 @@ import uuid
 from dataclasses import replace
 from typing import Protocol
 
-from taskqueue.broker.channel import Outcome
+from taskqueue.broker.channel import Delivery, Outcome
 from taskqueue.broker.link import Link
 from taskqueue.broker.trial import Trial
-from taskqueue.consume.workers import Delivery
 from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
 from taskqueue.task.decode import Task
 from taskqueue.task.message import Message, Publish

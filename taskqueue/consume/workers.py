@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from taskqueue.broker.channel import ConfirmChannel
+from taskqueue.broker.channel import Delivery
 from taskqueue.request.execute import Executor
 from taskqueue.task.decode import Task
-from taskqueue.task.message import Message
 from taskqueue.task.result import Result
 
 _IDLE = 10.0
@@ -20,22 +19,16 @@ _IDLE = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Delivery:
-    """A message that the broker has handed out, and the channel on which it can be acked."""
-
-    channel: ConfirmChannel
-    tag: int
-    message: Message
-    redelivered: bool = False
-    """The broker has handed it out before."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
-    """A delivery whose task is due."""
+    """A delivery and the task in it, to be run once."""
 
     delivery: Delivery
     task: Task
+
+    @property
+    def earlier_deliveries(self) -> int:
+        """How often the task was handed out before without an answer."""
+        return self.delivery.earlier_deliveries + self.task.crashes
 
 
 class Pool:
@@ -153,13 +146,14 @@ class Workers:
         """Close the connections to receivers."""
         self._executor.close()
 
-    def _serve(self) -> None:
-        while (attempt := self._taken()) is not None:
-            self._finished(attempt, self._executor.run(attempt.task, queue=self._name))
-
-    def _taken(self) -> Attempt | None:
+    def take(self) -> Attempt | None:
+        """Take the next attempt out of the line; None where a thread that serves it has nothing to do."""
         with self._lock:
             if self._line:
                 return self._line.popleft()
             self._serving -= 1
             return None
+
+    def _serve(self) -> None:
+        while (attempt := self.take()) is not None:
+            self._finished(attempt, self._executor.run(attempt.task, queue=self._name))

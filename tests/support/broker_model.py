@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import count
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -84,7 +85,7 @@ class Channel:
         self.receive: Callable[..., None] | None = None
         self.cancelled: Callable[[], None] | None = None
         self._numbers = 0
-        self._tags = 0
+        self._consumers = 0
         self._on: dict[str, Callable[..., None]] = {}
         broker.calls.append(lambda: opened(self) if self.is_open else None)
 
@@ -106,11 +107,13 @@ class Channel:
         self._on["confirm"] = confirmed
         self.broker.calls.append(lambda: selected(None))
 
-    def exchange_declare(self, _name: str, **_options: Any) -> None:
+    def exchange_declare(self, _name: str, *, callback: Callable[..., None], **_options: Any) -> None:
         """Everything is there."""
+        self.broker.calls.append(lambda: callback(None) if self.is_open else None)
 
-    def queue_declare(self, _name: str, **_options: Any) -> None:
+    def queue_declare(self, _name: str, *, callback: Callable[..., None], **_options: Any) -> None:
         """Everything is there."""
+        self.broker.calls.append(lambda: callback(None) if self.is_open else None)
 
     def basic_qos(self, *, callback: Callable[..., None], **_options: Any) -> None:
         """Answer."""
@@ -127,7 +130,8 @@ class Channel:
         assert self.receive is None, "it consumes twice"
         self.receive = on_message_callback
         self.broker.calls.append(lambda: callback(None))
-        return "tag"
+        self._consumers += 1
+        return f"consumer-{self._consumers}"
 
     def _rpc(self, _method: object, done: Callable[..., None], _replies: object) -> None:
         self.cancelled = lambda: done(None)
@@ -169,11 +173,11 @@ class Channel:
         """Hand a message out."""
         assert self.receive is not None
         entry = take(self.broker.places["q"], pick)
-        self._tags += 1
-        self.out[self._tags] = entry
+        tag = next(self.broker.tags)
+        self.out[tag] = entry
         counted = {"x-delivery-count": entry.count} if entry.delivered else {}
         properties = pika.BasicProperties(**entry.properties, headers={**entry.headers, **counted})
-        method = SimpleNamespace(delivery_tag=self._tags, redelivered=entry.delivered)
+        method = SimpleNamespace(delivery_tag=tag, redelivered=entry.delivered)
         entry.delivered = True
         self.receive(self, method, properties, entry.body)
 
@@ -230,7 +234,8 @@ class Broker:
     routing: Routing = PRESENT
     calls: list[Callable[[], None]] = field(default_factory=list)
     channels: list[Channel] = field(default_factory=list)
-
+    tags: Iterator[int] = field(default_factory=lambda: count(1))
+    """Of all channels: a tag names one delivery, so what came on another channel is not out on this one."""
     is_open: bool = True
 
     @property

@@ -53,7 +53,7 @@ def test_a_settlement_that_is_tried_again_outlives_a_fault(stage: Stage, receive
     stage.publish({"url": "/x"})
     receiver.wait_for(1, path="/x")
     subscription = consumer._subscriptions[0]
-    eventually(lambda: subscription._settling > 0, "a settlement under way")
+    eventually(lambda: subscription.settling.under_way > 0, "a settlement under way")
     # When the I/O thread breaks down, and the queue is gone when it is back
     with stage.connection() as connection:
         connection.channel().queue_delete(stage.name)

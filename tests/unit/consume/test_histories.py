@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -16,14 +15,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from taskqueue.broker import channel
+from taskqueue.broker.channel import CONFIRM_DEADLINE, ConfirmChannel
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
-from taskqueue.consume import subscription
 from taskqueue.consume.isolation import Isolation
 from taskqueue.consume.metrics import NullMetrics
+from taskqueue.consume.results import LINGER
 from taskqueue.consume.subscription import Subscription
 from taskqueue.consume.workers import Attempt, Pool, Workers
+from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings
 from taskqueue.task.result import Following, Result
 from taskqueue.topology.ladder import Way
@@ -34,15 +34,13 @@ POLICY = QueueSettings("q", base_url="http://base", delivery_limit=LIMIT, jitter
 KNOWN = ("q", "other", "gone")
 """What the configuration names; the last of them is not declared."""
 PICK = st.integers(0, 99)
-_SWEEP, _AT_ONCE = "_sweep", 0.05
 
 
-class Line(Workers):
-    """The line of attempts, and no thread that takes them from it."""
+class NoThreads(Pool):
+    """The threads of a process: a test is all of them."""
 
-    def submit(self, attempt: Attempt) -> None:
-        """Put an attempt in the line."""
-        self._line.append(attempt)
+    def run(self, job: Callable[[], None]) -> None:
+        """Do nothing: a test takes what is in the line."""
 
 
 class Process:
@@ -62,10 +60,17 @@ class Process:
         self.isolation = Isolation()
         self.subscription = Subscription(
             POLICY, way=Way("q", "q"), known=KNOWN, link=cast("Link", self), owner=self,
-            metrics=NullMetrics(), isolation=self.isolation, pool=Pool(), make_workers=Line,
+            metrics=NullMetrics(), isolation=self.isolation, pace=None, make_line=self.make_line,
+            clock=self.monotonic,
         )  # fmt: skip
         self.subscription.connected(cast("TolerantConnection", broker))
         broker.pump()
+
+    def make_line(self, queue: QueueSettings, finished: Callable[[Attempt, Result], None]) -> Workers:
+        """Be the consumer: a line, and no thread that takes anything from it."""
+        self.finished = finished
+        self.workers = Workers(Executor(queue), queue.name, queue.concurrency, finished, NoThreads())
+        return self.workers
 
     @property
     def channel(self) -> Channel:
@@ -74,22 +79,22 @@ class Process:
 
     def has(self, attempt: Attempt) -> bool:
         """Tell whether an attempt's message is out."""
-        raw: object = attempt.delivery.channel.raw
-        return raw is self.channel and attempt.delivery.tag in self.channel.out
+        return attempt.delivery.tag in self.channel.out
 
     def call(self, function: Callable[[], None]) -> None:
         """Be the link."""
         self.broker.calls.append(lambda: function() if self.alive else None)
 
+    def monotonic(self) -> float:
+        """Be every clock."""
+        return self.broker.now
+
     def later(self, seconds: float, function: Callable[[], None]) -> None:
         """Be the link's clock."""
-        if seconds < _AT_ONCE:
-            if self.subscription._results:
-                self.call(function)
-            else:
-                self.subscription._draining = False
-        elif getattr(function, "__name__", "") == _SWEEP:
-            self.sweeps[function.__self__] = function  # type: ignore[attr-defined]  # a method, by its name
+        if seconds <= LINGER:
+            self.call(function)
+        elif isinstance(of := getattr(function, "__self__", None), ConfirmChannel):
+            self.sweeps[of] = function
         else:
             self._made += 1
             self.timers.append((self.broker.now + seconds, self._made, function))
@@ -104,8 +109,7 @@ class Process:
 
     def begin(self) -> Attempt | None:
         """Have a worker take the next attempt."""
-        line = self.subscription._workers._line
-        attempt = line.popleft() if line else None
+        attempt = self.workers.take()
         if attempt is not None:
             self.running.append(attempt)
         return attempt
@@ -125,22 +129,14 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         # What it says is not looked at here, and it takes most of the time.
         logging.disable(logging.CRITICAL)
-        vars(subscription)["time"] = vars(channel)["time"] = self
         self.broker = Broker()
         self.succeeded: set[str] = set()
         self.followed: set[str] = set()
         self.promised: set[str] = set()
         self.process = Process(self.broker)
 
-    def time(self) -> float:
-        """Be the clock of the consumer."""
-        return self.broker.now
-
-    monotonic = time
-
     def teardown(self) -> None:
-        """Give the clock and the log back."""
-        vars(subscription)["time"] = vars(channel)["time"] = time
+        """Give the log back."""
         logging.disable(logging.NOTSET)
 
     @initialize(count=st.integers(2, 5))
@@ -227,7 +223,7 @@ class Histories(RuleBasedStateMachine):
                 self.followed.add(task.id)
                 following = (Following(f"{task.id}.next", b'{"url": "/next"}'),)
         result = Result(status, None if status else "cut", None, 0.1, following=following)
-        self.process.subscription._finished(attempt, result)
+        self.process.finished(attempt, result)
         self.broker.pump()
 
     @precondition(lambda self: self.broker.publishing)
@@ -254,7 +250,7 @@ class Histories(RuleBasedStateMachine):
         """A confirm does not come in time, and the message is nowhere."""
         if self.process.channel.sent:
             self._count_deaths()
-        self.broker.now += channel.CONFIRM_DEADLINE + 1
+        self.broker.now += CONFIRM_DEADLINE + 1
         sweeps, self.process.sweeps = self.process.sweeps, {}
         for sweep in sweeps.values():
             sweep()
@@ -291,8 +287,11 @@ class Histories(RuleBasedStateMachine):
             else:
                 break
         consumer = self.process.subscription
-        assert not (consumer.idle and consumer._suspended), "it takes no tasks any more"
+        assert not (consumer.idle and not self.process.isolation.is_open), "it takes no tasks any more"
         assert not (consumer.idle and not self.process.timers and self.process.channel.out), "forgotten"
+        soon = any(at < self.broker.now + 20 for at, _, _ in self.process.timers)
+        goes_on = consumer.idle and not soon and not consumer.attempts.stopping
+        assert not goes_on or self.process.channel.receive, "it consumes no more"
 
     @precondition(lambda self: self.broker.places["q"] and self.process.channel.receive)
     @rule(taken=PICK)

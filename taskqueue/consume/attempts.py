@@ -1,0 +1,125 @@
+"""The attempts of one queue: who counts what is at the workers, and has each result judged and settled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from taskqueue.broker.link import Link
+from taskqueue.consume.deliveries import Deliveries
+from taskqueue.consume.metrics import Metrics
+from taskqueue.consume.results import Results
+from taskqueue.consume.settling import Settling
+from taskqueue.consume.verdict import Verdict
+from taskqueue.consume.workers import Attempt
+from taskqueue.settings import QueueSettings
+from taskqueue.task.result import Result
+
+log = logging.getLogger(__name__)
+
+
+class Line(Protocol):
+    """Where attempts wait for a worker."""
+
+    def submit(self, attempt: Attempt) -> None:
+        """Put an attempt in the line."""
+
+    def drop(self) -> list[Attempt]:
+        """Empty the line and give what was in it; what runs already goes on."""
+
+    def close(self) -> None:
+        """Close the connections to receivers."""
+
+
+MakeLine = Callable[[QueueSettings, Callable[[Attempt, Result], None]], Line]
+"""Makes the line of a queue; its workers hand each attempt and its result to the function."""
+
+
+class Attempts:
+    """Has the attempts of a queue run, and settles each by its result.
+
+    `progressed` is called when some have ended, `clock` gives the seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        queue: QueueSettings,
+        make_line: MakeLine,
+        *,
+        link: Link,
+        deliveries: Deliveries,
+        settling: Settling,
+        verdict: Verdict,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        progressed: Callable[[], None],
+    ) -> None:
+        self.running = 0
+        """Attempts at or before a worker, or whose result was not looked at yet."""
+        self.stopping = False
+        """None begins any more."""
+        self._queue = queue.name
+        self._deliveries = deliveries
+        self._settling = settling
+        self._verdict = verdict
+        self._metrics = metrics
+        self._clock = clock
+        self._progressed = progressed
+        self._results = Results(link, each=self._end, then=self._ended)
+        self._line = make_line(queue, self._results.add)
+
+    def begin(self, attempt: Attempt) -> None:
+        """Have an attempt run as soon as a worker is free."""
+        if self.stopping:
+            self._settling.give_back(attempt)
+            return
+        if not self._deliveries.holds(attempt.delivery):
+            return
+        self.running += 1
+        self._metrics.started(self._queue, max(0.0, self._clock() - attempt.task.due / 1000))
+        self._line.submit(attempt)
+
+    def put_back(self) -> None:
+        """Put back what has not begun, at the end of the queue."""
+        for attempt in self._withdraw():
+            self._settling.put_back(attempt)
+
+    def give_back(self) -> None:
+        """Give back what has not begun, so that another consumer has it at once."""
+        for attempt in self._withdraw():
+            self._settling.give_back(attempt)
+
+    def stop(self) -> None:
+        """Begin no more, and give back what has not begun."""
+        self.stopping = True
+        self.give_back()
+
+    def collect(self) -> None:
+        """Take the results that are there."""
+        self._results.drain()
+
+    def close(self) -> None:
+        """Close the connections to receivers."""
+        self._line.close()
+
+    def _withdraw(self) -> list[Attempt]:
+        withdrawn = self._line.drop()
+        self.running -= len(withdrawn)
+        self._metrics.dropped(self._queue, len(withdrawn))
+        return withdrawn
+
+    def _end(self, attempt: Attempt, result: Result) -> None:
+        self.running -= 1
+        decision = self._verdict.on(attempt.task, result)
+        if not self._deliveries.holds(attempt.delivery):
+            log.warning(
+                "%s %s: its channel was closed meanwhile, so it will run again", self._queue, attempt.task.id
+            )
+            return
+        self._verdict.tell(attempt.task, decision, result)
+        self._settling.settle(attempt.delivery, attempt.task, decision)
+
+    def _ended(self) -> None:
+        self._deliveries.flush()
+        self._progressed()

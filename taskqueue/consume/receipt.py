@@ -1,0 +1,103 @@
+"""From a delivery to a decision: the message is read as a task, and judged before it runs."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Container
+from dataclasses import replace
+
+from taskqueue.broker.channel import Delivery
+from taskqueue.consume.notices import Notices
+from taskqueue.consume.settling import Settling
+from taskqueue.consume.turns import Turns
+from taskqueue.consume.workers import Attempt
+from taskqueue.errors import InvalidTask
+from taskqueue.settings import QueueSettings
+from taskqueue.task.astray import came_back_at_once, missed_rungs
+from taskqueue.task.decide import INVALID, Again, Dead, Run, on_receipt
+from taskqueue.task.decode import decode
+
+log = logging.getLogger(__name__)
+
+_ROUND = 1.0
+"""Seconds between two rounds of a task that no rung holds."""
+
+
+class Receipt:
+    """Decides what becomes of each delivery: what is due waits for its turn, all else is settled.
+
+    `known` names the queues that a task may be moved to, `clock` gives the seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        queue: QueueSettings,
+        known: Container[str],
+        *,
+        turns: Turns,
+        settling: Settling,
+        notices: Notices,
+        clock: Callable[[], float],
+    ) -> None:
+        self._queue = queue
+        self._known = known
+        self._turns = turns
+        self._settling = settling
+        self._notices = notices
+        self._clock = clock
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take a delivery, decide, and hand it on."""
+        delivery = _with_id(delivery)
+        now = self._clock()
+        try:
+            task = decode(delivery.message, now=now)
+            attempt = Attempt(delivery, task)
+            decision = on_receipt(
+                task, self._queue, self._known, deliveries=attempt.earlier_deliveries, now=now
+            )
+        except InvalidTask as error:
+            self._settling.settle(delivery, None, Dead(INVALID, str(error), 0))
+            return
+        except Exception as error:
+            # Nothing that a message contains may stop a consumer, not even by a fault of ours.
+            log.exception("could not read a message of %s", self._queue.name)
+            unread = Dead(INVALID, f"body: could not be read: {type(error).__name__}", 0)
+            self._settling.settle(delivery, None, unread)
+            return
+        if task.unknown:
+            self._notices.give(
+                f"fields that taskqueue does not know are ignored: {', '.join(task.unknown)[:200]}"
+            )
+        if isinstance(decision, Run):
+            self._turns.take(attempt, now, alone=decision.alone)
+        elif isinstance(decision, Again) and decision.early:
+            self._send_round(attempt, decision, now)
+        else:
+            self._settling.settle(delivery, task, decision)
+
+    def _send_round(self, attempt: Attempt, decision: Again, now: float) -> None:
+        """Put a task that came early on the ladder; say so where it has missed the rungs it was to be on."""
+        headers = attempt.delivery.message.headers
+        if came_back_at_once(headers, decision.due, int(now * 1000)):
+            self._notices.give(
+                "tasks come back from the ladder at once: it is not the one of this configuration any more; "
+                "run 'taskqueue declare', or start this consumer again with the present one"
+            )
+            self._settling.settle_later(_ROUND, attempt, decision)
+            return
+        if missed_rungs(headers):
+            self._notices.give(
+                "tasks come early: their senders wait on another ladder (resolution, levels) than the "
+                "declared one; they are put on that one, and none runs before its time"
+            )
+        self._settling.settle(attempt.delivery, attempt.task, decision)
+
+
+def _with_id(delivery: Delivery) -> Delivery:
+    message = delivery.message
+    if message.properties.get("message_id"):
+        return delivery
+    properties = {**message.properties, "message_id": uuid.uuid4().hex}
+    return replace(delivery, message=replace(message, properties=properties))
