@@ -6,7 +6,6 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import app, common, messages, tables
@@ -78,8 +77,8 @@ def show(
     elif as_json:
         common.emit(_row(task) | messages.document(task.message))
     else:
-        for name, value in (_row(task) | messages.lines(task.message)).items():
-            common.out.print(Text(f"{name:<12} ", "bold") + tables.cell(value), soft_wrap=True)
+        for name, value in (*_row(task).items(), *messages.lines(task.message)):
+            common.out.print(tables.cell(f"{name:<12} ", "bold") + tables.cell(value), soft_wrap=True)
 
 
 @commands.command()
