@@ -12,7 +12,7 @@ from taskqueue.errors import TopologyConflict
 from taskqueue.topology.plan import Exchange, Plan, Queue
 
 _MOST_DIFFERENCES = 12
-_SHOWN = 2
+_SHOWN = 3
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<argument>[^']*)' for (?:queue|exchange) '.*': "
     r"received (?P<wanted>.*) but current is (?P<current>.*)$"
