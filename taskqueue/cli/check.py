@@ -14,6 +14,7 @@ from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import app, common
+from taskqueue.declare import policies
 from taskqueue.declare.permissions import lacking, pattern
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
@@ -21,7 +22,7 @@ from taskqueue.operate.inspect import look
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
-from taskqueue.topology.plan import Plan, joined, plan_ladder, plan_queue
+from taskqueue.topology.plan import Plan, joined, plan, plan_ladder, plan_queue
 
 _SHOWN = 3
 _HANDLER_OF = {"signing_secret": "signing", "bearer_token": "bearer", "basic_auth": "basic"}
@@ -94,8 +95,7 @@ async def _check_broker(settings: Settings) -> list[Check]:
                 found.append(await _check_permissions(session, ladder, shared=True))
                 found.append(await _check_declared(session, plan_ladder(ladder, settings.layout), ladder))
         found.append(await _check_counts(session, settings))
-        if settings.management_url is not None:
-            found.append(_check_management(settings))
+        found += await _check_management(settings)
         return found
 
 
@@ -164,12 +164,28 @@ async def _check_declared(session: Session, planned: Plan, name: str) -> Check:
     return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges", queue=name)
 
 
-def _check_management(settings: Settings) -> Check:
+async def _check_management(settings: Settings) -> list[Check]:
+    """Look at what only the management API knows: the policies of the operator."""
+    if settings.management_url is None:
+        advice = "set 'management_url' to have them looked at: one may delete tasks, or hold them up"
+        return [Check("policies", ok=True, detail="not known: AMQP does not tell them", advice=advice)]
     management = Management(settings)
-    management.queues()
-    if management.fault is None:
-        return Check("management", ok=True, detail="the API answers")
-    return Check("management", ok=False, detail=management.fault, advice="check 'management_url'")
+    harms = await policies.look(management, plan(settings.layout))
+    if management.fault is not None:
+        return [Check("management", ok=False, detail=management.fault, advice="check 'management_url'")]
+    return [Check("management", ok=True, detail="the API answers"), _told(harms)]
+
+
+def _told(harms: tuple[policies.Harm, ...] | None) -> Check:
+    if harms is None:
+        advice = "look for nodes that are down, and check again"
+        return Check("policies", ok=False, detail="not every queue has told its policy", advice=advice)
+    if harms:
+        advice = (
+            "rabbitmqctl list_policies (and list_operator_policies): let none with such a key match our names"
+        )
+        return Check("policies", ok=False, detail=_some([str(harm) for harm in harms]), advice=advice)
+    return Check("policies", ok=True, detail="none breaks anything")
 
 
 def _failure(name: str, error: TaskqueueError, queue: str | None = None) -> Check:

@@ -177,7 +177,7 @@ def test_in_a_pipe_lines_are_as_long_as_they_are_and_plain(full: Stage, environm
     path.write_text(full.path.read_text())
     short = shell(full, "check", environment=environment).stdout.decode().splitlines()
     assert all(line.startswith(("check", "configuration", "requests", "broker", "version", "permissions",
-                                "declared", "leaders", "management", " ")) for line in short)  # fmt: skip
+                                "declared", "leaders", "policies", " ")) for line in short)  # fmt: skip
 
 
 def on_a_terminal(arguments: Sequence[str], environment: dict[str, str]) -> str:

@@ -247,7 +247,11 @@ def test_quorum_queues_lose_nothing_on_the_way() -> None:
         "x-dead-letter-exchange": "mails.wait.0.1s",
         "x-message-ttl": 300,
     }
-    assert found["mails.dead"] == {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
+    assert found["mails.dead"] == {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": NO_DELIVERY_LIMIT,
+        "x-overflow": "reject-publish",
+    }
 
 
 def test_classic_queues_have_only_arguments_that_classic_queues_know() -> None:
@@ -259,7 +263,11 @@ def test_classic_queues_have_only_arguments_that_classic_queues_know() -> None:
         "x-dead-letter-exchange": "mails.wait.0.1s",
         "x-message-ttl": 300,
     }
-    assert found["mails.dead"] == {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
+    assert found["mails.dead"] == {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": NO_DELIVERY_LIMIT,
+        "x-overflow": "reject-publish",
+    }
 
 
 @pytest.mark.parametrize("queue_type", [QUORUM, CLASSIC])
