@@ -15,7 +15,7 @@ from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import app, common
 from taskqueue.declare import policies
-from taskqueue.declare.permissions import lacking, pattern
+from taskqueue.declare.permissions import Rights, pattern, rights
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
 from taskqueue.operate.inspect import look
@@ -83,18 +83,25 @@ async def _check_broker(settings: Settings) -> list[Check]:
         except BrokerRefused as error:
             return [*found, _failure("version", error)]
         found.append(Check("version", ok=True, detail=f"{about.get('product')} {about.get('version')}"))
+        may: dict[str, Rights] = {}
         for queue in settings.queues.values():
-            found.append(await _check_permissions(session, queue.name))
+            checked, may[queue.name] = await _check_permissions(session, queue)
+            found.append(checked)
             plans = [plan_queue(queue.name, settings.layout)]
             if queue.ladder == queue.name:
                 plans.append(plan_ladder(queue.name, settings.layout))
-            found.append(await _check_declared(session, joined(plans), queue.name))
-        shared = dict.fromkeys(queue.ladder for queue in settings.queues.values())
-        for ladder in shared:
+            found.append(await _check_declared(session, joined(plans), queue.name, may[queue.name]))
+        shared = {queue.ladder: may[queue.name] for queue in settings.queues.values()}
+        for ladder, rights in shared.items():
             if ladder not in settings.queues:
-                found.append(await _check_permissions(session, ladder, shared=True))
-                found.append(await _check_declared(session, plan_ladder(ladder, settings.layout), ladder))
-        found.append(await _check_counts(session, settings))
+                planned = plan_ladder(ladder, settings.layout)
+                found.append(await _check_declared(session, planned, ladder, rights))
+        unread = [lack for rights in may.values() for lack in rights.look]
+        if unread:
+            detail = f"not looked at: no {_some(unread)}"
+            found.append(Check("leaders", ok=True, detail=detail))
+        else:
+            found.append(await _check_counts(session, settings))
         found += await _check_management(settings)
         return found
 
@@ -131,26 +138,30 @@ def _check_requests(queue: QueueSettings) -> Check:
     return Check("requests", ok=True, detail=f"handlers: {handlers}", queue=queue.name, advice=advice or None)
 
 
-async def _check_permissions(session: Session, name: str, *, shared: bool = False) -> Check:
+async def _check_permissions(session: Session, queue: QueueSettings) -> tuple[Check, Rights]:
+    """Tell what the user may do; it is fine where it may do what `taskqueue run` does."""
     try:
-        missing = await lacking(session, name, shared=shared)
+        may = await rights(session, queue.name, queue.ladder)
     except (BrokerRefused, NotKnown) as error:
-        return _failure("permissions", error, name)
-    if not missing:
-        return Check("permissions", ok=True, detail="configure, write, read", queue=name)
-    needed = pattern(name, shared=shared)
+        return _failure("permissions", error, queue.name), Rights((), (), (), ())
+    if not may.declare:
+        return Check("permissions", ok=True, detail=str(may), queue=queue.name), may
+    lacks = may.consume or may.declare
+    whole = [pattern(queue.name)]
+    if queue.ladder != queue.name:
+        whole.append(pattern(queue.ladder, shared=True))
+    patterns = f"'{'|'.join(whole)}'"
+    advice = f"to allow all: rabbitmqctl set_permissions -p VHOST USER {patterns} {patterns} {patterns}"
+    told = f"{may}: no {' and no '.join(lacks)}"
     return Check(
-        "permissions",
-        ok=False,
-        detail=f"no {' and no '.join(missing)} permission on {needed}",
-        queue=name,
-        advice=f"rabbitmqctl set_permissions -p VHOST USER '{needed}' '{needed}' '{needed}'",
-    )
+        "permissions", ok=not may.consume, detail=told, queue=queue.name,
+        advice=advice if may.consume else None,
+    ), may  # fmt: skip
 
 
-async def _check_declared(session: Session, planned: Plan, name: str) -> Check:
+async def _check_declared(session: Session, planned: Plan, name: str, may: Rights) -> Check:
     try:
-        findings = await examine(session, planned)
+        findings = await examine(session, planned, compared=not may.declare)
     except (BrokerRefused, NotKnown) as error:
         return _failure("declared", error, name)
     items = planned.items
@@ -161,7 +172,8 @@ async def _check_declared(session: Session, planned: Plan, name: str) -> Check:
     if missing:
         told = f"missing: {_some([f'{item.kind} {item.name}' for item in missing])}"
         return Check("declared", ok=False, detail=told, queue=name, advice="run 'taskqueue declare'")
-    return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges", queue=name)
+    rest = "; their settings are seen only by who may declare" if may.declare else ""
+    return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges{rest}", queue=name)
 
 
 async def _check_management(settings: Settings) -> list[Check]:

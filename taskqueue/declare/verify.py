@@ -125,25 +125,27 @@ class _Attempt:
             self._arguments[argument] = int(current) if current.isdecimal() else current
 
 
-async def examine(session: Session, plan: Plan, progress: Progress | None = None) -> Findings:
+async def examine(
+    session: Session, plan: Plan, progress: Progress | None = None, *, compared: bool = True
+) -> Findings:
     """Look at everything of the plan that can be looked at; creates and changes nothing.
 
-    Raises BrokerRefused where the broker does not let us look, NotKnown where it does not answer.
+    What is there is `compared` with the plan, which takes the right to declare it. Raises BrokerRefused where
+    the broker does not let us look, NotKnown where it does not answer.
     """
-    found = await session.each("verifying", _compare, plan.items, progress)
+
+    async def compare(session: Session, item: Exchange | Queue) -> Conflict | bool:
+        if not await session.exists(item.kind, item.name):
+            return False
+        differences, told = await _differences(session, item) if compared else ((), "")
+        return Conflict(item, differences, told) if told else True
+
+    found = await session.each("verifying", compare, plan.items, progress)
     return Findings(
         plan=plan,
         existing=frozenset(item for item, there in zip(plan.items, found, strict=True) if there),
         conflicts=tuple(there for there in found if isinstance(there, Conflict)),
     )
-
-
-async def _compare(session: Session, item: Exchange | Queue) -> Conflict | bool:
-    """Tell whether the item exists, or how it conflicts."""
-    if not await session.exists(item.kind, item.name):
-        return False
-    differences, told = await _differences(session, item)
-    return Conflict(item, differences, told) if told else True
 
 
 async def _differences(session: Session, item: Exchange | Queue) -> tuple[tuple[Difference, ...], str]:
