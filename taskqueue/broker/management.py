@@ -81,6 +81,17 @@ class Management:
         found = self._get(f"bindings/{self._vhost}?columns=source,destination,destination_type,routing_key")
         return found if isinstance(found, list) else None
 
+    def listed(self) -> frozenset[tuple[str, str]] | None:
+        """Give kind and name of each queue and exchange of the virtual host, None where that is not known."""
+        found = set()
+        for kind in ("queue", "exchange"):
+            # The name alone comes from what the nodes share, and is no report of some seconds ago.
+            every = self._get(f"{kind}s/{self._vhost}?columns=name")
+            if not isinstance(every, list):
+                return None
+            found |= {(kind, each["name"]) for each in every}
+        return frozenset(found)
+
     def policies(self) -> Policies | None:
         """Give what policies are in effect in the virtual host, None where that is not known.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import app, common
 from taskqueue.declare import policies
 from taskqueue.declare.permissions import Rights, pattern, rights
-from taskqueue.declare.verify import examine
+from taskqueue.declare.verify import Listed, examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
 from taskqueue.operate.inspect import look
 from taskqueue.request.execute import Executor
@@ -83,27 +84,31 @@ async def _check_broker(settings: Settings) -> list[Check]:
         except BrokerRefused as error:
             return [*found, _failure("version", error)]
         found.append(Check("version", ok=True, detail=f"{about.get('product')} {about.get('version')}"))
-        may: dict[str, Rights] = {}
-        for queue in settings.queues.values():
-            checked, may[queue.name] = await _check_permissions(session, queue)
-            found.append(checked)
-            plans = [plan_queue(queue.name, settings.layout)]
-            if queue.ladder == queue.name:
-                plans.append(plan_ladder(queue.name, settings.layout))
-            found.append(await _check_declared(session, joined(plans), queue.name, may[queue.name]))
-        shared = {queue.ladder: may[queue.name] for queue in settings.queues.values()}
-        for ladder, rights in shared.items():
-            if ladder not in settings.queues:
-                planned = plan_ladder(ladder, settings.layout)
-                found.append(await _check_declared(session, planned, ladder, rights))
-        unread = [lack for rights in may.values() for lack in rights.look]
-        if unread:
-            detail = f"not looked at: no {_some(unread)}"
-            found.append(Check("leaders", ok=True, detail=detail))
-        else:
-            found.append(await _check_counts(session, settings))
-        found += await _check_management(settings)
+        management = Management(settings)
+        listed = await asyncio.to_thread(management.listed)
+        found += await _check_queues(session, settings, listed)
+        found += await _check_management(settings, management)
         return found
+
+
+async def _check_queues(session: Session, settings: Settings, listed: Listed | None) -> list[Check]:
+    found = []
+    may: dict[str, Rights] = {}
+    for queue in settings.queues.values():
+        checked, may[queue.name] = await _check_permissions(session, queue)
+        plans = [plan_queue(queue.name, settings.layout)]
+        if queue.ladder == queue.name:
+            plans.append(plan_ladder(queue.name, settings.layout))
+        declared = await _check_declared(session, joined(plans), queue.name, may[queue.name], listed)
+        found += [checked, declared]
+    for ladder, name in {queue.ladder: queue.name for queue in settings.queues.values()}.items():
+        if ladder not in settings.queues:
+            planned = plan_ladder(ladder, settings.layout)
+            found.append(await _check_declared(session, planned, ladder, may[name], listed))
+    unread = [lack for each in may.values() for lack in each.look]
+    if unread:
+        return [*found, Check("leaders", ok=True, detail=f"not looked at: no {_some(unread)}")]
+    return [*found, await _check_counts(session, settings)]
 
 
 async def _check_counts(session: Session, settings: Settings) -> Check:
@@ -159,9 +164,11 @@ async def _check_permissions(session: Session, queue: QueueSettings) -> tuple[Ch
     ), may  # fmt: skip
 
 
-async def _check_declared(session: Session, planned: Plan, name: str, may: Rights) -> Check:
+async def _check_declared(
+    session: Session, planned: Plan, name: str, may: Rights, listed: Listed | None
+) -> Check:
     try:
-        findings = await examine(session, planned, compared=not may.declare)
+        findings = await examine(session, planned, listed=listed, compared=not may.declare)
     except (BrokerRefused, NotKnown) as error:
         return _failure("declared", error, name)
     items = planned.items
@@ -176,12 +183,11 @@ async def _check_declared(session: Session, planned: Plan, name: str, may: Right
     return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges{rest}", queue=name)
 
 
-async def _check_management(settings: Settings) -> list[Check]:
+async def _check_management(settings: Settings, management: Management) -> list[Check]:
     """Look at what only the management API knows: the policies of the operator."""
     if settings.management_url is None:
         advice = "set 'management_url' to have them looked at: one may delete tasks, or hold them up"
         return [Check("policies", ok=True, detail="not known: AMQP does not tell them", advice=advice)]
-    management = Management(settings)
     harms = await policies.look(management, plan(settings.layout))
     if management.fault is not None:
         return [Check("management", ok=False, detail=management.fault, advice="check 'management_url'")]

@@ -9,7 +9,11 @@ from typing import Any
 from taskqueue.broker.asking import PRECONDITION_FAILED, RESOURCE_LOCKED, Channel, Refused
 from taskqueue.broker.session import Progress, Session
 from taskqueue.errors import TopologyConflict
+from taskqueue.topology import names
 from taskqueue.topology.plan import Exchange, Plan, Queue
+
+Listed = frozenset[tuple[str, str]]
+"""Kind and name of all that exists in a virtual host."""
 
 _MOST_DIFFERENCES = 12
 _SHOWN = 3
@@ -126,25 +130,56 @@ class _Attempt:
 
 
 async def examine(
-    session: Session, plan: Plan, progress: Progress | None = None, *, compared: bool = True
+    session: Session,
+    plan: Plan,
+    progress: Progress | None = None,
+    *,
+    listed: Listed | None = None,
+    compared: bool = True,
 ) -> Findings:
     """Look at everything of the plan that can be looked at; creates and changes nothing.
 
-    What is there is `compared` with the plan, which takes the right to declare it. Raises BrokerRefused where
-    the broker does not let us look, NotKnown where it does not answer.
+    `listed` is what exists by the management API, where there is one. What is there is `compared` with the
+    plan, which takes the right to declare it. Raises BrokerRefused where the broker does not let us look,
+    NotKnown where it does not answer.
     """
 
     async def compare(session: Session, item: Exchange | Queue) -> Conflict | bool:
-        if not await session.exists(item.kind, item.name):
+        if item in absent or not await session.exists(item.kind, item.name):
             return False
         differences, told = await _differences(session, item) if compared else ((), "")
         return Conflict(item, differences, told) if told else True
 
+    absent = await _absent(session, plan, listed)
     found = await session.each("verifying", compare, plan.items, progress)
     return Findings(
         plan=plan,
         existing=frozenset(item for item, there in zip(plan.items, found, strict=True) if there),
         conflicts=tuple(there for there in found if isinstance(there, Conflict)),
+    )
+
+
+async def _absent(session: Session, plan: Plan, listed: Listed | None) -> frozenset[Exchange | Queue]:
+    """Find what need not be looked at: each look at what does not exist is an error in the broker's log.
+
+    Where nobody lists what exists, a queue is not declared that has neither a work queue, which applications
+    declare too, nor an entry to its ladder. What there is of it all the same is found when it is created.
+    """
+    if listed is not None:
+        return frozenset(item for item in plan.items if (item.kind, item.name) not in listed)
+    owned: dict[str, list[Exchange | Queue]] = {}
+    for item in plan.items:
+        owned.setdefault(names.owner(item.name) or item.name, []).append(item)
+
+    async def declared(session: Session, owner: str) -> bool:
+        for item in reversed(owned[owner]):
+            if item.name in {owner, names.wait(owner)} and await session.exists(item.kind, item.name):
+                return True
+        return False
+
+    there = await session.each("", declared, owned)
+    return frozenset(
+        item for items, found in zip(owned.values(), there, strict=True) if not found for item in items
     )
 
 
