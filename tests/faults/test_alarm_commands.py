@@ -1,4 +1,4 @@
-"""Commands while the broker has a disk alarm, and takes no message: each ends in time, with a line and a code."""
+"""Commands while the broker has a disk alarm, and takes no message: each ends in time, with a code."""
 
 from __future__ import annotations
 
