@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated
@@ -31,22 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # What pika logs comes back as an exception too, and then as one line that says what to do.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     streams.prepare()
-    words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] == ["run"]:
-        _heed_early_stops()
     with common.errors():
         try:
             app(arguments, prog_name="taskqueue")
         finally:
             streams.finish()
-
-
-def _heed_early_stops() -> None:
-    """Take a stop that comes before there is anything to stop, and before `run` heeds signals, for one."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # nohup has SIGHUP ignored, and a shell SIGINT of what runs in its background.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: os._exit(0))
 
 
 def _print_version(*, wanted: bool) -> None:

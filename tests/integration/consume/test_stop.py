@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -59,6 +62,21 @@ def test_a_stop_that_comes_before_there_is_anything_to_stop_exits_0(
         with silent.accept()[0]:
             process.signal(number)
             assert process.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stop_that_comes_while_it_is_being_loaded_exits_0(tmp_path: Path, number: signal.Signals) -> None:
+    """Its modules take a moment to import."""
+    config = tmp_path / "taskqueue.ini"
+    config.write_text("server = amqp://127.0.0.1:1/\n[a]\n")
+    # Python tells of each module that it has imported.
+    command = [sys.executable, "-X", "importtime", "-m", "taskqueue", "run", "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any(re.search(r"\| +typer$", line) for line in process.stderr)
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
