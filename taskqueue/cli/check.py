@@ -87,7 +87,12 @@ async def _check_broker(settings: Settings) -> list[Check]:
         management = Management(settings)
         listed = await asyncio.to_thread(management.listed)
         found += await _check_queues(session, settings, listed)
-        found += await _check_management(settings, management)
+        if management.fault is not None:
+            advice = "check 'management_url'"
+            return [*found, Check("management", ok=False, detail=management.fault, advice=advice)]
+        # A queue whose leader is away does not tell its policy.
+        if all(each.ok for each in found if each.check == "leaders"):
+            found.append(await _check_policies(settings, management))
         return found
 
 
@@ -183,25 +188,17 @@ async def _check_declared(
     return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges{rest}", queue=name)
 
 
-async def _check_management(settings: Settings, management: Management) -> list[Check]:
-    """Look at what only the management API knows: the policies of the operator."""
+async def _check_policies(settings: Settings, management: Management) -> Check:
+    """Look for what a policy of the operator breaks, which only the management API knows."""
     if settings.management_url is None:
         advice = "set 'management_url' to have them looked at: one may delete tasks, or hold them up"
-        return [Check("policies", ok=True, detail="not known: AMQP does not tell them", advice=advice)]
+        return Check("policies", ok=True, detail="not known: AMQP does not tell them", advice=advice)
     harms = await policies.look(management, plan(settings.layout))
-    if management.fault is not None:
-        return [Check("management", ok=False, detail=management.fault, advice="check 'management_url'")]
-    return [Check("management", ok=True, detail="the API answers"), _told(harms)]
-
-
-def _told(harms: tuple[policies.Harm, ...] | None) -> Check:
     if harms is None:
-        advice = "look for nodes that are down, and check again"
-        return Check("policies", ok=False, detail="not every queue has told its policy", advice=advice)
+        detail = management.fault or "not every queue has told its policy"
+        return Check("policies", ok=False, detail=detail, advice="check again in a moment")
     if harms:
-        advice = (
-            "rabbitmqctl list_policies (and list_operator_policies): let none with such a key match our names"
-        )
+        advice = "let no policy with such a key match our names: see rabbitmqctl list_policies"
         return Check("policies", ok=False, detail=_some([str(harm) for harm in harms]), advice=advice)
     return Check("policies", ok=True, detail="none breaks anything")
 

@@ -63,7 +63,6 @@ def test_all_is_fine(admin: Admin, tmp_path: Path) -> None:
         "permissions",
         "declared",
         "leaders",
-        "management",
         "policies",
     ]
     assert (admin.names("queues"), admin.names("exchanges")) == before
