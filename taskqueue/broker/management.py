@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -22,6 +23,14 @@ class Counts:
     """With a consumer."""
     held: int
     """Expired, and not yet confirmed by the queue that they go to next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Arguments and policy of each queue and exchange by name; a policy is None where it is not told yet."""
+
+    queues: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]]
+    exchanges: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]]
 
 
 class Management:
@@ -72,6 +81,36 @@ class Management:
         found = self._get(f"bindings/{self._vhost}?columns=source,destination,destination_type,routing_key")
         return found if isinstance(found, list) else None
 
+    def listed(self) -> frozenset[tuple[str, str]] | None:
+        """Give kind and name of each queue and exchange of the virtual host, None where that is not known."""
+        found = set()
+        for kind in ("queue", "exchange"):
+            # The name alone comes from what the nodes share, and is no report of some seconds ago.
+            every = self._get(f"{kind}s/{self._vhost}?columns=name")
+            if not isinstance(every, list):
+                return None
+            found |= {(kind, each["name"]) for each in every}
+        return frozenset(found)
+
+    def policies(self) -> Policies | None:
+        """Give what policies are in effect in the virtual host, None where that is not known.
+
+        Of a queue it is what its leader said last, some seconds ago, with that of an operator policy.
+        """
+        queues = self._get(f"queues/{self._vhost}?columns=name,arguments,effective_policy_definition")
+        exchanges = self._get(f"exchanges/{self._vhost}?columns=name,arguments,policy")
+        defined = self._get(f"policies/{self._vhost}")
+        if not (isinstance(queues, list) and isinstance(exchanges, list) and isinstance(defined, list)):
+            return None
+        definitions = {each["name"]: each["definition"] for each in defined}
+        return Policies(
+            {each["name"]: (each.get("arguments") or {}, _definition(each)) for each in queues},
+            {
+                each["name"]: (each.get("arguments") or {}, definitions.get(each.get("policy")) or {})
+                for each in exchanges
+            },
+        )
+
     def _get(self, path: str) -> Any:
         if self._base is None or self.fault is not None:
             return None
@@ -84,3 +123,10 @@ class Management:
         except (urllib3.exceptions.HTTPError, ValueError) as error:
             self.fault = f"the management API at {self._base} can't be read: {error}"
             return None
+
+
+def _definition(queue: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    if "effective_policy_definition" not in queue:
+        return None
+    # No policy may be an empty list.
+    return queue["effective_policy_definition"] or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
@@ -14,14 +15,15 @@ from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import app, common, tables
-from taskqueue.declare.permissions import lacking
-from taskqueue.declare.verify import examine
+from taskqueue.declare import policies
+from taskqueue.declare.permissions import Rights, rights
+from taskqueue.declare.verify import Listed, examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
 from taskqueue.operate.inspect import states
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
-from taskqueue.topology.plan import Plan, joined, plan_ladder, plan_queue
+from taskqueue.topology.plan import Plan, joined, plan, plan_ladder, plan_queue
 
 _SHOWN = 3
 _HANDLER_OF = {"signing_secret": "signing", "bearer_token": "bearer", "basic_auth": "basic"}
@@ -82,21 +84,36 @@ async def _check_broker(settings: Settings) -> list[Check]:
         except BrokerRefused as error:
             return [*found, _failure("version", error)]
         found.append(Check("version", ok=True, detail=f"{about.get('product')} {about.get('version')}"))
-        for queue in settings.queues.values():
-            found.append(await _check_permissions(session, queue.name))
-            plans = [plan_queue(queue.name, settings.layout)]
-            if queue.ladder == queue.name:
-                plans.append(plan_ladder(queue.name, settings.layout))
-            found.append(await _check_declared(session, joined(plans), queue.name))
-        shared = dict.fromkeys(queue.ladder for queue in settings.queues.values())
-        for ladder in shared:
-            if ladder not in settings.queues:
-                found.append(await _check_permissions(session, ladder, shared=True))
-                found.append(await _check_declared(session, plan_ladder(ladder, settings.layout), ladder))
-        found.append(await _check_counts(session, settings))
-        if settings.management_url is not None:
-            found.append(_check_management(settings))
+        management = Management(settings)
+        listed = await asyncio.to_thread(management.listed)
+        found += await _check_queues(session, settings, listed)
+        if management.fault is not None:
+            advice = "check 'management_url'"
+            return [*found, Check("management", ok=False, detail=management.fault, advice=advice)]
+        # A queue whose leader is away does not tell its policy.
+        if all(each.ok for each in found if each.check == "leaders"):
+            found.append(await _check_policies(settings, management))
         return found
+
+
+async def _check_queues(session: Session, settings: Settings, listed: Listed | None) -> list[Check]:
+    found = []
+    may: dict[str, Rights] = {}
+    for queue in settings.queues.values():
+        checked, may[queue.name] = await _check_permissions(session, queue)
+        plans = [plan_queue(queue.name, settings.layout)]
+        if queue.ladder == queue.name:
+            plans.append(plan_ladder(queue.name, settings.layout))
+        declared = await _check_declared(session, joined(plans), queue.name, may[queue.name], listed)
+        found += [checked, declared]
+    for ladder, name in {queue.ladder: queue.name for queue in settings.queues.values()}.items():
+        if ladder not in settings.queues:
+            planned = plan_ladder(ladder, settings.layout)
+            found.append(await _check_declared(session, planned, ladder, may[name], listed))
+    unread = [lack for each in may.values() for lack in each.look]
+    if unread:
+        return [*found, Check("leaders", ok=True, detail=f"not looked at: no {_some(unread)}")]
+    return [*found, await _check_counts(session, settings)]
 
 
 async def _check_counts(session: Session, settings: Settings) -> Check:
@@ -131,26 +148,32 @@ def _check_requests(queue: QueueSettings) -> Check:
     return Check("requests", ok=True, detail=f"handlers: {handlers}", queue=queue.name, advice=advice or None)
 
 
-async def _check_permissions(session: Session, name: str, *, shared: bool = False) -> Check:
+async def _check_permissions(session: Session, queue: QueueSettings) -> tuple[Check, Rights]:
+    """Tell what the user may do; it is fine where it may do what `taskqueue run` does."""
     try:
-        missing = await lacking(session, name, shared=shared)
+        may = await rights(session, queue.name, queue.ladder)
     except (BrokerRefused, NotKnown) as error:
-        return _failure("permissions", error, name)
-    if not missing:
-        return Check("permissions", ok=True, detail="configure, write, read", queue=name)
-    needed = names.pattern(name, shared=shared)
+        return _failure("permissions", error, queue.name), Rights((), (), (), ())
+    if not may.declare:
+        return Check("permissions", ok=True, detail=str(may), queue=queue.name), may
+    lacks = may.consume or may.declare
+    whole = [names.pattern(queue.name)]
+    if queue.ladder != queue.name:
+        whole.append(names.pattern(queue.ladder, shared=True))
+    patterns = f"'{'|'.join(whole)}'"
+    advice = f"to allow all: rabbitmqctl set_permissions -p VHOST USER {patterns} {patterns} {patterns}"
+    told = f"{may}: no {' and no '.join(lacks)}"
     return Check(
-        "permissions",
-        ok=False,
-        detail=f"no {' and no '.join(missing)} permission on {needed}",
-        queue=name,
-        advice=f"rabbitmqctl set_permissions -p VHOST USER '{needed}' '{needed}' '{needed}'",
-    )
+        "permissions", ok=not may.consume, detail=told, queue=queue.name,
+        advice=advice if may.consume else None,
+    ), may  # fmt: skip
 
 
-async def _check_declared(session: Session, planned: Plan, name: str) -> Check:
+async def _check_declared(
+    session: Session, planned: Plan, name: str, may: Rights, listed: Listed | None
+) -> Check:
     try:
-        findings = await examine(session, planned)
+        findings = await examine(session, planned, listed=listed, compared=not may.declare)
     except (BrokerRefused, NotKnown) as error:
         return _failure("declared", error, name)
     items = planned.items
@@ -161,15 +184,23 @@ async def _check_declared(session: Session, planned: Plan, name: str) -> Check:
     if missing:
         told = f"missing: {_some([f'{item.kind} {item.name}' for item in missing])}"
         return Check("declared", ok=False, detail=told, queue=name, advice="run 'taskqueue declare'")
-    return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges", queue=name)
+    rest = "; their settings are seen only by who may declare" if may.declare else ""
+    return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges{rest}", queue=name)
 
 
-def _check_management(settings: Settings) -> Check:
-    management = Management(settings)
-    management.queues()
-    if management.fault is None:
-        return Check("management", ok=True, detail="the API answers")
-    return Check("management", ok=False, detail=management.fault, advice="check 'management_url'")
+async def _check_policies(settings: Settings, management: Management) -> Check:
+    """Look for what a policy of the operator breaks, which only the management API knows."""
+    if settings.management_url is None:
+        advice = "set 'management_url' to have them looked at: one may delete tasks, or hold them up"
+        return Check("policies", ok=True, detail="not known: AMQP does not tell them", advice=advice)
+    harms = await policies.look(management, plan(settings.layout))
+    if harms is None:
+        detail = management.fault or "not every queue has told its policy"
+        return Check("policies", ok=False, detail=detail, advice="check again in a moment")
+    if harms:
+        advice = "let no policy with such a key match our names: see rabbitmqctl list_policies"
+        return Check("policies", ok=False, detail=_some([str(harm) for harm in harms]), advice=advice)
+    return Check("policies", ok=True, detail="none breaks anything")
 
 
 def _failure(name: str, error: TaskqueueError, queue: str | None = None) -> Check:

@@ -6,7 +6,6 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import app, common, messages, tables
@@ -16,7 +15,7 @@ from taskqueue.operate.dead import DeadTask, Handled, Selection
 from taskqueue.settings import Settings, load
 
 _NAME = "taskqueue dead"
-_COLUMNS = ("id", "reason", "url", "attempts", "error", "at")
+_COLUMNS = {"id": 36, "reason": 6, "url": 12, "error": 12, "at": 24, "attempts": 8}
 commands = typer.Typer(
     cls=common.Commands, no_args_is_help=True, help="List, show, replay and purge dead tasks."
 )
@@ -48,7 +47,10 @@ def list_(
     as_json: common.Json = False,
     config: common.Config = None,
 ) -> None:
-    """List dead tasks, oldest first: reason, url, attempts, last error and when."""
+    """List dead tasks, oldest first: reason, url, last error, when and attempts.
+
+    A terminal gets what fits in a line.
+    """
     settings = common.only(load(config), [queue])
     rows, total = run(_listed(settings, queue, limit, reason))
     if as_json:
@@ -78,8 +80,8 @@ def show(
     elif as_json:
         common.emit(_row(task) | messages.document(task.message))
     else:
-        for name, value in (_row(task) | messages.lines(task.message)).items():
-            common.out.print(Text(f"{name:<12} ", "bold") + tables.cell(value), soft_wrap=True)
+        for name, value in (*_row(task).items(), *messages.lines(task.message)):
+            common.out.print(tables.cell(f"{name:<12} ", "bold") + tables.cell(value), soft_wrap=True)
 
 
 @commands.command()

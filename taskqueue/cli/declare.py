@@ -19,7 +19,7 @@ from taskqueue.declare import migrate as migration
 from taskqueue.declare import prune as pruning
 from taskqueue.declare.apply import NAME, apply, verify
 from taskqueue.declare.verify import Findings
-from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown, TopologyConflict
+from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.settings import Settings, load
 from taskqueue.topology.plan import CLASSIC
 
@@ -161,17 +161,20 @@ def _require_done(wanted: _Wanted, outcome: Outcome) -> None:
     """Raise TopologyConflict where anything conflicts, NotKnown where a leftover could not be looked at."""
     # What a migration would replace is a conflict too.
     if outcome.findings is not None and not (wanted.migrate and wanted.dry_run):
-        _require_no_conflict(outcome.findings)
+        _require_no_conflict(outcome.findings, every=wanted.dry_run)
     if any(not left.known for left in outcome.leftovers):
         raise NotKnown("not everything that is left over could be looked at: what was not is kept, try again")
 
 
-def _require_no_conflict(findings: Findings) -> None:
-    """List every conflict and what to do about it; raises TopologyConflict where there is one."""
-    for conflict in findings.conflicts:
-        common.say(str(conflict), "yellow")
-    for advice in dict.fromkeys(conflict.advice for conflict in findings.conflicts):
-        common.say(f"what to do: {advice}", "yellow")
-    if findings.conflicts:
+def _require_no_conflict(findings: Findings, *, every: bool) -> None:
+    """Raise TopologyConflict where anything conflicts, or list `every` conflict, first how many there are."""
+    if not every:
+        findings.require_none()
+    elif findings.conflicts:
         count = len(findings.conflicts)
-        raise TopologyConflict(f"nothing was changed: {count} of what exists has other settings, see above")
+        common.say(f"taskqueue: {count} of what exists has other settings", "red")
+        for conflict in findings.conflicts:
+            common.say(str(conflict), "yellow")
+        for advice in dict.fromkeys(conflict.advice for conflict in findings.conflicts):
+            common.say(f"what to do: {advice}", "yellow")
+        raise typer.Exit(common.FAILED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -26,11 +26,14 @@ def document(message: Message) -> dict[str, Any]:
     return found
 
 
-def lines(message: Message) -> dict[str, Any]:
-    """Give a message as named lines: every property and header has its own, the body comes last."""
-    found = {str(name): _line(value) for name, value in message.properties.items() if name != "message_id"}
-    found |= {browse.text(name) or "": _line(value) for name, value in message.headers.items()}
-    return found | {"body": message.body.decode(errors="backslashreplace")}
+def lines(message: Message) -> Iterator[tuple[str, str | None]]:
+    """Give a message as named lines: what others may have called as they like is `property …`, `header …`."""
+    for name, value in message.properties.items():
+        if name != "message_id":
+            yield f"property {name}", _line(value)
+    for name, value in message.headers.items():
+        yield f"header {browse.text(name)}", _line(value)
+    yield "body", message.body.decode(errors="backslashreplace")
 
 
 def _line(value: Any) -> str | None:

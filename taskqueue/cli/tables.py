@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from rich.cells import cell_len
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,9 @@ from rich.text import Text
 from taskqueue.cli import common, streams
 from taskqueue.logs import harmless
 from taskqueue.operate import browse
+
+_GAP = 2
+"""Blanks between two columns."""
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -34,15 +38,47 @@ def show(filled: Table) -> None:
 
 
 def show_rows(
-    rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, right: str, total: int, kind: str
+    rows: Sequence[Mapping[str, object]], columns: Mapping[str, int], *, right: str, total: int, kind: str
 ) -> None:
-    """Print rows as a table, and below it how many of the `total` tasks of a kind they are."""
-    filled = table(*columns, right=(right,))
-    for row in rows:
-        filled.add_row(*(cell(row[name]) for name in columns))
+    """Print a line for each row, and below how many of the `total` tasks of a kind they are.
+
+    `columns` begin with what matters most, each with the width that it needs to tell something. A terminal
+    gets those that there is room for, cut where they are longer.
+    """
+    lines = [[cell(row[name]) for name in columns] for row in rows]
+    widths = [
+        max(cell_len(name), *(line[place].cell_len for line in lines)) if lines else 0
+        for place, name in enumerate(columns)
+    ]
+    shown = fitted(widths, tuple(columns.values()), common.out.width)
+    filled = table(*(name for name, width in zip(columns, shown, strict=True) if width), right=(right,))
+    for column, width in zip(filled.columns, filter(None, shown), strict=True):
+        column.width, column.no_wrap = width, True
+        column.overflow = "ellipsis" if streams.fits("…") else "crop"
+    for line in lines:
+        filled.add_row(*(text for text, width in zip(line, shown, strict=True) if width))
     if rows:
         show(filled)
     common.say(f"{len(rows)} of {total} {kind} tasks" if total else f"no {kind} tasks", "dim")
+
+
+def fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Give the width of each column in a line of `room` characters, 0 for one that has to be left out.
+
+    The first comes first: each gets what it needs `least`, then what is left.
+    """
+    found = [0] * len(widths)
+    for place, (width, needed) in enumerate(zip(widths, least, strict=True)):
+        gap = _GAP if any(found) else 0
+        if not gap or min(width, needed) + gap <= room:
+            found[place] = max(1, min(width, needed, room - gap))
+            room -= found[place] + gap
+    for place, width in enumerate(widths):
+        if found[place]:
+            more = min(width - found[place], room)
+            found[place] += max(0, more)
+            room -= max(0, more)
+    return found
 
 
 def cell(value: object, style: str = "") -> Text:

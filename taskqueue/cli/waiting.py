@@ -14,7 +14,7 @@ from taskqueue.operate.waiting import WaitingTask
 from taskqueue.settings import Settings, load
 
 _NAME = "taskqueue waiting"
-_COLUMNS = ("id", "url", "due", "runs", "error", "rung")
+_COLUMNS = {"id": 36, "due": 24, "url": 12, "error": 12, "runs": 4, "rung": 8}
 commands = typer.Typer(cls=common.Commands, no_args_is_help=True, help="List and cancel waiting tasks.")
 app.add_typer(commands, name="waiting")
 
@@ -33,7 +33,8 @@ def list_(
 ) -> None:
     """List waiting tasks in the order in which they are due.
 
-    A rung is the wait queue that holds a task at this moment; others may follow.
+    A rung is the wait queue that holds a task at this moment; others may follow. A terminal gets what fits
+    in a line.
     """
     settings = common.only(load(config), [queue])
     tasks, total = run(_listed(settings, queue, limit))

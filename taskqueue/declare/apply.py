@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from taskqueue.broker import connect as broker
-from taskqueue.broker.replies import PRECONDITION_FAILED, Refused
+from taskqueue.broker.management import Management
+from taskqueue.broker.replies import PRECONDITION_FAILED, RESOURCE_LOCKED, Refused
 from taskqueue.broker.session import Progress, Session, connected, run
 from taskqueue.declare.verify import Findings, examine
 from taskqueue.errors import TopologyConflict
 from taskqueue.settings import Settings
 from taskqueue.topology import names
-from taskqueue.topology.plan import Binding, Exchange, Queue, plan
+from taskqueue.topology.plan import CLASSIC, Binding, Exchange, Queue, plan
 
 NAME = "taskqueue declare"
 
@@ -38,7 +41,8 @@ async def verify(session: Session, settings: Settings, progress: Progress | None
     Raises BrokerRefused and NotKnown as `declare` does.
     """
     broker.refuse_version(session.properties)
-    return await examine(session, plan(settings.layout), progress)
+    listed = await asyncio.to_thread(Management(settings).listed)
+    return await examine(session, plan(settings.layout), progress, listed=listed)
 
 
 async def apply(
@@ -95,6 +99,33 @@ async def _bound(method: str, session: Session, binding: Binding) -> None:
 
 
 async def _require_none_moving(session: Session, queue: str) -> None:
-    if await session.exists("queue", names.moving(queue)):
+    """Raise TopologyConflict where a migration was interrupted.
+
+    As good as never there is such a queue, and a look at none is an error in the broker's log. So its name is
+    taken for a moment, which only fails where it is not free. No key leads there meanwhile.
+    """
+    name = names.moving(queue)
+    try:
+        async with session.channel() as channel:
+            await channel.ask("queue_declare", name, exclusive=True, arguments={"x-queue-type": CLASSIC})
+            await channel.ask("queue_delete", name)
+    except Refused as error:
+        if error.code not in {RESOURCE_LOCKED, PRECONDITION_FAILED}:
+            raise error.told() from error
+    else:
+        return
+    if await _is_shared(session, name):
         msg = f"{queue}: a migration was interrupted: run 'taskqueue declare --migrate' to finish it"
         raise TopologyConflict(msg)
+
+
+async def _is_shared(session: Session, queue: str) -> bool:
+    """Tell whether there is a queue; that of a connection is none: another declare may have it there now."""
+    try:
+        async with session.channel() as channel:
+            await channel.ask("queue_declare", queue, passive=True)
+    except Refused as error:
+        if error.absent or error.code == RESOURCE_LOCKED:
+            return False
+        raise error.told() from error
+    return True

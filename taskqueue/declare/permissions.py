@@ -1,60 +1,96 @@
-"""Whether the user may do with a queue what declaring, sending and consuming take."""
+"""What the user may do with a queue: declare it, send to it, consume from it.
+
+Nothing is made or published to find out, which a broker with an alarm would never answer. RabbitMQ asks for
+the permissions before it looks whether there is anything to do (``rabbit_channel:binding_action``, 3.10 to
+4.3), so what it is asked for is to take away what does not exist. Only what it refuses is in its log.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from taskqueue.broker.asking import Channel
 from taskqueue.broker.replies import ACCESS_REFUSED, Refused
 from taskqueue.broker.session import Session
 from taskqueue.topology import names
-from taskqueue.topology.plan import CLASSIC
 
-_Act = Callable[[Channel], Awaitable[object]]
-
-
-async def lacking(session: Session, queue: str, *, shared: bool = False) -> tuple[str, ...]:
-    """Name the permissions that the user lacks on `queue`, or on a `shared` ladder: configure, write, read.
-
-    Tries them on a queue and an exchange under its own prefix that are gone with this connection at the
-    latest, and on the work queue itself as far as nothing is changed by it. Nothing is published, which
-    a broker with an alarm would never answer. Raises BrokerRefused where it refuses for another reason.
-    """
-    own = names.lost(queue) if shared else queue
-    name = f"{names.wait(queue)}.check-{secrets.token_hex(4)}"
-    if not await _may(session, lambda channel: _create(channel, name)):
-        # Without something of ours to try them on, nothing can be said of the others.
-        return ("configure",)
-    read = await _may(session, lambda channel: channel.get(name))
-    # A binding takes write on the queue and read on the exchange, so without that it would tell nothing.
-    write = not read or (
-        await _may(session, lambda channel: channel.ask("queue_bind", name, name, name))
-        # There is no such binding to take away, but the broker asks first whether the user might.
-        and await _may(session, lambda channel: channel.ask("queue_unbind", own, name, "none"), absent=True)
-    )
-    await _may(session, lambda channel: _remove(channel, name))
-    return tuple(permission for permission, has in (("write", write), ("read", read)) if not has)
+CONFIGURE, WRITE, READ = "configure", "write", "read"
 
 
-async def _create(channel: Channel, name: str) -> None:
-    await channel.ask("queue_declare", name, exclusive=True, arguments={"x-queue-type": CLASSIC})
-    await channel.ask("exchange_declare", name, "direct", auto_delete=True)
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What the user lacks for each, ``write permission on mail.dead``; nothing where it may."""
+
+    consume: tuple[str, ...]
+    send: tuple[str, ...]
+    declare: tuple[str, ...]
+    look: tuple[str, ...]
+    """For `inspect`, `dead` and `waiting`, which read every queue."""
+
+    def __str__(self) -> str:
+        """Tell what the user may do."""
+        every = (("declare", self.declare), ("consume", self.consume), ("send", self.send))
+        may = [name for name, lacks in every if not lacks]
+        return f"may {', '.join(may)}" if may else "may neither declare nor consume nor send"
 
 
-async def _remove(channel: Channel, name: str) -> None:
-    await channel.ask("exchange_delete", name)
-    await channel.ask("queue_delete", name)
+async def rights(session: Session, queue: str, ladder: str) -> Rights:
+    """Find out what the user may do with a queue and its ladder; raises BrokerRefused, NotKnown."""
+    ways = (names.due(queue), names.wait(ladder))
+    found = [await _unbind(session, target, queue) for target in (*ways, names.dead(queue))]
+    refused = {name for each in found for name in each}
+    writable = [target for target in (*ways, names.dead(queue)) if target not in refused]
+    send = [_lacks(WRITE, target) for target in ways if target in refused]
+    consume = [*send, *(_lacks(WRITE, name) for name in (names.dead(queue),) if name in refused)]
+    if queue in refused:
+        consume.insert(0, _lacks(READ, queue))
+    declare = []
+    prefixes = {queue: False} | ({} if ladder == queue else {ladder: True})
+    for prefix, shared in prefixes.items():
+        whole = names.pattern(prefix, shared=shared)
+        declare += [_lacks(kind, whole) for kind in await _on_prefix(session, prefix, writable)]
+    look = [lack for lack in declare if lack.startswith(READ)]
+    return Rights(tuple(consume), tuple(send), tuple(dict.fromkeys([*declare, *consume])), tuple(look))
 
 
-async def _may(session: Session, act: _Act, *, absent: bool = False) -> bool:
-    """Do something and tell whether the user may; `absent`: what it is done to may be missing."""
+async def _on_prefix(session: Session, prefix: str, writable: list[str]) -> list[str]:
+    """Name the permissions that the user lacks on whatever begins with a name."""
+    nothing = f"{names.wait(prefix)}.check-{secrets.token_hex(4)}"
+    lacks = []
     try:
         async with session.channel() as channel:
-            await act(channel)
+            # RabbitMQ takes it for done where there is no such queue.
+            await channel.ask("queue_delete", nothing)
     except Refused as error:
-        if error.code == ACCESS_REFUSED:
-            return False
-        if not (absent and error.absent):
+        if error.code != ACCESS_REFUSED:
             raise error.told() from error
-    return True
+        lacks.append(CONFIGURE)
+    here = f"{nothing}.to"
+    refused = await _unbind(session, here, nothing)
+    if here in refused:
+        lacks.append(WRITE)
+        # It is asked about before the other one, so of that nothing was said.
+        refused = await _unbind(session, writable[0], nothing) if writable else set()
+    if nothing in refused:
+        lacks.append(READ)
+    return lacks
+
+
+async def _unbind(session: Session, destination: str, source: str) -> set[str]:
+    """Ask to unbind two exchanges that are not bound; give the one on which that is refused.
+
+    It takes write on `destination`, which is asked for first, and read on `source`. Permissions go by the
+    name, so that on an exchange of a queue's name tells of the queue.
+    """
+    try:
+        async with session.channel() as channel:
+            await channel.ask("exchange_unbind", destination, source, "taskqueue.check")
+    except Refused as error:
+        if error.code != ACCESS_REFUSED:
+            raise error.told() from error
+        return {source if f"exchange '{source}'" in error.reason else destination}
+    return set()
+
+
+def _lacks(kind: str, name: str) -> str:
+    return f"{kind} permission on {name}"

@@ -10,10 +10,14 @@ from taskqueue.broker.asking import Channel
 from taskqueue.broker.replies import PRECONDITION_FAILED, RESOURCE_LOCKED, Refused
 from taskqueue.broker.session import Progress, Session
 from taskqueue.errors import TopologyConflict
+from taskqueue.topology import names
 from taskqueue.topology.plan import Exchange, Plan, Queue
 
+Listed = frozenset[tuple[str, str]]
+"""Kind and name of all that exists in a virtual host."""
+
 _MOST_DIFFERENCES = 12
-_SHOWN = 2
+_SHOWN = 3
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<argument>[^']*)' for (?:queue|exchange) '.*': "
     r"received (?P<wanted>.*) but current is (?P<current>.*)$"
@@ -126,12 +130,29 @@ class _Attempt:
             self._arguments[argument] = int(current) if current.isdecimal() else current
 
 
-async def examine(session: Session, plan: Plan, progress: Progress | None = None) -> Findings:
+async def examine(
+    session: Session,
+    plan: Plan,
+    progress: Progress | None = None,
+    *,
+    listed: Listed | None = None,
+    compared: bool = True,
+) -> Findings:
     """Look at everything of the plan that can be looked at; creates and changes nothing.
 
-    Raises BrokerRefused where the broker does not let us look, NotKnown where it does not answer.
+    `listed` is what exists by the management API, where there is one. What is there is `compared` with the
+    plan, which takes the right to declare it. Raises BrokerRefused where the broker does not let us look,
+    NotKnown where it does not answer.
     """
-    found = await session.each("verifying", _compare, plan.items, progress)
+
+    async def compare(session: Session, item: Exchange | Queue) -> Conflict | bool:
+        if item in absent or not await session.exists(item.kind, item.name):
+            return False
+        differences, told = await _differences(session, item) if compared else ((), "")
+        return Conflict(item, differences, told) if told else True
+
+    absent = await _absent(session, plan, listed)
+    found = await session.each("verifying", compare, plan.items, progress)
     return Findings(
         plan=plan,
         existing=frozenset(item for item, there in zip(plan.items, found, strict=True) if there),
@@ -139,12 +160,28 @@ async def examine(session: Session, plan: Plan, progress: Progress | None = None
     )
 
 
-async def _compare(session: Session, item: Exchange | Queue) -> Conflict | bool:
-    """Tell whether the item exists, or how it conflicts."""
-    if not await session.exists(item.kind, item.name):
+async def _absent(session: Session, plan: Plan, listed: Listed | None) -> frozenset[Exchange | Queue]:
+    """Find what need not be looked at: each look at what does not exist is an error in the broker's log.
+
+    Where nobody lists what exists, a queue is not declared that has neither a work queue, which applications
+    declare too, nor an entry to its ladder. What there is of it all the same is found when it is created.
+    """
+    if listed is not None:
+        return frozenset(item for item in plan.items if (item.kind, item.name) not in listed)
+    owned: dict[str, list[Exchange | Queue]] = {}
+    for item in plan.items:
+        owned.setdefault(names.owner(item.name) or item.name, []).append(item)
+
+    async def declared(session: Session, owner: str) -> bool:
+        for item in reversed(owned[owner]):
+            if item.name in {owner, names.wait(owner)} and await session.exists(item.kind, item.name):
+                return True
         return False
-    differences, told = await _differences(session, item)
-    return Conflict(item, differences, told) if told else True
+
+    there = await session.each("", declared, owned)
+    return frozenset(
+        item for items, found in zip(owned.values(), there, strict=True) if not found for item in items
+    )
 
 
 async def _differences(session: Session, item: Exchange | Queue) -> tuple[tuple[Difference, ...], str]:

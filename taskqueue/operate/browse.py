@@ -211,7 +211,8 @@ async def _undisturbed(session: Session, queue: str) -> Counts:
 def url_of(body: bytes) -> str | None:
     """Read the url from a body, without a login that it may hold; None where there is none to read."""
     try:
-        document = json.loads(body)
+        # As int refuses what has more than 4,300 digits.
+        document = json.loads(body, parse_int=float)
     except (ValueError, RecursionError):
         return None
     url = text(document.get("url")) if isinstance(document, dict) else None

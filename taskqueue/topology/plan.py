@@ -17,7 +17,12 @@ NO_DELIVERY_LIMIT = 2_000_000_000
 On the work queue it is a backstop: the consumer counts, and settles a task at its `delivery_limit`.
 """
 
-KEPT: dict[str, str | int] = {"x-queue-type": QUORUM, "x-delivery-limit": NO_DELIVERY_LIMIT}
+KEPT: dict[str, str | int] = {
+    "x-queue-type": QUORUM,
+    "x-delivery-limit": NO_DELIVERY_LIMIT,
+    # A policy that limits its length would have it drop the oldest.
+    "x-overflow": "reject-publish",
+}
 """The arguments of a queue that keeps what is in it until somebody takes it, whatever `queue_type` says."""
 
 
@@ -181,9 +186,8 @@ def dead_lettering(queue_type: str, *, to: str) -> dict[str, str | int]:
         return {"x-queue-type": CLASSIC, "x-dead-letter-exchange": to}
     return KEPT | {
         "x-dead-letter-exchange": to,
+        # It is silently at-most-once with the default overflow (rabbitmq.com/docs/quorum-queues).
         "x-dead-letter-strategy": "at-least-once",
-        # At-least-once is silently at-most-once with the default overflow (rabbitmq.com/docs/quorum-queues).
-        "x-overflow": "reject-publish",
     }
 
 

@@ -48,6 +48,22 @@ class Admin:
         patterns = {"configure": configure, "write": write, "read": read}
         self._send("PUT", f"permissions/{self.vhost}/{user}", patterns)
 
+    def policy(self, pattern: str, *, operator: bool = False, **definition: Any) -> None:
+        """Set the one policy of the virtual host; the keyword arguments are its keys, with _ for -."""
+        kind = "operator-policies" if operator else "policies"
+        keys = {key.replace("_", "-"): value for key, value in definition.items()}
+        body = {"pattern": pattern, "definition": keys, "apply-to": "queues" if operator else "all"}
+        self._send("PUT", f"{kind}/{self.vhost}/test", body)
+
+    def drop_policy(self) -> None:
+        """Take it away."""
+        self._send("DELETE", f"policies/{self.vhost}/test")
+
+    def policy_of(self, queue: str) -> dict[str, Any]:
+        """Give the policy in effect on a queue, as its leader told some seconds ago."""
+        found = self._send("GET", f"queues/{self.vhost}/{quote(queue, safe='')}").json()
+        return dict(found.get("effective_policy_definition") or {})
+
     def names(self, kind: str) -> set[str]:
         """List the `queues` or the `exchanges` but those that RabbitMQ makes itself."""
         found = self._send("GET", f"{kind}/{self.vhost}?columns=name").json()

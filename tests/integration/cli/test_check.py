@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import amqp
 import pytest
 
 from sandbox.broker import Server
+from sandbox.receiver import Receiver
 from taskqueue.broker.connect import connect, parsed_version, refuse_version, version
 from taskqueue.declare.apply import declare
 from taskqueue.errors import BrokerRefused
@@ -17,6 +19,7 @@ from taskqueue.settings import parse
 from tests.conftest import connect as connect_apart
 from tests.support.admin import PASSWORD, Admin
 from tests.support.command import ran, read, run
+from tests.support.stage import Stage
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def test_all_is_fine(admin: Admin, tmp_path: Path) -> None:
         "permissions",
         "declared",
         "leaders",
-        "management",
+        "policies",
     ]
     assert (admin.names("queues"), admin.names("exchanges")) == before
     assert "declared" in ran(path, "check")
@@ -82,27 +85,59 @@ def test_other_settings_than_declared_are_found(admin: Admin, tmp_path: Path) ->
     assert "x-queue-type is 'quorum' and should be 'classic'" in failed(document)["declared"]
 
 
+WHOLE = r"^a(\..*)?$"
+WAYS = r"^a\.wait(\.due)?$"
+SETTLE = r"^a\.(dead|wait|wait\.due)$"
+NEITHER = "may neither declare nor consume nor send: no write permission on a.wait.due"
+
+
 @pytest.mark.parametrize(
-    ("permissions", "lacks"),
+    ("permissions", "told"),
     [
-        (("^$", "^a", "^a"), "no configure permission"),
-        (("^a", "^$", "^a"), "no write permission"),
-        (("^a", "^a", "^$"), "no read permission"),
-        (("^a", r"^a\.", "^a"), "no write permission"),
-        # A binding shows the right to write, and takes the right to read: of that one nothing is said.
-        (("^a", "^$", "^$"), "no read permission"),
+        (("^a", "^a", "^a"), "may declare, consume, send"),
+        (("^$", "^a", "^a"), rf"may consume, send: no configure permission on {WHOLE}"),
+        (("^$", SETTLE, "^a$"), rf"may consume, send: no configure permission on {WHOLE}"),
+        (("^$", WAYS, "^$"), "may send: no read permission on a and no write permission on a.dead"),
+        (("^a", WAYS, "^a"), "may send: no write permission on a.dead"),
+        (("^a", r"^a\.dead$", "^a$"),
+         f"{NEITHER} and no write permission on a.wait"),
+        (("^a", "^a", "^$"), "may send: no read permission on a"),
+        # Which is asked for first: of the right to read nothing is said.
+        (("^a", "^$", "^$"),
+         f"{NEITHER} and no write permission on a.wait and no write permission on a.dead"),
     ],
-)
-def test_a_missing_permission_is_named(
-    admin: Admin, tmp_path: Path, permissions: tuple[str, str, str], lacks: str
+)  # fmt: skip
+def test_what_a_user_may_do_is_told_and_is_fine_where_it_may_consume(
+    admin: Admin, tmp_path: Path, permissions: tuple[str, str, str], told: str
 ) -> None:
-    """Which one, and the pattern to give; nothing is left behind by the attempt."""
-    before = admin.names("queues"), admin.names("exchanges")
-    user = admin.user(*permissions)
-    document = read(config(tmp_path, ini(user)), "check", code=1)
-    assert failed(document)["permissions"] == rf"{lacks} on ^a(\..*)?$"
+    """All that `taskqueue run` does, whoever has declared it; nothing is left behind by the look."""
+    before = admin.names("queues"), admin.names("exchanges"), admin.bindings()
+    fine = "consume, send" in told
+    path = config(tmp_path, ini(admin.user(*permissions)))
+    document = read(path, "check", code=0 if fine else 1)
+    (found,) = [each for each in document["checks"] if each["check"] == "permissions"]
+    assert found["ok"] is document["ok"] is fine
+    assert found["detail"].startswith(told)
+    assert fine or (found["advice"] or "").endswith(f"'{WHOLE}' '{WHOLE}' '{WHOLE}'")
     assert PASSWORD not in str(document)
-    assert (admin.names("queues"), admin.names("exchanges")) == before
+    assert (admin.names("queues"), admin.names("exchanges"), admin.bindings()) == before
+
+
+def test_what_check_finds_enough_is_enough(
+    admin: Admin, staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """A user with no more than the rights of a consumer runs, retries and buries tasks."""
+    stage = staged(server=admin.url)
+    name = re.escape(stage.name)
+    user = admin.user("^$", rf"^{name}\.(dead|wait|wait\.due)$", f"^{name}$")
+    stage.path.write_text(stage.path.read_text().replace(admin.url, user))
+    assert read(stage.path, "check")["ok"] is True
+    receiver.answer("/x", [500, 500])
+    stage.run()
+    with stage.client() as client:
+        client.send("/x", stage.name, max_retries=2)
+    receiver.wait_for(2)
+    assert stage.dead()[0][0]["taskqueue-reason"] == "failed"
 
 
 def test_one_pattern_is_enough(admin: Admin, tmp_path: Path) -> None:
@@ -112,19 +147,23 @@ def test_one_pattern_is_enough(admin: Admin, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("permissions", "lacks"),
-    [((r"^(a|shared\.wait)(\..*)?$",) * 3, None), ((r"^a(\..*)?$",) * 3, "no configure permission")],
+    ("pattern", "told"),
+    [
+        (r"^(a|shared\.wait)(\..*)?$", "may declare, consume, send"),
+        (WHOLE, "may neither declare nor consume nor send: no write permission on shared.wait"),
+    ],
 )
 def test_a_shared_ladder_takes_permissions_of_its_own(
-    admin: Admin, tmp_path: Path, permissions: tuple[str, str, str], lacks: str | None
+    admin: Admin, tmp_path: Path, pattern: str, told: str
 ) -> None:
     """Those of the queue are not enough, and the pattern is named."""
     text = ini(admin.url) + "ladder = shared\n"
     declare(parse(text, source="test", environ={}))
-    user = text.replace(admin.url, admin.user(*permissions))
-    document = read(config(tmp_path, user), "check", code=1 if lacks else 0)
-    found = [each["detail"] for each in document["checks"] if each["queue"] == "shared" and not each["ok"]]
-    assert found[:1] == ([rf"{lacks} on ^shared\.wait(\..*)?$"] if lacks else [])
+    user = text.replace(admin.url, admin.user(pattern, pattern, pattern))
+    document = read(config(tmp_path, user), "check", code=0 if "consume, send" in told else 1)
+    (found,) = [each for each in document["checks"] if each["check"] == "permissions"]
+    assert found["detail"] == told
+    assert found["ok"] or r"|^shared\.wait(\..*)?$" in found["advice"]
 
 
 def test_messages_that_name_no_queue_of_their_ladder_are_found(admin: Admin, tmp_path: Path) -> None:
@@ -206,7 +245,7 @@ def test_a_secret_that_no_handler_uses_is_a_warning(
     assert "warning" in ran(tmp_path / "taskqueue.ini", "check")
     assert "c2VjcmV0" not in str(document)
     used = read(config(tmp_path, text + f"handlers = headers, {handler}\n"), "check")
-    assert [each["advice"] for each in used["checks"] if each["advice"]] == []
+    assert [each["check"] for each in used["checks"] if each["advice"]] == ["policies"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pika
 import pytest
+from rich.cells import cell_len
 
 from tests.support.stage import Stage
 
@@ -176,7 +177,7 @@ def test_in_a_pipe_lines_are_as_long_as_they_are_and_plain(full: Stage, environm
     path.write_text(full.path.read_text())
     short = shell(full, "check", environment=environment).stdout.decode().splitlines()
     assert all(line.startswith(("check", "configuration", "requests", "broker", "version", "permissions",
-                                "declared", "leaders", "management", " ")) for line in short)  # fmt: skip
+                                "declared", "leaders", "policies", " ")) for line in short)  # fmt: skip
 
 
 def on_a_terminal(arguments: Sequence[str], environment: dict[str, str]) -> str:
@@ -203,6 +204,30 @@ def test_a_terminal_gets_colours_unless_it_wants_none(full: Stage) -> None:
     arguments = ["check", "--config", str(full.path)]
     assert "\x1b[32m" in on_a_terminal(arguments, {"NO_COLOR": ""})
     assert "\x1b[32m" not in on_a_terminal(arguments, {"NO_COLOR": "1"})
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_on_a_terminal_a_task_is_a_line(stage: Stage, width: int) -> None:
+    """Whatever is in it: with the whole id and the reason, or when it is due, from 80 columns on."""
+    ids = [f"{place}-6e9bfa-8a3c-4f05-9d56-3e5d7f2ac001" for place in range(3)]
+    headers = DEAD | {"taskqueue-error": NAME * 50, "taskqueue-due": 4_000_000_000_000}
+    with stage.connection() as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        for place in ("dead", "wait.90s"):
+            for task_id, url in zip(ids, ("/short", LONG, "/" + NAME * 50), strict=True):
+                properties = pika.BasicProperties(message_id=task_id, headers=headers)
+                body = json.dumps({"url": url}).encode()
+                channel.basic_publish("", f"{stage.name}.{place}", body, properties)
+    for command, told in (("dead", "failed"), ("waiting", "2096-10-02")):
+        arguments = [command, "list", stage.name, "--config", str(stage.path)]
+        shown = on_a_terminal(arguments, {"COLUMNS": str(width), "NO_COLOR": "1"})
+        _, *rows, _ = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+        assert sorted(row[:6] for row in rows) == [task_id[:6] for task_id in ids]
+        assert max(map(cell_len, rows)) <= width
+        if width >= 80:
+            assert [row.split()[0] for row in sorted(rows)] == ids
+            assert all(told in row and ("/short" in row or "…" in row) for row in rows)
 
 
 @pytest.mark.parametrize("width", ["60", "80", "200"])

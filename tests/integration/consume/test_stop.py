@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from sandbox.broker import Broker
 from sandbox.receiver import Answer, Receiver
-from tests.support.stage import Process, Stage, eventually
+from tests.support.stage import PATIENCE, Process, Stage, eventually
 
 
 def test_sigterm_finishes_the_request_and_exits_0(stage: Stage, receiver: Receiver) -> None:
@@ -41,6 +46,37 @@ def test_sigint_and_sighup_are_the_same(stage: Stage, number: signal.Signals, pr
     process.signal(number)
     assert process.wait() == 0
     assert "stopped" in process.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_stop_that_comes_before_there_is_anything_to_stop_exits_0(
+    tmp_path: Path, number: signal.Signals, processes: str
+) -> None:
+    """While it declares on a broker that does not answer, and nothing runs yet."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE)
+        config = tmp_path / "taskqueue.ini"
+        config.write_text(f"server = amqp://127.0.0.1:{silent.getsockname()[1]}/\n[a]\n")
+        process = Process("run", "--declare", "--processes", processes, "--config", str(config))
+        with silent.accept()[0]:
+            process.signal(number)
+            assert process.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stop_that_comes_while_it_is_being_loaded_exits_0(tmp_path: Path, number: signal.Signals) -> None:
+    """Its modules take a moment to import."""
+    config = tmp_path / "taskqueue.ini"
+    config.write_text("server = amqp://127.0.0.1:1/\n[a]\n")
+    # Python tells of each module that it has imported.
+    command = [sys.executable, "-X", "importtime", "-m", "taskqueue", "run", "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any(re.search(r"\| +typer$", line) for line in process.stderr)
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

@@ -158,6 +158,30 @@ def test_every_conflict_is_reported_with_both_values_and_nothing_is_changed(
         declare(settings_of(config))
 
 
+def test_however_much_conflicts_the_line_that_matters_is_the_only_one(
+    admin: Admin, write: Write, channel: amqp.Channel
+) -> None:
+    """How much there is, the first few, and what to do; a dry run tells all, and of how many first."""
+    config = write("a", levels=4)
+    rungs = [f"a.wait.{digit}s" for digit in range(1, 10)]
+    for rung in rungs:
+        channel.queue_declare(rung, durable=True, auto_delete=False, arguments={"x-message-ttl": 5})
+    done = run(config, "declare")
+    steps = ("verifying: ", "taskqueue: ")
+    lines = done.stderr.decode().splitlines()
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert [line.startswith(step) for line, step in zip(lines, steps, strict=True)] == [True, True]
+    assert "nothing was changed: queue 'a.wait.1s' exists with other settings" in lines[1]
+    assert "and 6 more, which 'taskqueue declare --dry-run' lists" in lines[1]
+    assert "What to do: " in lines[1]
+    assert admin.names("queues") == set(rungs)
+    done = run(config, "declare", "--dry-run")
+    _, first, *others = done.stderr.decode().splitlines()
+    assert (done.returncode, first) == (1, "taskqueue: 9 of what exists has other settings")
+    assert [line for line in others if "exists with other settings" in line] == others[:9]
+    assert all(line.startswith("what to do: ") for line in others[9:])
+
+
 def test_a_queue_that_an_application_declared_itself_is_explained(
     write: Write, channel: amqp.Channel
 ) -> None:

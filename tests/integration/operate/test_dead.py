@@ -129,6 +129,30 @@ def test_show_gives_everything_and_body_the_exact_bytes(stage: Stage) -> None:
     command.ran(stage.path, "dead", "show", stage.name, "nope", code=1)
 
 
+def test_what_others_called_as_we_do_hides_nothing_of_ours(stage: Stage) -> None:
+    """A header, or a property, of the name of one of our lines is shown beside it, as what it is."""
+    ours = {
+        "id": "a",
+        "reason": "failed",
+        "url": "/x",
+        "error": None,
+        "attempts": None,
+        "at": None,
+        "body": None,
+    }
+    foreign = {name: f"theirs-{name}" for name in ours}
+    _bury(stage, "a", body=b'{"url": "/x"}', headers=foreign)
+    printed = command.ran(stage.path, "dead", "show", stage.name, "a").splitlines()
+    shown = dict(line.split(maxsplit=1) for line in printed if not line.startswith(("header", "property")))
+    assert {name: value for name, value in shown.items() if ours.get(name)} == {
+        name: value for name, value in ours.items() if value
+    }
+    assert set(ours) <= set(shown)
+    assert not [value for value in shown.values() if "theirs" in value]
+    for name, value in foreign.items():
+        assert sum(line.split() == ["header", name, value] for line in printed) == 1
+
+
 def test_no_message_can_write_control_characters_to_the_terminal(stage: Stage) -> None:
     """Nor markup; others write what stands in the table."""
     _bury(

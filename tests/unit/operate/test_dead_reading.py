@@ -56,6 +56,8 @@ def test_what_the_broker_itself_dead_lettered_tells_by_x_death() -> None:
         (b'{"url": "\\ud800"}', "\\ud800"),
         (b"[" * 100_000, None),
         (b"9" * 10_000, None),
+        (b'{"payload": %b, "url": "/x"}' % (b"9" * 10_000), "/x"),
+        (b'{"url": "/x", "payload": [-%b, 1%be5]}' % (b"9" * 10_000, b"0" * 10_000), "/x"),
     ],
 )
 def test_a_url_that_cannot_be_read_is_unknown(body: bytes, url: str | None) -> None:

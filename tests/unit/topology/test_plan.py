@@ -192,7 +192,9 @@ def test_whatever_is_named_exists_and_is_named_once(shape: str, ladder: Ladder, 
     assert {binding.exchange for binding in planned.bindings} <= set(exchanges)
     assert {binding.queue for binding in planned.bindings} == set(queues)
     dead_letter = {
-        str(each["x-dead-letter-exchange"]) for each in arguments(planned).values() if len(each) > 2
+        str(each["x-dead-letter-exchange"])
+        for each in arguments(planned).values()
+        if "x-dead-letter-exchange" in each
     }
     assert dead_letter <= set(exchanges)
     moving = {names.moving(queue) for queue in (QUEUE, "other", HEAD)}
@@ -247,7 +249,11 @@ def test_quorum_queues_lose_nothing_on_the_way() -> None:
         "x-dead-letter-exchange": "mails.wait.0.1s",
         "x-message-ttl": 300,
     }
-    assert found["mails.dead"] == {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
+    assert found["mails.dead"] == {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": NO_DELIVERY_LIMIT,
+        "x-overflow": "reject-publish",
+    }
 
 
 def test_classic_queues_have_only_arguments_that_classic_queues_know() -> None:
@@ -259,7 +265,11 @@ def test_classic_queues_have_only_arguments_that_classic_queues_know() -> None:
         "x-dead-letter-exchange": "mails.wait.0.1s",
         "x-message-ttl": 300,
     }
-    assert found["mails.dead"] == {"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT}
+    assert found["mails.dead"] == {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": NO_DELIVERY_LIMIT,
+        "x-overflow": "reject-publish",
+    }
 
 
 @pytest.mark.parametrize("queue_type", [QUORUM, CLASSIC])

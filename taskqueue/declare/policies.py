@@ -1,0 +1,108 @@
+"""What a policy of the operator would do to what is ours.
+
+Of a policy and an argument RabbitMQ takes the smaller number, and else the argument, but for the overflow of
+a quorum queue, where the policy wins (``rabbit_quorum_queue:ra_machine_config/1``,
+``rabbit_amqqueue_process:process_args_policy/1``, ``rabbit_exchange:process_alternate/2``; 3.10 to 4.3). So
+what is declared as an argument protects against some of them, and the rest is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from taskqueue.broker.management import Management, Policies
+from taskqueue.topology import names
+from taskqueue.topology.plan import Exchange, Plan, Queue
+
+_REPORTED = 12.0
+"""Seconds in which the management API knows of the policy of a new queue: it is told every five."""
+_LOOK = 0.5
+_LIMITS = ("max-length", "max-length-bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """One key of a policy that breaks something of ours."""
+
+    item: Exchange | Queue
+    key: str
+    value: object
+    effect: str
+
+    def __str__(self) -> str:
+        """Tell what does what, in one line."""
+        return f"{self.key} = {self.value} on {self.item.kind} {self.item.name}: {self.effect}"
+
+
+async def look(management: Management, plan: Plan) -> tuple[Harm, ...] | None:
+    """Find what policies break of what exists of a plan, and of what else bears its names: former rungs.
+
+    None where nobody can tell, or not yet.
+    """
+    deadline = asyncio.get_running_loop().time() + _REPORTED
+    while True:
+        found = await asyncio.to_thread(management.policies)
+        if found is None:
+            return None
+        every = tuple(_ours(plan, found))
+        if all(policy is not None for _, policy in every):
+            return tuple(harm for item, policy in every for harm in harms(item, policy or {}))
+        if asyncio.get_running_loop().time() > deadline:
+            return None
+        await asyncio.sleep(_LOOK)
+
+
+def _ours(plan: Plan, found: Policies) -> Iterator[tuple[Exchange | Queue, Mapping[str, Any] | None]]:
+    """Give what exists of ours, as it was declared, and the policy that is in effect on it."""
+    owners = {names.owner(item.name) or item.name for item in plan.items}
+    for name, (arguments, policy) in found.exchanges.items():
+        if name in owners or names.owner(name) in owners:
+            yield Exchange(name, alternate=arguments.get("alternate-exchange")), policy
+    for name, (arguments, policy) in found.queues.items():
+        if name in owners or names.owner(name) in owners:
+            yield Queue(name, arguments), policy
+
+
+def harms(item: Exchange | Queue, policy: Mapping[str, Any]) -> Iterator[Harm]:
+    """Say what the definition of a policy, as it is in effect, breaks of one thing that is planned."""
+    told = _of_exchange(item, policy) if isinstance(item, Exchange) else _of_queue(item, policy)
+    for key, effect in told:
+        yield Harm(item, key, policy[key], effect)
+
+
+def _of_exchange(exchange: Exchange, policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "alternate-exchange" in policy and exchange.alternate is None:
+        yield "alternate-exchange", "a task that finds no way there goes elsewhere, and counts as kept"
+
+
+def _of_queue(queue: Queue, policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    arguments = queue.arguments
+    rung = names.timed(queue.name) is not None
+    forwards = "x-dead-letter-exchange" in arguments
+    gone = "go on early" if rung else "are dead without their roll_back" if forwards else "are deleted"
+    if "expires" in policy:
+        yield "expires", "the queue is deleted with its tasks once nobody has used it for so long"
+    if _lower(policy, arguments, "message-ttl"):
+        yield "message-ttl", f"tasks that stay longer {gone}"
+    if _lower(policy, arguments, "delivery-limit"):
+        yield "delivery-limit", f"tasks that were handed out or looked at more often {gone}"
+    refuses = policy.get("overflow", arguments.get("x-overflow")) == "reject-publish"
+    for key in _LIMITS:
+        if key in policy:
+            yield key, "a full queue takes no more tasks" if refuses else f"tasks over it {gone}"
+    if "overflow" in policy and not refuses and "x-overflow" in arguments:
+        effect = "what goes on from there may get lost with a node" if forwards else "it no longer refuses"
+        yield "overflow", effect
+    if rung and "dead-letter-routing-key" in policy:
+        yield "dead-letter-routing-key", "tasks lose their way on the ladder, and come early"
+
+
+def _lower(policy: Mapping[str, Any], arguments: Mapping[str, str | int], key: str) -> bool:
+    """Tell whether the number of a policy is the one that counts."""
+    mine = arguments.get(f"x-{key}")
+    theirs = policy.get(key)
+    # A delivery limit below 0 is none (RabbitMQ 4).
+    return isinstance(theirs, int) and theirs >= 0 and (not isinstance(mine, int) or theirs < mine)

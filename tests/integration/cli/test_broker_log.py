@@ -1,0 +1,75 @@
+"""What commands leave in the log of the broker: no error for what is routine."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import amqp
+import pytest
+
+from sandbox.broker import Broker, find_script
+from tests.conftest import connect
+from tests.support.command import ran
+from tests.support.stage import Process, eventually
+
+QUEUES = ("a", "b", "c")
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Broker]:
+    """Give a node whose log is read."""
+    if find_script() is None:
+        pytest.skip("no local rabbitmq-server whose log could be read: run `make broker`")
+    with Broker.start(management=True) as node:
+        yield node
+
+
+@pytest.fixture
+def errors(node: Broker) -> Callable[[], int]:
+    """Give what counts the errors in the log by now."""
+
+    def count() -> int:
+        # What is in the log once an error of our own is there is all that came before it.
+        absent = f"absent-{secrets.token_hex(4)}"
+        with connect(node.url) as connection, pytest.raises(amqp.NotFound):
+            connection.channel().queue_declare(absent, passive=True)
+        eventually(lambda: f"no queue '{absent}'" in node.log(), "the error of the test itself")
+        return node.log().count("[error]")
+
+    return count
+
+
+@pytest.mark.parametrize("managed", [True, False])
+def test_what_is_routine_leaves_no_error_in_the_log_of_the_broker(
+    node: Broker, errors: Callable[[], int], tmp_path: Path, *, managed: bool
+) -> None:
+    """But for a first declare without the management API, which asks of each queue whether it is there."""
+    vhost = f"v-{secrets.token_hex(4)}"
+    node.ctl("add_vhost", vhost)
+    node.ctl("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
+    lines = [f"server = {node.url}{vhost}", "levels = 2"]
+    lines += [f"management_url = {node.management_url}"] if managed else []
+    path = tmp_path / "taskqueue.ini"
+    path.write_text("\n".join([*lines, *(f"[{queue}]" for queue in QUEUES), "[d]", "ladder = shared", ""]))
+    before = errors()
+    # What a look at what is not there writes.
+    each = errors() - before
+    assert each >= 1
+
+    def left_by(*command: str) -> int:
+        before = errors()
+        ran(path, *command)
+        return errors() - before - each
+
+    first = left_by("declare")
+    assert first == 0 if managed else 0 < first <= (2 * (len(QUEUES) + 1) + 1) * each
+    for command in (["declare"], ["declare", "--dry-run"], ["inspect"], ["check"], ["dead", "list", "a"],
+                    ["waiting", "list", "a"], ["waiting", "list", "d"], ["send", "a", "/x"]):  # fmt: skip
+        assert left_by(*command) == 0, command
+    before = errors()
+    consumer = Process("run", "--declare", "--config", str(path))
+    consumer.wait_for("consuming from d")
+    consumer.stop()
+    assert errors() - before - each == 0

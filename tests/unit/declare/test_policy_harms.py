@@ -1,0 +1,87 @@
+"""What a policy breaks of what is ours, and what the arguments that are declared protect against."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from taskqueue.declare.policies import harms
+from taskqueue.topology.ladder import Ladder
+from taskqueue.topology.plan import CLASSIC, KEPT, QUORUM, Exchange, Layout, Queue, plan
+
+ITEMS = {
+    queue_type: {
+        (item.kind, item.name): item
+        for item in plan(Layout({"a": "a", "b": "shared"}, Ladder(Decimal("0.1"), 2), queue_type)).items
+    }
+    for queue_type in (QUORUM, CLASSIC)
+}
+LIMIT = {"max-length": 3}
+DROPS = {"overflow": "drop-head"}
+REFUSES = {"overflow": "reject-publish"}
+
+
+@pytest.mark.parametrize(
+    ("queue_type", "name", "policy", "effects"),
+    [
+        (QUORUM, "a.dead", {}, {}),
+        (QUORUM, "a.dead", LIMIT, {"max-length": "takes no more"}),
+        (QUORUM, "a.dead", {"max-length-bytes": 3}, {"max-length-bytes": "takes no more"}),
+        (QUORUM, "a.dead", LIMIT | REFUSES, {"max-length": "takes no more"}),
+        (QUORUM, "a.dead", LIMIT | DROPS, {"max-length": "are deleted", "overflow": "no longer refuses"}),
+        (QUORUM, "a.dead", LIMIT | {"overflow": "reject-publish-dlx"},
+         {"max-length": "are deleted", "overflow": "no longer refuses"}),
+        (QUORUM, "a", DROPS, {"overflow": "may get lost"}),
+        (QUORUM, "a", LIMIT, {"max-length": "takes no more"}),
+        (QUORUM, "a.wait.3s", LIMIT | DROPS, {"max-length": "go on early", "overflow": "may get lost"}),
+        (CLASSIC, "a", LIMIT, {"max-length": "without their roll_back"}),
+        (CLASSIC, "a", DROPS, {}),
+        (CLASSIC, "a.wait.3s.classic", LIMIT, {"max-length": "go on early"}),
+        (CLASSIC, "a.wait.3s.classic", LIMIT | REFUSES, {"max-length": "takes no more"}),
+        (CLASSIC, "a.dead", LIMIT, {"max-length": "takes no more"}),
+        (QUORUM, "a.dead", {"message-ttl": 5}, {"message-ttl": "are deleted"}),
+        (QUORUM, "shared.wait.lost", {"message-ttl": 5}, {"message-ttl": "are deleted"}),
+        (QUORUM, "a", {"message-ttl": 5}, {"message-ttl": "without their roll_back"}),
+        (QUORUM, "a.wait.3s", {"message-ttl": 2999}, {"message-ttl": "go on early"}),
+        (QUORUM, "a.wait.3s", {"message-ttl": 3000}, {}),
+        (QUORUM, "a.wait.3s", {"expires": 5}, {"expires": "is deleted"}),
+        (CLASSIC, "a", {"expires": 5}, {"expires": "is deleted"}),
+        (QUORUM, "a", {"delivery-limit": 5}, {"delivery-limit": "without their roll_back"}),
+        (QUORUM, "a", {"delivery-limit": 2_000_000_000}, {}),
+        (QUORUM, "a", {"delivery-limit": -1}, {}),
+        (QUORUM, "a.dead", {"delivery-limit": 0}, {"delivery-limit": "are deleted"}),
+        (QUORUM, "a.wait.3s", {"dead-letter-routing-key": "x"},
+         {"dead-letter-routing-key": "lose their way"}),
+        (QUORUM, "a", {"dead-letter-routing-key": "x", "dead-letter-exchange": "y"}, {}),
+        (QUORUM, "a.dead", {"dead-letter-exchange": "y", "dead-letter-strategy": "at-most-once"}, {}),
+        (CLASSIC, "a", {"queue-mode": "lazy", "queue-version": 2}, {}),
+        (QUORUM, "a", {"queue-leader-locator": "balanced", "max-in-memory-length": 0}, {}),
+    ],
+)  # fmt: skip
+def test_what_a_policy_does_to_a_queue_is_told(
+    queue_type: str, name: str, policy: dict[str, Any], effects: dict[str, str]
+) -> None:
+    """The smaller number counts, else the argument, but for overflow."""
+    item = ITEMS[queue_type]["queue", name]
+    found = {harm.key: harm for harm in harms(item, policy)}
+    assert found.keys() == effects.keys()
+    for key, words in effects.items():
+        assert words in found[key].effect
+        assert str(found[key]).startswith(f"{key} = {policy[key]} on queue {name}: ")
+
+
+@pytest.mark.parametrize("queue_type", [QUORUM, CLASSIC])
+def test_an_alternate_exchange_matters_where_none_is_declared(queue_type: str) -> None:
+    """Where one is, the argument counts."""
+    every = [item for item in ITEMS[queue_type].values() if isinstance(item, Exchange)]
+    found = {item.name for item in every if list(harms(item, {"alternate-exchange": "x"}))}
+    assert found == {"a.dead", "b.dead", "shared.wait.lost"}
+    assert not any(list(harms(item, LIMIT | {"expires": 5})) for item in every)
+
+
+def test_the_parking_queue_of_a_migration_is_as_a_dead_queue() -> None:
+    """It has the same arguments."""
+    (harm,) = harms(Queue("a.moving", KEPT), LIMIT)
+    assert "takes no more" in harm.effect
