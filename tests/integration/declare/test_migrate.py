@@ -449,14 +449,30 @@ def test_a_plain_declare_says_that_a_migration_was_interrupted(
     assert b"a: a migration was interrupted: run 'taskqueue declare --migrate' to finish it" in done.stderr
     told = ran(config, "declare", "--migrate", "--dry-run")
     assert "replace  queue    a  an interrupted migration, becomes quorum" in told
-    with connect(admin.url) as other:
-        other.channel().basic_consume(QUEUE)
-        done = run(config, "declare", "--migrate", "--yes")
+    ran(config, "declare", "--migrate", "--yes")
+    ran(config, "declare")
+
+
+def park(channel: amqp.Channel, path: str) -> None:
+    """Leave a task aside, as a migration does that is killed."""
+    channel.exchange_declare(f"{QUEUE}.moving", "fanout", durable=True, auto_delete=False)
+    channel.queue_declare(f"{QUEUE}.moving", durable=True, auto_delete=False, arguments=KEPT)
+    channel.queue_bind(f"{QUEUE}.moving", f"{QUEUE}.moving", "")
+    channel.basic_publish(amqp.Message(json.dumps({"url": path}), delivery_mode=2), f"{QUEUE}.moving", "")
+
+
+def test_a_migration_that_is_refused_says_where_the_tasks_are(write: Write, channel: amqp.Channel) -> None:
+    """One that was interrupted has put some aside, and nothing runs them."""
+    former, config = write("former", queue_type="classic"), write("new")
+    ran(former, "declare")
+    park(channel, "/x")
+    channel.basic_consume(QUEUE)
+    done = run(config, "declare", "--migrate", "--yes")
     assert done.returncode == 1
     assert b"a has 1 consumers: stop them" in done.stderr
     assert b"tasks of a stand in a.moving and do not run until 'taskqueue declare --migrate'" in done.stderr
-    ran(config, "declare", "--migrate", "--yes")
-    ran(config, "declare")
+    channel.close()
+    assert f"{QUEUE}: migrated to quorum (1 messages moved)" in ran(config, "declare", "--migrate", "--yes")
 
 
 def test_what_is_only_to_be_put_back_needs_no_stop(
@@ -465,10 +481,7 @@ def test_what_is_only_to_be_put_back_needs_no_stop(
     """A migration was killed at its last stage, and consumers of the new queue run already."""
     config = write("new")
     ran(config, "declare")
-    channel.exchange_declare(f"{QUEUE}.moving", "fanout", durable=True, auto_delete=False)
-    channel.queue_declare(f"{QUEUE}.moving", durable=True, auto_delete=False, arguments=KEPT)
-    channel.queue_bind(f"{QUEUE}.moving", f"{QUEUE}.moving", "")
-    channel.basic_publish(amqp.Message(json.dumps({"url": "/x"}), delivery_mode=2), f"{QUEUE}.moving", "")
+    park(channel, "/x")
     consuming(start, config)
     assert f"{QUEUE}: migrated to quorum (1 messages moved)" in ran(config, "declare", "--migrate", "--yes")
     receiver.wait_for(1)
