@@ -12,47 +12,13 @@ from pika.channel import Channel as Raw
 from pika.exceptions import AMQPError
 
 from taskqueue.broker import connect as broker
+from taskqueue.broker.replies import ANSWERS, Refused
 from taskqueue.broker.wire import FaultyProperties, to_message, to_properties
-from taskqueue.errors import (
-    BrokerRefused,
-    BrokerUnreachable,
-    InvalidTask,
-    NotKnown,
-    PublishFailed,
-    TaskqueueError,
-)
+from taskqueue.errors import BrokerUnreachable, InvalidTask, NotKnown, PublishFailed, TaskqueueError
 from taskqueue.task.message import Message, Publish
 
-ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED = 403, 404, 405, 406
 PATIENCE = 5.0
 """Seconds that an answer may take; a leader that answers at all does so in milliseconds."""
-_ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
-_CHANNEL_ERRORS = frozenset({ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED, 311, 540, 541})
-
-
-class Refused(Exception):
-    """The broker has closed the channel over what was asked: its code and its words."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"{code} {reason}")
-        self.code = code
-        self.reason = reason
-
-    @property
-    def absent(self) -> bool:
-        """There is no such queue or exchange; any other 404 is one whose node is away for now."""
-        return self.code == NOT_FOUND and self.reason.startswith(_ABSENT)
-
-    def told(self) -> TaskqueueError:
-        """Say what the broker said, and which permission it takes."""
-        if self.code == NOT_FOUND and not self.absent:
-            return NotKnown(f"{self.reason}: its node or leader is away, try again")
-        if self.code == ACCESS_REFUSED:
-            return BrokerRefused(
-                f"{self.reason}: the user needs configure, write and read permission on "
-                r"^Q(\..*)?$ for each queue Q (rabbitmqctl set_permissions)"
-            )
-        return BrokerRefused(f"the broker refused: {self.reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +210,7 @@ class Channel:
         if self._error is None:
             text = getattr(reason, "reply_text", None) or str(reason)
             lost = BrokerUnreachable(f"lost the connection to the broker ({broker.reason(reason)})")
-            self._error = Refused(code, text) if code in _CHANNEL_ERRORS else lost
+            self._error = Refused(code, text) if code in ANSWERS else lost
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(self._error)
         for pending in self._pending.values():

@@ -26,13 +26,6 @@ CONFIRM_DEADLINE = 30.0
 _SWEEP = 2.0
 
 
-REFUSALS = frozenset({311, 403, 404, 405, 406})
-"""Codes by which a broker closes one channel over what it was asked; any other ends the connection.
-
-https://www.rabbitmq.com/amqp-0-9-1-reference#constants
-"""
-
-
 class Outcome(enum.Enum):
     """What became of a publish."""
 

@@ -18,6 +18,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from taskqueue.broker.replies import NOT_LET_IN
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, TaskqueueError
 from taskqueue.settings import Settings, addresses
 
@@ -25,7 +26,6 @@ HEARTBEAT = 30
 """Seconds: a peer that went away without a word is noticed in about a minute."""
 OLDEST = (3, 10)
 """The first RabbitMQ whose quorum queues have message TTL and at-least-once dead-lettering."""
-_NOT_ALLOWED = (403, 530)
 
 
 def parameters(settings: Settings, *, name: str = "taskqueue") -> list[pika.URLParameters]:
@@ -138,7 +138,7 @@ def refusal(error: BaseException, host: Parameters) -> TaskqueueError | None:
     if isinstance(error, (ProbableAuthenticationError, AuthenticationError)):
         return BrokerUnreachable(f"{where(host)} refused the login of user {user!r}: check 'server'")
     if isinstance(error, ProbableAccessDeniedError) or (
-        isinstance(error, ConnectionClosed) and error.reply_code in _NOT_ALLOWED
+        isinstance(error, ConnectionClosed) and error.reply_code in NOT_LET_IN
     ):
         return BrokerRefused(
             f"user {user!r} may not use virtual host {host.virtual_host!r} of {host.host}:{host.port}, "

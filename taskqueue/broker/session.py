@@ -17,7 +17,8 @@ from pika.connection import Parameters
 from pika.exceptions import AMQPError
 
 from taskqueue.broker import connect as broker
-from taskqueue.broker.asking import PATIENCE, RESOURCE_LOCKED, Channel, Counts, Refused
+from taskqueue.broker.asking import PATIENCE, Channel, Counts
+from taskqueue.broker.replies import RESOURCE_LOCKED, Refused
 from taskqueue.broker.wire import TolerantAsyncio
 from taskqueue.errors import (
     BrokerUnreachable,

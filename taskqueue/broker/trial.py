@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pika
 
-from taskqueue.broker.channel import REFUSALS, ConfirmChannel, Outcome
+from taskqueue.broker.channel import ConfirmChannel, Outcome
 from taskqueue.broker.link import Link
+from taskqueue.broker.replies import REFUSALS
 from taskqueue.task.message import Publish
 
 

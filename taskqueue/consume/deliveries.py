@@ -13,6 +13,7 @@ from typing import Any
 
 from taskqueue.broker.channel import ConfirmChannel
 from taskqueue.broker.link import Link
+from taskqueue.broker.replies import absent, unacked_too_long
 from taskqueue.broker.wire import TolerantConnection, to_message
 from taskqueue.consume.acks import Acks
 from taskqueue.consume.workers import Delivery
@@ -20,10 +21,6 @@ from taskqueue.topology.plan import Exchange, essentials
 
 log = logging.getLogger(__name__)
 
-_NOT_FOUND = 404
-_PRECONDITION_FAILED = 406
-_ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
-"""Any other 404 is a queue whose node or leader is away for now: it comes back by itself."""
 _REOPEN = 1.0
 _LONGEST_REOPEN = 10.0
 _HEALTHY = 30.0
@@ -191,12 +188,11 @@ class Intake:
         if self._consuming_since is not None and time.monotonic() - self._consuming_since > _HEALTHY:
             self._reopenings = 0
         self._consuming_since = None
-        if code == _NOT_FOUND and reason.startswith(_ABSENT):
+        if absent(code, reason):
             log.error("%s is not declared (%s): run 'taskqueue declare'", self._queue, reason)
             if not self._ever_consumed:
                 self._missing(reason)
-        elif code == _PRECONDITION_FAILED and "timed out" in reason:
-            # https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout
+        elif unacked_too_long(code, reason):
             log.warning(
                 "%s: a task ran longer than the broker lets a delivery stay unacked (%s): what was out runs "
                 "again; lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf",

@@ -9,11 +9,9 @@ from collections.abc import Callable, Sequence
 
 from taskqueue.broker.channel import ConfirmChannel
 from taskqueue.broker.link import Link
+from taskqueue.broker.replies import absent
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.topology.plan import Exchange, Queue
-
-_NOT_FOUND = 404
-_ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
 
 
 class LadderCheck:
@@ -52,7 +50,7 @@ class LadderCheck:
             declare(item.name, passive=True, callback=there)
 
     def _closed(self, _channel: ConfirmChannel, code: int, reason: str) -> None:
-        if self._left and code == _NOT_FOUND and reason.startswith(_ABSENT):
+        if self._left and absent(code, reason):
             self._missing(reason)
         elif self._left and self._connection.is_open:
             # A queue whose node is away comes back by itself: the consumer says what it then can't do.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskqueue.broker import connect as broker
-from taskqueue.broker.asking import PRECONDITION_FAILED, Refused
+from taskqueue.broker.replies import PRECONDITION_FAILED, Refused
 from taskqueue.broker.session import Progress, Session, connected, run
 from taskqueue.declare.verify import Findings, examine
 from taskqueue.errors import TopologyConflict

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from taskqueue.broker.asking import PRECONDITION_FAILED, Refused
 from taskqueue.broker.management import Management
+from taskqueue.broker.replies import PRECONDITION_FAILED, Refused
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotKnown, TopologyConflict
 from taskqueue.settings import Settings

@@ -6,7 +6,8 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 
-from taskqueue.broker.asking import ACCESS_REFUSED, Channel, Refused
+from taskqueue.broker.asking import Channel
+from taskqueue.broker.replies import ACCESS_REFUSED, Refused
 from taskqueue.broker.session import Session
 from taskqueue.topology import names
 from taskqueue.topology.plan import CLASSIC

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from taskqueue.broker.asking import PRECONDITION_FAILED, RESOURCE_LOCKED, Channel, Refused
+from taskqueue.broker.asking import Channel
+from taskqueue.broker.replies import PRECONDITION_FAILED, RESOURCE_LOCKED, Refused
 from taskqueue.broker.session import Progress, Session
 from taskqueue.errors import TopologyConflict
 from taskqueue.topology.plan import Exchange, Plan, Queue

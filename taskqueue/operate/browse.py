@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from taskqueue.broker.asking import Channel, Counts, Delivery, Refused
+from taskqueue.broker.asking import Channel, Counts, Delivery
+from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
 from taskqueue.redact import redacted

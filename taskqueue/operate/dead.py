@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from taskqueue.broker.asking import Channel, Delivery, Refused
+from taskqueue.broker.asking import Channel, Delivery
+from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session
 from taskqueue.errors import PublishFailed
 from taskqueue.operate import browse

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pika.connection import Parameters
 
-from taskqueue.broker.channel import REFUSALS, ConfirmChannel, Outcome
+from taskqueue.broker.channel import ConfirmChannel, Outcome
 from taskqueue.broker.link import Link
+from taskqueue.broker.replies import ACCESS_REFUSED, NOT_FOUND, REFUSALS
 from taskqueue.broker.trial import Trial
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotDeclared, PublishFailed, TaskqueueError
@@ -19,7 +20,6 @@ from taskqueue.topology import names
 
 WINDOW = 1000
 """Publishes of one call that may be without a confirm at once."""
-_NOT_FOUND, _REFUSED = 404, 403
 _GOODBYE = 5.0
 _REOPEN = 1.0
 _LOOK = 1.0
@@ -245,9 +245,9 @@ class Sender:
 
 def _refusal(sending: _Sending, code: int, reason: str) -> TaskqueueError:
     """Say what the broker had against the one publish that it closed a channel over."""
-    if code == _NOT_FOUND:
+    if code == NOT_FOUND:
         return _not_declared(sending.publish, reason)
-    if code == _REFUSED:
+    if code == ACCESS_REFUSED:
         return BrokerRefused(f"{reason}: the user needs write permission, ^queue(\\..*)?$")
     return PublishFailed(f"the broker refused: {reason}")
 
