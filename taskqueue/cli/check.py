@@ -14,7 +14,7 @@ from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import app, common
-from taskqueue.declare.permissions import lacking, pattern
+from taskqueue.declare.permissions import lacking
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
 from taskqueue.operate.inspect import look
@@ -138,7 +138,7 @@ async def _check_permissions(session: Session, name: str, *, shared: bool = Fals
         return _failure("permissions", error, name)
     if not missing:
         return Check("permissions", ok=True, detail="configure, write, read", queue=name)
-    needed = pattern(name, shared=shared)
+    needed = names.pattern(name, shared=shared)
     return Check(
         "permissions",
         ok=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -13,11 +12,6 @@ from taskqueue.topology import names
 from taskqueue.topology.plan import CLASSIC
 
 _Act = Callable[[Channel], Awaitable[object]]
-
-
-def pattern(name: str, *, shared: bool = False) -> str:
-    """Write the permission pattern of a queue, or of a `shared` ladder."""
-    return rf"^{re.escape(name)}\.wait(\..*)?$" if shared else rf"^{re.escape(name)}(\..*)?$"
 
 
 async def lacking(session: Session, queue: str, *, shared: bool = False) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from taskqueue.operate import browse
 from taskqueue.operate.browse import Progress, text, url_of, whole
 from taskqueue.settings import Settings
 from taskqueue.task import decode as state
+from taskqueue.task.astray import itinerary
 from taskqueue.task.message import Message
 from taskqueue.topology import names
 from taskqueue.topology.ladder import BASE
@@ -177,7 +178,6 @@ async def cancel(
 
 def _is_for(message: Message, queue: str) -> bool:
     """Tell whether a message is on its way to a queue: others may share the ladder."""
-    itinerary = message.headers.get("CC")
-    last = itinerary[-1] if isinstance(itinerary, list) and itinerary else None
-    target = names.destination(last) if isinstance(last, str) else None
+    keys = itinerary(message.headers)
+    target = names.destination(keys[-1]) if keys else None
     return target is None or target == queue

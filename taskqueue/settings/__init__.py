@@ -147,7 +147,7 @@ def _check_name(section: ini.Section, sections: Mapping[str, ini.Section], sourc
     name, where = section.name, f"{source}:{section.line}: [{section.name[:_LONGEST_SHOWN]}]"
     if not name or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
         raise ConfigError(f"{where}: a queue's name has 1 to {LONGEST_NAME} bytes, all printable")
-    if name.startswith("amq."):
+    if names.is_rabbitmqs(name):
         raise ConfigError(f"{where}: names that begin with amq. belong to RabbitMQ")
     if (owner := names.owner(name)) is not None:
         known = " (a queue here)" if owner in sections else ""
@@ -167,7 +167,7 @@ def _check_shared(
         raise ConfigError(
             f"{where}: {ladder!r} is a queue that waits on {queues[ladder].ladder!r}: name that, or another"
         )
-    if ladder not in queues and (names.owner(ladder) is not None or ladder.startswith("amq.")):
+    if ladder not in queues and (names.owner(ladder) is not None or names.is_rabbitmqs(ladder)):
         raise ConfigError(f"{where}: is a name that belongs to a queue or to RabbitMQ: choose another")
 
 

@@ -39,8 +39,7 @@ def meant_for(headers: Mapping[str, Any]) -> str | None:
 
 def missed_rungs(headers: Mapping[str, Any]) -> bool:
     """Tell whether a message was on fewer rungs than its way has."""
-    keys = itinerary(headers)
-    hops = [key for key in keys if (target := names.destination(key)) is None or key != names.astray(target)]
+    hops = [key for key in itinerary(headers) if not names.is_astray(key)]
     deaths = headers.get("x-death")
     stays = [each for each in deaths if isinstance(each, dict)] if isinstance(deaths, list) else []
     return sum(names.timed(str(each.get("queue"))) is not None for each in stays) < len(hops)

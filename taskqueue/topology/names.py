@@ -85,6 +85,21 @@ def destination(routing_key: str) -> str | None:
     return found["queue"] if found else None
 
 
+def is_astray(routing_key: str) -> bool:
+    """Tell whether a key leads home what finds no way on a shared ladder."""
+    return routing_key.startswith(f"{_ASTRAY}>") and destination(routing_key) is not None
+
+
+def is_rabbitmqs(name: str) -> bool:
+    """Tell whether RabbitMQ keeps a name for itself, and lets nobody else declare it."""
+    return name.startswith("amq.")
+
+
+def pattern(name: str, *, shared: bool = False) -> str:
+    """Write the permission pattern of a queue, or of a `shared` ladder."""
+    return rf"^{re.escape(name)}\.wait(\..*)?$" if shared else rf"^{re.escape(name)}(\..*)?$"
+
+
 def owner(name: str) -> str | None:
     """Give the queue that a name of ours belongs to, None where it could be a queue's own name."""
     found = _OURS.fullmatch(name)

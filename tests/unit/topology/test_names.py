@@ -83,6 +83,8 @@ def test_a_queue_is_read_from_every_last_hop_to_it_and_from_no_other_hop(
     *hops, last = ladder.itinerary(data.draw(st.integers(1, 10**14)), queue)
     assert names.destination(last) == names.destination(names.astray(queue)) == queue
     assert {names.destination(hop) for hop in hops} == {None}
+    assert names.is_astray(names.astray(queue))
+    assert not any(map(names.is_astray, (*hops, last)))
 
 
 @given(name=LADDERS, ladder=ladders, classic=st.booleans())

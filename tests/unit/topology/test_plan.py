@@ -209,10 +209,10 @@ def test_one_permission_pattern_covers_every_name(name: str) -> None:
         return {each.name for each in planned.items} | bound
 
     own = Settings(levels=3, queues={name: QueueSettings(name)})
-    pattern = re.compile(rf"^{re.escape(name)}(\..*)?$")
+    pattern = re.compile(names.pattern(name))
     assert all(pattern.match(each) for each in every(plan(own.layout)))
     shared = Settings(levels=3, queues={"q": QueueSettings("q", ladder=name)})
-    pattern = re.compile(rf"^{re.escape(name)}\.wait(\..*)?$")
+    pattern = re.compile(names.pattern(name, shared=True))
     assert all(pattern.match(each) for each in every(plan_ladder(name, shared.layout)))
 
 
