@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import socket
 import time
 from collections import deque
@@ -18,11 +17,12 @@ from pika.connection import Parameters
 from taskqueue.broker.connect import reason, refusal, where
 from taskqueue.broker.quiet import IoThread, hush
 from taskqueue.broker.wire import TolerantConnection
+from taskqueue.tries import Backoff
 
 log = logging.getLogger(__name__)
 
-FIRST_DELAY = 0.2
-LONGEST_DELAY = 10.0
+_FIRST_DELAY = 0.2
+_LONGEST_DELAY = 10.0
 
 
 class User(Protocol):
@@ -56,7 +56,8 @@ class Link:
         self._user = user
         self._name = name
         self._attempts = 0
-        self._failures = 0
+        # Each host before the wait grows, and not all consumers of a broker at once.
+        self._backoff = Backoff(_FIRST_DELAY, _LONGEST_DELAY, jitter=0.5, tries=len(hosts))
         self._closing = False
         self._ended = False
         self._connection: TolerantConnection | None = None
@@ -124,7 +125,7 @@ class Link:
         for timer in tuple(self._timers):
             self._schedule(timer)
         # Not at once: what has failed may fail every time.
-        self.later(self._delay(), self._connect)
+        self.later(self._backoff.next(), self._connect)
 
     def _schedule(self, timer: _Timer) -> None:
         def fire() -> None:
@@ -153,7 +154,7 @@ class Link:
 
     def _on_open(self, connection: TolerantConnection) -> None:
         log.info("connected to %s", where(connection.params))
-        self._failures = 0
+        self._backoff.reset()
         self.blocked = False
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
@@ -166,7 +167,7 @@ class Link:
         if self._closing:
             self._loop.stop()
             return
-        delay = self._delay()
+        delay = self._backoff.next()
         if refused := refusal(error, connection.params):
             self._user.unreachable(str(refused))
             # It may be mended at the broker, so it is tried again; but not by waiting.
@@ -186,15 +187,9 @@ class Link:
         if self._closing:
             self._loop.stop()
             return
-        delay = self._delay()
+        delay = self._backoff.next()
         log.warning("connection lost (%s): next try in %.1f s", reason(error), delay)
         self.later(delay, self._connect)
-
-    def _delay(self) -> float:
-        """Back off per round over all hosts, with jitter, so that consumers don't come all at once."""
-        rounds = min(self._failures // len(self._hosts), 16)
-        self._failures += 1
-        return min(LONGEST_DELAY, FIRST_DELAY * 2.0**rounds) * random.uniform(0.5, 1.0)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
         self.blocked = True

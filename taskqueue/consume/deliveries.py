@@ -6,7 +6,6 @@ Everything here runs on the I/O thread.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from taskqueue.broker.wire import TolerantConnection, to_message
 from taskqueue.consume.acks import Acks
 from taskqueue.consume.workers import Delivery
 from taskqueue.topology.plan import Exchange, essentials
+from taskqueue.tries import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +61,13 @@ class Intake:
         self._cancelling = False
         self._ready = False
         self._ever_consumed = False
-        self._reopenings = 0
+        self._reopening = Backoff(_REOPEN, _LONGEST_REOPEN, jitter=0.5)
         self._consuming_since: float | None = None
 
     def connected(self, connection: TolerantConnection) -> None:
         """Open a channel on a fresh connection."""
         self._connection = connection
-        self._reopenings = 0
+        self._reopening.reset()
         self._open()
 
     def disconnected(self, reason: str) -> None:
@@ -186,7 +186,7 @@ class Intake:
             return
         # A broker that refuses our publishes would have every task run again each time it is opened.
         if self._consuming_since is not None and time.monotonic() - self._consuming_since > _HEALTHY:
-            self._reopenings = 0
+            self._reopening = Backoff(_REOPEN, _LONGEST_REOPEN, jitter=0.5)
         self._consuming_since = None
         if absent(code, reason):
             log.error("%s is not declared (%s): run 'taskqueue declare'", self._queue, reason)
@@ -203,9 +203,7 @@ class Intake:
             log.warning(
                 "the channel of %s was closed (%s %s): opening it again", self._queue, code or "", reason
             )
-        delay = min(_LONGEST_REOPEN, _REOPEN * 2 ** min(self._reopenings, 8)) * random.uniform(0.5, 1)
-        self._reopenings += 1
-        self._link.later(delay, self._open)
+        self._link.later(self._reopening.next(), self._open)
 
 
 def _ignore(_frame: Any) -> None:

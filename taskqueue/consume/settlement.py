@@ -14,6 +14,7 @@ from taskqueue.consume.workers import Delivery
 from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
 from taskqueue.task.decode import Task
 from taskqueue.task.message import Message, Publish
+from taskqueue.tries import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Settlement:
         self._task = task
         self._decision = decision
         self._waiting = list(publishes)
-        self._failures = 0
+        self._backoff = Backoff(_RETRY, _LONGEST_RETRY)
 
     def start(self) -> None:
         """Publish the first successor; the others follow as each is confirmed."""
@@ -107,8 +108,7 @@ class Settlement:
         self._settler.instead(delivery, task, decision)
 
     def _again(self, outcome: Outcome) -> None:
-        delay = min(_LONGEST_RETRY, _RETRY * 2 ** min(self._failures, 8))
-        self._failures += 1
+        delay = self._backoff.next()
         publish = self._waiting[0]
         log.error(
             "%s: a task could not be published to %s (%s): %s; nothing is lost, next try in %.0f s",

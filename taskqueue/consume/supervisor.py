@@ -7,9 +7,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from taskqueue.durations import duration
+from taskqueue.tries import Backoff
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ PROCESS = "TASKQUEUE_PROCESS"
 """The environment variable that tells a child which one it is: ``2/4``."""
 PATIENCE = 1.0
 """Seconds after a signal to stop in which another says the same: terminals and supervisors each send one."""
-_FIRST_DELAY = 0.5
+_FIRST_DELAY = 1.0
 _LONGEST_DELAY = 30.0
 _HEALTHY = 30.0
 """A consumer that has lived so many seconds is started again at once."""
@@ -32,7 +33,7 @@ class _Child:
     number: int
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
-    deaths: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_DELAY, _LONGEST_DELAY))
     due: float = 0.0
     """When it is to be started again."""
 
@@ -127,8 +128,11 @@ class Supervisor:
             self._stop()
             return
         lived = time.monotonic() - child.started
-        child.deaths = 0 if lived > _HEALTHY else child.deaths + 1
-        delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(child.deaths, 10)) if child.deaths else 0.0
+        if lived > _HEALTHY:
+            child.backoff.reset()
+            delay = 0.0
+        else:
+            delay = child.backoff.next()
         child.due = time.monotonic() + delay
         log.error(
             "consumer %d died (%s) after %s: starting it again in %s",
