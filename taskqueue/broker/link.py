@@ -15,14 +15,20 @@ from pika.adapters.select_connection import IOLoop
 from pika.connection import Parameters
 
 from taskqueue.broker.connect import reason, refusal, where
+from taskqueue.broker.outbox import Outbox
 from taskqueue.broker.quiet import IoThread, hush
 from taskqueue.broker.wire import TolerantConnection
+from taskqueue.durations import duration
 from taskqueue.tries import Backoff
 
 log = logging.getLogger(__name__)
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 10.0
+_REMINDER = 60.0
+"""Seconds between two lines that say that the broker still has an alarm."""
+_HEALTHY = 5.0
+"""Seconds that a connection has to last until the next one is made soon: the broker may end each at once."""
 
 
 class User(Protocol):
@@ -55,6 +61,8 @@ class Link:
     def __init__(self, hosts: Sequence[Parameters], user: User, *, name: str) -> None:
         self.blocked = False
         """The broker has raised a memory or disk alarm and takes no publishes."""
+        self.outbox = Outbox(self)
+        """What deliveries are settled by; it has a channel once its `connected` was called."""
         self._hosts = hosts
         self._user = user
         self._name = name
@@ -64,6 +72,7 @@ class Link:
         self._closing = False
         self._ended = False
         self._connection: TolerantConnection | None = None
+        self._opened = 0.0
         self._calls: deque[Callable[[], None]] = deque()
         self._timers: set[_Timer] = set()
         self._woken = False
@@ -124,6 +133,7 @@ class Link:
         if connection is not None:
             _cut(connection)
             self.call(lambda: self._user.disconnected("unexpected error on the I/O thread"))
+            self.call(lambda: self.outbox.disconnected("unexpected error on the I/O thread"))
         # What waits for a time waits on, or nobody would ever take it up again.
         for timer in tuple(self._timers):
             self._schedule(timer)
@@ -157,7 +167,7 @@ class Link:
 
     def _on_open(self, connection: TolerantConnection) -> None:
         log.info("connected to %s", where(connection.params))
-        self._backoff.reset()
+        self._opened = time.monotonic()
         self.blocked = False
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
@@ -187,20 +197,39 @@ class Link:
         self._connection = None
         self.blocked = False
         self._user.disconnected(reason(error))
+        self.outbox.disconnected(reason(error))
         if self._closing:
             self._loop.stop()
             return
+        if time.monotonic() - self._opened >= _HEALTHY:
+            self._backoff.reset()
         delay = self._backoff.next()
         log.warning("connection lost (%s): next try in %.1f s", reason(error), delay)
         self.later(delay, self._connect)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
         self.blocked = True
-        log.warning("the broker takes no publishes (%s): waiting", frame.method.reason)
+        why, since, connection = frame.method.reason, time.monotonic(), self._connection
+        log.warning(
+            "the broker takes no publishes (%s): nothing is lost, but what is to follow from tasks is held, "
+            "retries, dead tasks and roll_backs, until its alarm is over (rabbitmq-diagnostics alarms)",
+            why,
+        )
+
+        def remind() -> None:
+            if self.blocked and self._connection is connection:
+                log.warning(
+                    "the broker still takes no publishes (%s), for %s now",
+                    why,
+                    duration(time.monotonic() - since),
+                )
+                self.later(_REMINDER, remind)
+
+        self.later(_REMINDER, remind)
 
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
         self.blocked = False
-        log.warning("the broker takes publishes again")
+        log.warning("the broker takes publishes again: what was held goes out")
 
     def _close(self, timeout: float) -> None:
         if self._closing:

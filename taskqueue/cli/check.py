@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import typer
@@ -15,17 +15,19 @@ from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import app, common, tables
+from taskqueue.cli.inspect import held_back
 from taskqueue.declare import policies
 from taskqueue.declare.permissions import Rights, rights
 from taskqueue.declare.verify import Listed, examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
-from taskqueue.operate.inspect import states
+from taskqueue.operate.inspect import LadderState, QueueState, states
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
 from taskqueue.topology.plan import Plan, joined, plan, plan_ladder, plan_queue
 
 _SHOWN = 3
+_DECLARE = "run 'taskqueue declare'"
 _HANDLER_OF = {"signing_secret": "signing", "bearer_token": "bearer", "basic_auth": "basic"}
 
 
@@ -86,7 +88,7 @@ async def _check_broker(settings: Settings) -> list[Check]:
         found.append(Check("version", ok=True, detail=f"{about.get('product')} {about.get('version')}"))
         management = Management(settings)
         listed = await asyncio.to_thread(management.listed)
-        found += await _check_queues(session, settings, listed)
+        found += await _check_queues(session, settings, management, listed)
         if management.fault is not None:
             advice = "check 'management_url'"
             return [*found, Check("management", ok=False, detail=management.fault, advice=advice)]
@@ -96,7 +98,9 @@ async def _check_broker(settings: Settings) -> list[Check]:
         return found
 
 
-async def _check_queues(session: Session, settings: Settings, listed: Listed | None) -> list[Check]:
+async def _check_queues(
+    session: Session, settings: Settings, management: Management, listed: Listed | None
+) -> list[Check]:
     found = []
     may: dict[str, Rights] = {}
     for queue in settings.queues.values():
@@ -113,15 +117,26 @@ async def _check_queues(session: Session, settings: Settings, listed: Listed | N
     unread = [lack for each in may.values() for lack in each.look]
     if unread:
         return [*found, Check("leaders", ok=True, detail=f"not looked at: no {_some(unread)}")]
-    return [*found, await _check_counts(session, settings)]
+    return [*found, *await _check_counts(session, settings, management)]
 
 
-async def _check_counts(session: Session, settings: Settings) -> Check:
-    """Look whether every queue has a leader that answers, and whether a shared ladder has lost something."""
+async def _check_counts(session: Session, settings: Settings, management: Management) -> list[Check]:
+    """Look whether every queue has a leader that answers, and whether something is lost or held."""
     try:
-        queues, ladders = await states(session, settings, settings.queues.values())
+        counts = await asyncio.to_thread(management.counts)
+        queues, ladders = await states(session, settings, settings.queues.values(), counts)
     except (BrokerRefused, NotKnown) as error:
-        return _failure("leaders", error)
+        return [_failure("leaders", error)]
+    of = {ladder.name: ladder for ladder in ladders}
+    held = [
+        Check("held", ok=False, detail=told, queue=queue.name, advice=_DECLARE)
+        for queue in queues
+        for told in held_back(queue, of[queue.ladder])
+    ]
+    return [_check_leaders(queues, ladders), *held]
+
+
+def _check_leaders(queues: Iterable[QueueState], ladders: Iterable[LadderState]) -> Check:
     silent = [name for queue in queues for name in queue.unknown]
     silent += [name for ladder in ladders for name in ladder.unknown]
     if silent:
@@ -183,7 +198,7 @@ async def _check_declared(
         return Check("declared", ok=False, detail=told, queue=name, advice=findings.conflicts[0].advice)
     if missing:
         told = f"missing: {_some([f'{item.kind} {item.name}' for item in missing])}"
-        return Check("declared", ok=False, detail=told, queue=name, advice="run 'taskqueue declare'")
+        return Check("declared", ok=False, detail=told, queue=name, advice=_DECLARE)
     rest = "; their settings are seen only by who may declare" if may.declare else ""
     return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges{rest}", queue=name)
 

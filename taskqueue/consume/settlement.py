@@ -9,10 +9,10 @@ from typing import Protocol
 
 from taskqueue.broker.channel import Delivery, Outcome
 from taskqueue.broker.link import Link
-from taskqueue.broker.trial import Trial
 from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
 from taskqueue.task.decode import Task
 from taskqueue.task.message import Message, Publish
+from taskqueue.task.settle import slimmer
 from taskqueue.tries import Backoff
 
 log = logging.getLogger(__name__)
@@ -59,24 +59,23 @@ class Settlement:
         self._task = task
         self._decision = decision
         self._waiting = list(publishes)
+        self._refused = False
         self._backoff = Backoff(_RETRY, _LONGEST_RETRY)
 
     def start(self) -> None:
         """Publish the first successor; the others follow as each is confirmed."""
-        publish = self._waiting[0]
-        channel = self._delivery.channel
-        if isinstance(self._decision, Move) and channel.is_open:
-            # Another queue's exchange may be missing, or not ours to write to: it must cost this one nothing.
-            Trial(self._link, channel.connection, publish, self._moved)
-        else:
-            channel.publish(publish, self._ended)
+        self._link.outbox.publish(
+            self._delivery.channel, self._waiting[0], self._published, alone=self._refused
+        )
 
-    def _moved(self, outcome: Outcome, code: int, reason: str) -> None:
+    def _published(self, outcome: Outcome, code: int, reason: str) -> None:
         if code and isinstance(self._decision, Move):
             error = f"queue: {self._decision.queue!a} is in taskqueue.ini, and refused: {reason}"
             self._instead(self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0))
         elif outcome is Outcome.LOST and self._delivery.channel.is_open:
-            self._link.later(_RETRY, self.start)
+            # The outbox has told why. The task has run, so it is held until the broker takes what follows.
+            self._refused = code != 0
+            self._link.later(self._backoff.next(), self.start)
         else:
             self._ended(outcome)
 
@@ -95,12 +94,26 @@ class Settlement:
                 self._instead(
                     self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0)
                 )
+            case Outcome.TOO_LARGE:
+                self._slim_down(outcome)
             case Outcome.UNFIT:
                 bare = Message(self._delivery.message.body, {}, {"message_id": uuid.uuid4().hex})
                 delivery = replace(self._delivery, message=bare)
                 self._instead(delivery, Dead(INVALID, "headers: can't be encoded", 0))
             case _:
                 self._again(outcome)
+
+    def _slim_down(self, outcome: Outcome) -> None:
+        # A task that is to run again, or elsewhere, would not be the same one without its headers.
+        theirs = isinstance(self._decision, Again | Move)
+        if slim := slimmer(self._waiting[0], keeps_theirs=theirs):
+            self._waiting[0] = slim
+            self.start()
+            return
+        received = self._delivery.message
+        bare = Message(received.body, {}, {"message_id": received.properties.get("message_id")})
+        runs = self._task.runs if self._task else 0
+        self._instead(replace(self._delivery, message=bare), Dead(INVALID, f"headers: {outcome.value}", runs))
 
     def _instead(self, delivery: Delivery, decision: Dead) -> None:
         task = None if decision.reason == INVALID else self._task

@@ -64,6 +64,11 @@ class Admin:
         found = self._send("GET", f"queues/{self.vhost}/{quote(queue, safe='')}").json()
         return dict(found.get("effective_policy_definition") or {})
 
+    def limit(self, what: str, value: int, user: str | None = None) -> None:
+        """Limit the virtual host or a user: ``max-connections``, ``max-queues``, ``max-channels``."""
+        of = f"vhost-limits/{self.vhost}" if user is None else f"user-limits/{user}"
+        self._send("PUT", f"{of}/{what}", {"value": value})
+
     def names(self, kind: str) -> set[str]:
         """List the `queues` or the `exchanges` but those that RabbitMQ makes itself."""
         found = self._send("GET", f"{kind}/{self.vhost}?columns=name").json()

@@ -142,8 +142,11 @@ class Channel:
         """Take it, and say nothing yet."""
         assert self.is_open
         assert mandatory
+        assert not self.consumes, "where it is refused, all that is out on the channel comes back"
+        if exchange in self.broker.denied:
+            self.broker.calls.append(lambda: self.lose(403, f"ACCESS_REFUSED - exchange '{exchange}'"))
+            return
         if not self.broker.routing.has(exchange):
-            assert not self.consumes, "it closes the channel with all that is out on it"
             self.broker.calls.append(lambda: self.lose(404, f"NOT_FOUND - no exchange '{exchange}'"))
             return
         self._numbers += 1
@@ -237,6 +240,10 @@ class Broker:
     tags: Iterator[int] = field(default_factory=lambda: count(1))
     """Of all channels: a tag names one delivery, so what came on another channel is not out on this one."""
     is_open: bool = True
+    denied: set[str] = field(default_factory=set)
+    """Exchanges that the user may not write to."""
+    params = SimpleNamespace(frame_max=131_072)
+    """What was negotiated."""
 
     @property
     def publishing(self) -> list[Channel]:

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from taskqueue.broker.channel import CONFIRM_DEADLINE, ConfirmChannel
 from taskqueue.broker.link import Link
+from taskqueue.broker.outbox import Outbox
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.isolation import Isolation
 from taskqueue.consume.metrics import NullMetrics
@@ -58,13 +59,24 @@ class Process:
         self.hastened = False
         self._made = 0
         self.isolation = Isolation()
+        self.outbox = Outbox(cast("Link", self))
         self.subscription = Subscription(
             POLICY, way=Way("q", "q"), known=KNOWN, link=cast("Link", self), owner=self,
             metrics=NullMetrics(), isolation=self.isolation, pace=None, make_line=self.make_line,
             clock=self.monotonic,
         )  # fmt: skip
-        self.subscription.connected(cast("TolerantConnection", broker))
-        broker.pump()
+        self.connected()
+
+    def connected(self) -> None:
+        """Be the consumer, with a fresh connection."""
+        self.outbox.connected(cast("TolerantConnection", self.broker))
+        self.subscription.connected(cast("TolerantConnection", self.broker))
+        self.broker.pump()
+
+    def disconnected(self, reason: str) -> None:
+        """Be the link, whose connection is gone."""
+        self.subscription.disconnected(reason)
+        self.outbox.disconnected(reason)
 
     def make_line(self, queue: QueueSettings, finished: Callable[[Attempt, Result], None]) -> Workers:
         """Be the consumer: a line, and no thread that takes anything from it."""
@@ -182,6 +194,11 @@ class Histories(RuleBasedStateMachine):
     def declare(self, *, there: bool) -> None:
         """The ladder is another one from now on, or the consumer's own again; what waits goes on waiting."""
         self.broker.routing = PRESENT if there else FORMER
+
+    @rule(exchange=st.sampled_from(("q.wait", "q.wait.due", "q.dead")), allowed=st.booleans())
+    def permit(self, exchange: str, *, allowed: bool) -> None:
+        """The consumer may not write to an exchange any more, or may again."""
+        (self.broker.denied.discard if allowed else self.broker.denied.add)(exchange)
 
     @precondition(lambda self: self.broker.places["q"] and self.process.channel.receive)
     @rule(picks=st.lists(PICK, min_size=1, max_size=4), begin=st.booleans())
@@ -318,10 +335,9 @@ class Histories(RuleBasedStateMachine):
         self._count_deaths()
         self.broker.cut(taken, told=True)
         self.broker.pump()
-        self.process.subscription.disconnected("CONNECTION_FORCED")
+        self.process.disconnected("CONNECTION_FORCED")
         self.broker.is_open = True
-        self.process.subscription.connected(cast("TolerantConnection", self.broker))
-        self.broker.pump()
+        self.process.connected()
 
     @rule(taken=PICK)
     def stop(self, taken: int) -> None:
@@ -400,7 +416,7 @@ def test_a_task_whose_ladder_is_gone_is_sent_round_again_but_not_at_once() -> No
         histories.send(25.3, None, "/x", roll_back=False)
         for moment in range(3):
             histories.deliver([0], begin=True)
-            assert (len(process.channel.sent), len(process.timers)) == ((0, 1) if moment else (1, 0))
+            assert (len(broker.publishing), len(process.timers)) == ((0, 1) if moment else (1, 0))
             if moment:
                 histories.wait()
             histories.confirm(0, multiple=False)
