@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from taskqueue.broker.connect import parameters
 from taskqueue.errors import ConfigError, InvalidTask
+from taskqueue.send.new_task import NewTask, taking
 from taskqueue.send.publisher import Sender
 from taskqueue.settings import Settings, load
-from taskqueue.task import decode as state
 from taskqueue.task.fields import shown
-from taskqueue.task.message import Message, Publish
-from taskqueue.topology.ladder import Way
+from taskqueue.task.message import Publish
 from taskqueue.tracing import Tracing
 
-ABSENT: Any = object()
-"""The payload that is not given: the receiver gets an empty object."""
 TIMEOUT = 30.0
-_BODY_FIELDS = ("countdown", "eta", "max_retries", "expires", "roll_back", "metadata")
 
 
 class Client:
@@ -61,35 +56,16 @@ class Client:
         """Read taskqueue.ini, found as the command line finds it; raises ConfigError."""
         return cls(settings=load(Path(path) if path is not None else None), timeout=timeout)
 
-    def send(
-        self,
-        url: str,
-        queue: str = "default",
-        *,
-        payload: Any = ABSENT,
-        countdown: float | None = None,
-        eta: float | None = None,
-        max_retries: int | None = None,
-        roll_back: str | None = None,
-        expires: float | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        id: str | None = None,  # noqa: A002 the field's own name
-        priority: int | None = None,
-        headers: Mapping[str, Any] | None = None,
-    ) -> str:
+    @taking(NewTask)
+    def send(self, task: NewTask) -> str:
         """Send one task and give its id; the fields are those of the message (README).
 
         Seconds throughout; `eta` and `expires` since the epoch. Sending again with the `id` of a
         task whose confirm did not come lets the receiver tell the duplicate.
         """
-        fields = {
-            "url": url, "queue": queue, "payload": payload, "countdown": countdown, "eta": eta,
-            "max_retries": max_retries, "roll_back": roll_back, "expires": expires,
-            "metadata": metadata, "id": id, "priority": priority, "headers": headers,
-        }  # fmt: skip
-        return self.send_many([fields])[0]
+        return self.send_many([task])[0]
 
-    def send_many(self, tasks: Iterable[Mapping[str, Any]]) -> list[str]:
+    def send_many(self, tasks: Iterable[NewTask | Mapping[str, Any]]) -> list[str]:
         """Send many tasks, each a mapping of `send`'s arguments, and give their ids in that order.
 
         Confirms are streamed: what is confirmed when an error is raised stays sent.
@@ -129,49 +105,22 @@ class Client:
                 self._sender = Sender(parameters(self._settings))
             return self._sender
 
-    def _publishes(self, tasks: Iterable[Mapping[str, Any]], ids: list[str]) -> Iterator[Publish]:
-        for fields in tasks:
-            queue = fields.get("queue", "default")
-            if not isinstance(queue, str) or not queue:
-                raise InvalidTask("queue", f"must be a text that is not empty, got {shown(queue)}")
-            if self._settings.queues and queue not in self._settings.queues:
-                known = ", ".join(self._settings.queues)
-                raise ConfigError(
-                    f"queue {queue!r} is in no section of the configuration, which has: {known}"
-                )
-            traced = dict(fields)
+    def _publishes(self, tasks: Iterable[NewTask | Mapping[str, Any]], ids: list[str]) -> Iterator[Publish]:
+        for each in tasks:
+            task = each if isinstance(each, NewTask) else NewTask.of(each)
+            self._check_queue(task.queue)
             if self._tracing is not None:
-                traced["headers"] = self._tracing.carried(fields.get("headers") or {})
-            publish = publish_of(traced, self._settings.way(queue), time.time())
+                task = replace(task, headers=self._tracing.carried(task.headers or {}))
+            publish = task.publish(self._settings.way(task.queue), time.time())
             ids.append(publish.message.properties["message_id"])
             yield publish
 
-
-def publish_of(fields: Mapping[str, Any], way: Way, now: float) -> Publish:
-    """Make the message of a new task and its way onto the ladder; raises InvalidTask."""
-    unknown = set(fields) - {"url", "queue", "payload", "id", "priority", "headers", *_BODY_FIELDS}
-    if unknown:
-        msg = f"send takes no {', '.join(sorted(unknown))}"
-        raise TypeError(msg)
-    document: dict[str, Any] = {"url": fields.get("url")}
-    if fields.get("payload", ABSENT) is not ABSENT:
-        document["payload"] = fields["payload"]
-    document.update((name, fields[name]) for name in _BODY_FIELDS if fields.get(name) is not None)
-    properties: dict[str, Any] = {
-        "message_id": fields.get("id") or uuid.uuid4().hex,
-        "content_type": "application/json",
-        "timestamp": math.floor(now),
-    }
-    if fields.get("priority") is not None:
-        properties["priority"] = fields["priority"]
-    body = state.encode(document)
-    task = state.decode(Message(body, {}, {"message_id": properties["message_id"]}), now=now)
-    headers = dict(fields.get("headers") or {}) | {
-        state.DUE: task.due,
-        state.FIRST_SEEN: task.first_seen,
-    }
-    exchange, keys = way.route(task.due, now)
-    return Publish(exchange, keys, Message(body, headers, properties))
+    def _check_queue(self, queue: object) -> None:
+        if not isinstance(queue, str) or not queue:
+            raise InvalidTask("queue", f"must be a text that is not empty, got {shown(queue)}")
+        if self._settings.queues and queue not in self._settings.queues:
+            known = ", ".join(self._settings.queues)
+            raise ConfigError(f"queue {queue!r} is in no section of the configuration, which has: {known}")
 
 
 def _settings(server: str) -> Settings:

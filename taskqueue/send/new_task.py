@@ -1,0 +1,103 @@
+"""A task that is to be sent: its fields are named here, and nowhere else on the way to its message."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from taskqueue.task import decode as state
+from taskqueue.task.message import Message, Publish
+from taskqueue.topology.ladder import Way
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Any = _Absent()
+"""The payload that is not given: the receiver gets an empty object."""
+_BODY_FIELDS = ("countdown", "eta", "max_retries", "expires", "roll_back", "metadata")
+Given = ParamSpec("Given")
+Sends = TypeVar("Sends")
+Sent = TypeVar("Sent")
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """The arguments of `send`: the fields of the message (README), and what stands beside its body.
+
+    Seconds throughout; `eta` and `expires` since the epoch.
+    """
+
+    url: str
+    queue: str = "default"
+    _: KW_ONLY
+    payload: Any = field(default=ABSENT, repr=False)
+    countdown: float | None = None
+    eta: float | None = None
+    max_retries: int | None = None
+    roll_back: str | None = None
+    expires: float | None = None
+    metadata: Mapping[str, Any] | None = field(default=None, repr=False)
+    id: str | None = None
+    priority: int | None = None
+    headers: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """Make one of a mapping; raises TypeError for a name that `send` does not take."""
+        _check_names(fields)
+        # What is missing is told as what is wrong in any other way.
+        return cls(**{"url": None, **fields})
+
+    def publish(self, way: Way, now: float) -> Publish:
+        """Make its message, and its way onto the ladder; raises InvalidTask."""
+        document: dict[str, Any] = {"url": self.url}
+        if self.payload is not ABSENT:
+            document["payload"] = self.payload
+        for name in _BODY_FIELDS:
+            if (value := getattr(self, name)) is not None:
+                document[name] = value
+        properties: dict[str, Any] = {
+            "message_id": self.id or uuid.uuid4().hex,
+            "content_type": "application/json",
+            "timestamp": math.floor(now),
+        }
+        if self.priority is not None:
+            properties["priority"] = self.priority
+        body = state.encode(document)
+        task = state.decode(Message(body, {}, {"message_id": properties["message_id"]}), now=now)
+        headers = dict(self.headers or {}) | {state.DUE: task.due, state.FIRST_SEEN: task.first_seen}
+        exchange, keys = way.route(task.due, now)
+        return Publish(exchange, keys, Message(body, headers, properties))
+
+
+def _check_names(fields: Mapping[str, Any]) -> None:
+    if unknown := set(fields).difference(NewTask.__slots__):
+        msg = f"send takes no {', '.join(sorted(unknown))}"
+        raise TypeError(msg)
+
+
+def taking(
+    kind: Callable[Given, NewTask],
+) -> Callable[[Callable[[Sends, NewTask], Sent]], Callable[Concatenate[Sends, Given], Sent]]:
+    """Have a method that takes a NewTask take its fields, so that they need no second list."""
+
+    def decorate(method: Callable[[Sends, NewTask], Sent]) -> Callable[Concatenate[Sends, Given], Sent]:
+        @wraps(method)
+        def call(sends: Sends, /, *given: Given.args, **named: Given.kwargs) -> Sent:
+            _check_names(named)
+            return method(sends, kind(*given, **named))
+
+        itself = next(iter(inspect.signature(method).parameters.values()))
+        parameters = [itself, *inspect.signature(kind).parameters.values()]
+        call.__signature__ = inspect.signature(method).replace(parameters=parameters)  # type: ignore[attr-defined]
+        return call
+
+    return decorate
