@@ -16,11 +16,13 @@ from taskqueue.errors import ConfigError, InvalidTask
 from taskqueue.send.new_task import NewTask, taking
 from taskqueue.send.publisher import Sender
 from taskqueue.settings import Settings, load
-from taskqueue.task.fields import shown
+from taskqueue.task.fields import mapping, method, shown
 from taskqueue.task.message import Publish
 from taskqueue.tracing import Tracing
 
 TIMEOUT = 30.0
+_HEADERS = "headers"
+"""The handler that reads the method of a request from metadata."""
 
 
 class Client:
@@ -53,15 +55,20 @@ class Client:
 
     @classmethod
     def from_config(cls, path: str | Path | None = None, *, timeout: float = TIMEOUT) -> Self:
-        """Read taskqueue.ini, found as the command line finds it; raises ConfigError."""
-        return cls(settings=load(Path(path) if path is not None else None), timeout=timeout)
+        """Read taskqueue.ini, found as the command line finds it; raises ConfigError.
+
+        What only a consumer needs is not read: neither its secrets nor their variables have to be there.
+        """
+        settings = load(Path(path) if path is not None else None, sending=True)
+        return cls(settings=settings, timeout=timeout)
 
     @taking(NewTask)
     def send(self, task: NewTask) -> str:
         """Send one task and give its id; the fields are those of the message (README).
 
-        Seconds throughout; `eta` and `expires` since the epoch. Sending again with the `id` of a
-        task whose confirm did not come lets the receiver tell the duplicate.
+        `countdown` is in seconds or a timedelta; `eta` and `expires` are seconds since the epoch or a
+        datetime with a time zone. An object or an array in second place is the payload. Sending again with
+        the `id` of a task whose confirm did not come lets the receiver tell the duplicate.
         """
         return self.send_many([task])[0]
 
@@ -108,19 +115,25 @@ class Client:
     def _publishes(self, tasks: Iterable[NewTask | Mapping[str, Any]], ids: list[str]) -> Iterator[Publish]:
         for each in tasks:
             task = each if isinstance(each, NewTask) else NewTask.of(each)
-            self._check_queue(task.queue)
+            queue = self._checked_queue(task)
             if self._tracing is not None:
                 task = replace(task, headers=self._tracing.carried(task.headers or {}))
-            publish = task.publish(self._settings.way(task.queue), time.time())
+            publish = task.publish(self._settings.way(queue), time.time())
             ids.append(publish.message.properties["message_id"])
             yield publish
 
-    def _check_queue(self, queue: object) -> None:
+    def _checked_queue(self, task: NewTask) -> str:
+        queue = task.queue
         if not isinstance(queue, str) or not queue:
             raise InvalidTask("queue", f"must be a text that is not empty, got {shown(queue)}")
         if self._settings.queues and queue not in self._settings.queues:
             known = ", ".join(self._settings.queues)
             raise ConfigError(f"queue {queue!r} is in no section of the configuration, which has: {known}")
+        settings = self._settings.queues.get(queue)
+        if settings is None or _HEADERS in settings.handlers:
+            # It would be dead at its first run, far from whoever wrote it.
+            method(mapping({"metadata": task.metadata}, "metadata"))
+        return queue
 
 
 def _settings(server: str) -> Settings:

@@ -7,10 +7,13 @@ import math
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from taskqueue.errors import InvalidTask
 from taskqueue.task import decode as state
+from taskqueue.task import fields
 from taskqueue.task.message import Message, Publish
 from taskqueue.topology.ladder import Way
 
@@ -23,6 +26,7 @@ class _Absent:
 ABSENT: Any = _Absent()
 """The payload that is not given: the receiver gets an empty object."""
 _BODY_FIELDS = ("countdown", "eta", "max_retries", "expires", "roll_back", "metadata")
+_SECONDS = frozenset({"countdown", "eta", "expires"})
 Given = ParamSpec("Given")
 Sends = TypeVar("Sends")
 Sent = TypeVar("Sent")
@@ -32,29 +36,30 @@ Sent = TypeVar("Sent")
 class NewTask:
     """The arguments of `send`: the fields of the message (README), and what stands beside its body.
 
-    Seconds throughout; `eta` and `expires` since the epoch.
+    Numbers are seconds, those of `eta` and `expires` since the epoch.
     """
 
     url: str
-    queue: str = "default"
+    queue: str | dict[str, Any] | list[Any] = "default"
+    """Its name. `send` takes an object or an array in this place for the payload."""
     _: KW_ONLY
     payload: Any = field(default=ABSENT, repr=False)
-    countdown: float | None = None
-    eta: float | None = None
+    countdown: float | timedelta | None = None
+    eta: float | datetime | None = None
     max_retries: int | None = None
     roll_back: str | None = None
-    expires: float | None = None
+    expires: float | datetime | None = None
     metadata: Mapping[str, Any] | None = field(default=None, repr=False)
     id: str | None = None
     priority: int | None = None
     headers: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Self:
+    def of(cls, mapping: Mapping[str, Any]) -> Self:
         """Make one of a mapping; raises TypeError for a name that `send` does not take."""
-        _check_names(fields)
+        _check_names(mapping)
         # What is missing is told as what is wrong in any other way.
-        return cls(**{"url": None, **fields})
+        return cls(**{"url": None, **mapping})
 
     def publish(self, way: Way, now: float) -> Publish:
         """Make its message, and its way onto the ladder; raises InvalidTask."""
@@ -63,7 +68,7 @@ class NewTask:
             document["payload"] = self.payload
         for name in _BODY_FIELDS:
             if (value := getattr(self, name)) is not None:
-                document[name] = value
+                document[name] = _seconds(name, value) if name in _SECONDS else value
         properties: dict[str, Any] = {
             "message_id": self.id or uuid.uuid4().hex,
             "content_type": "application/json",
@@ -78,10 +83,41 @@ class NewTask:
         return Publish(exchange, keys, Message(body, headers, properties))
 
 
-def _check_names(fields: Mapping[str, Any]) -> None:
-    if unknown := set(fields).difference(NewTask.__slots__):
+def _seconds(name: str, value: object) -> object:
+    """Make seconds of a time or a length of time; what is a number by then is checked with the rest."""
+    if isinstance(value, timedelta) and name == "countdown":
+        return value.total_seconds()
+    if isinstance(value, timedelta):
+        raise InvalidTask(name, "is a length of time, and must be a time: countdown takes a timedelta")
+    if isinstance(value, datetime) and name == "countdown":
+        raise InvalidTask(name, "is a time, and must be a length of time: eta takes a datetime")
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise InvalidTask(
+                name,
+                "has no time zone, so nobody knows when it is: "
+                "write datetime.now(UTC), or value.astimezone() where it is this machine's time",
+            )
+        return value.timestamp()
+    if not isinstance(value, (int, float, str)):
+        # JSON has no word for it, so it would be refused without its name.
+        fields.number({name: value}, name)
+    return value
+
+
+def _check_names(given: Mapping[str, Any]) -> None:
+    if unknown := set(given).difference(NewTask.__slots__):
         msg = f"send takes no {', '.join(sorted(unknown))}"
         raise TypeError(msg)
+
+
+def _made(kind: Callable[..., NewTask], given: tuple[Any, ...], named: dict[str, Any]) -> NewTask:
+    """Read the arguments of a call; one that can't be the name of a queue is the payload, as with others."""
+    match given:
+        case (url, dict() | list() as payload) if "payload" not in named:
+            return kind(url, payload=payload, **named)
+        case _:
+            return kind(*given, **named)
 
 
 def taking(
@@ -93,7 +129,7 @@ def taking(
         @wraps(method)
         def call(sends: Sends, /, *given: Given.args, **named: Given.kwargs) -> Sent:
             _check_names(named)
-            return method(sends, kind(*given, **named))
+            return method(sends, _made(kind, given, named))
 
         itself = next(iter(inspect.signature(method).parameters.values()))
         parameters = [itself, *inspect.signature(kind).parameters.values()]
