@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from taskqueue.errors import InvalidTask
 from taskqueue.task import decode as state
@@ -28,8 +28,8 @@ ABSENT: Any = _Absent()
 _BODY_FIELDS = ("countdown", "eta", "max_retries", "expires", "roll_back", "metadata")
 _SECONDS = frozenset({"countdown", "eta", "expires"})
 Given = ParamSpec("Given")
-Sends = TypeVar("Sends")
 Sent = TypeVar("Sent")
+Sent_co = TypeVar("Sent_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class NewTask:
     """
 
     url: str
-    queue: str | dict[str, Any] | list[Any] = "default"
-    """Its name. `send` takes an object or an array in this place for the payload."""
+    queue: str = "default"
+    """`send` takes an object or an array in this place for the payload."""
     _: KW_ONLY
     payload: Any = field(default=ABSENT, repr=False)
     countdown: float | timedelta | None = None
@@ -61,14 +61,18 @@ class NewTask:
         # What is missing is told as what is wrong in any other way.
         return cls(**{"url": None, **mapping})
 
-    def publish(self, way: Way, now: float) -> Publish:
-        """Make its message, and its way onto the ladder; raises InvalidTask."""
+    def document(self) -> dict[str, Any]:
+        """Give the JSON object of its message; raises InvalidTask for a time that nobody can tell."""
         document: dict[str, Any] = {"url": self.url}
         if self.payload is not ABSENT:
             document["payload"] = self.payload
         for name in _BODY_FIELDS:
             if (value := getattr(self, name)) is not None:
                 document[name] = _seconds(name, value) if name in _SECONDS else value
+        return document
+
+    def publish(self, way: Way, now: float) -> Publish:
+        """Make its message, and its way onto the ladder; raises InvalidTask."""
         properties: dict[str, Any] = {
             "message_id": self.id or uuid.uuid4().hex,
             "content_type": "application/json",
@@ -76,7 +80,7 @@ class NewTask:
         }
         if self.priority is not None:
             properties["priority"] = self.priority
-        body = state.encode(document)
+        body = state.encode(self.document())
         task = state.decode(Message(body, {}, {"message_id": properties["message_id"]}), now=now)
         headers = dict(self.headers or {}) | {state.DUE: task.due, state.FIRST_SEEN: task.first_seen}
         exchange, keys = way.route(task.due, now)
@@ -120,20 +124,34 @@ def _made(kind: Callable[..., NewTask], given: tuple[Any, ...], named: dict[str,
             return kind(*given, **named)
 
 
+class _Send(Protocol[Given, Sent_co]):
+    """What a caller sees of a method that sends."""
+
+    @overload
+    def __call__(self, url: str, payload: dict[str, Any] | list[Any], /, **fields: Any) -> Sent_co: ...
+
+    @overload
+    def __call__(self, *given: Given.args, **named: Given.kwargs) -> Sent_co: ...
+
+
+class _Method(Protocol[Given, Sent_co]):
+    def __get__(self, instance: object, owner: type | None = None) -> _Send[Given, Sent_co]: ...
+
+
 def taking(
     kind: Callable[Given, NewTask],
-) -> Callable[[Callable[[Sends, NewTask], Sent]], Callable[Concatenate[Sends, Given], Sent]]:
+) -> Callable[[Callable[[Any, NewTask], Sent]], _Method[Given, Sent]]:
     """Have a method that takes a NewTask take its fields, so that they need no second list."""
 
-    def decorate(method: Callable[[Sends, NewTask], Sent]) -> Callable[Concatenate[Sends, Given], Sent]:
+    def decorate(method: Callable[[Any, NewTask], Sent]) -> _Method[Given, Sent]:
         @wraps(method)
-        def call(sends: Sends, /, *given: Given.args, **named: Given.kwargs) -> Sent:
+        def call(sends: Any, /, *given: Any, **named: Any) -> Sent:
             _check_names(named)
             return method(sends, _made(kind, given, named))
 
         itself = next(iter(inspect.signature(method).parameters.values()))
         parameters = [itself, *inspect.signature(kind).parameters.values()]
         call.__signature__ = inspect.signature(method).replace(parameters=parameters)  # type: ignore[attr-defined]
-        return call
+        return cast("_Method[Given, Sent]", call)
 
     return decorate
