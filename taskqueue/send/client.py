@@ -55,6 +55,11 @@ class Client:
         """
         return self.send_many([task])[0]
 
+    @taking(NewTask)
+    def checked(self, task: NewTask) -> NewTask:
+        """Give a task as `send_many` takes it, with its id; sends nothing. Raises what `send` does for it."""
+        return self._producer.checked(task)
+
     def send_many(self, tasks: Iterable[NewTask | Mapping[str, Any]]) -> list[str]:
         """Send many tasks, each a mapping of `send`'s arguments, and give their ids in that order.
 

@@ -19,6 +19,9 @@ from taskqueue.topology.ladder import Way
 
 
 class _Absent:
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
     def __repr__(self) -> str:
         return "ABSENT"
 

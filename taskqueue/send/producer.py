@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -63,6 +65,13 @@ class Producer:
             publish = self.publish(each if isinstance(each, NewTask) else NewTask.of(each))
             ids.append(publish.message.properties["message_id"])
             yield publish
+
+    def checked(self, task: NewTask) -> NewTask:
+        """Give a task its id, and what it holds now; raises as `publish` does."""
+        task = replace(task, id=task.id or uuid.uuid4().hex)
+        self.publish(task)
+        # What is sent later is what was given, whatever becomes of it until then.
+        return deepcopy(task)
 
     def publish(self, task: NewTask) -> Publish:
         """Make the publish of a task; raises InvalidTask, or ConfigError for a queue of no section."""
