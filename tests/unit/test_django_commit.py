@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from typing import Any
+from unittest import TestResult, TestSuite
 
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
@@ -69,7 +70,7 @@ def test_what_was_rolled_back_to_a_savepoint_is_not_sent(client: RecordingClient
         with transaction.atomic():
             send_on_commit(client, "/dropped")
             with transaction.atomic():
-                send_on_commit(client, "/dropped too")
+                send_on_commit(client, "/dropped-too")
             raise ZeroDivisionError
 
     with transaction.atomic():
@@ -134,10 +135,12 @@ def test_a_request_is_one_transaction_with_atomic_requests(client: RecordingClie
 class SignUp(TestCase):  # type: ignore[misc]
     """Run by a test below: a test case of an application."""
 
+    __test__ = False
+
     def runTest(self) -> None:  # noqa: N802 unittest's name
         """Commit nothing, and see what would be sent at the commit."""
         client = RecordingClient()
-        send_on_commit(client, "/not captured")
+        send_on_commit(client, "/not-captured")
         with self.captureOnCommitCallbacks(execute=True) as callbacks:
             send_on_commit(client, "/x")
             client.assert_nothing_sent()
@@ -147,8 +150,9 @@ class SignUp(TestCase):  # type: ignore[misc]
 
 def test_a_test_case_that_never_commits_sees_what_would_be_sent() -> None:
     """By Django's own means."""
-    result = SignUp().run()
-    assert result is not None
+    result = TestResult()
+    TestSuite([SignUp()]).run(result)
+    assert result.testsRun == 1
     assert result.wasSuccessful(), result.errors + result.failures
 
 

@@ -103,7 +103,7 @@ def test_what_was_rolled_back_to_a_savepoint_is_not_sent(
         outer = session.begin_nested()
         send_on_commit(client, session, "/dropped")
         with session.begin_nested():
-            send_on_commit(client, session, "/dropped too")
+            send_on_commit(client, session, "/dropped-too")
         outer.rollback()
         with session.begin_nested(), session.begin_nested():
             send_on_commit(client, session, "/second")
@@ -184,7 +184,7 @@ def test_an_async_session_sends_with_an_async_client() -> None:
             await session.rollback()
             async with session.begin():
                 nested = await session.begin_nested()
-                send_on_commit(client, session, "/dropped too")
+                send_on_commit(client, session, "/dropped-too")
                 await nested.rollback()
                 async with session.begin_nested():
                     send_on_commit(client, session, "/y")
