@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import unittest
 from collections.abc import Iterator
 from typing import Any
-from unittest import TestResult, TestSuite
 
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
@@ -150,8 +150,8 @@ class SignUp(TestCase):  # type: ignore[misc]
 
 def test_a_test_case_that_never_commits_sees_what_would_be_sent() -> None:
     """By Django's own means."""
-    result = TestResult()
-    TestSuite([SignUp()]).run(result)
+    result = unittest.TestResult()
+    unittest.TestSuite([SignUp()]).run(result)
     assert result.testsRun == 1
     assert result.wasSuccessful(), result.errors + result.failures
 
