@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -44,13 +44,22 @@ def test_a_task_that_is_sent_twice_is_done_once(staged: Callable[..., Stage]) ->
         start(status, [])
         return []
 
-    with serving(wsgi.Receiver(app, VERIFIER, database.store)) as url:
+    receiver = wsgi.Receiver(app, VERIFIER, database.store)
+    requests: list[str] = []
+
+    def counted(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        answer = [*receiver(environ, start)]
+        requests.append(environ["PATH_INFO"])
+        return answer
+
+    with serving(counted) as url:
         stage = staged(base_url=url, handlers="signing", signing_secret=SECRET, concurrency=1)
         stage.send("/x", id="one")
         stage.send("/x", id="one")
         stage.send("/last", id="two")
         stage.consume()
-        eventually(lambda: len(answers) >= 3, "both tasks done")
+        # The first attempt, its retry, the duplicate, and the other task.
+        eventually(lambda: len(requests) == 4, "four requests")
         stage.settle()
     assert answers == ["500 Not Yet", "200 OK", "200 OK"]
     assert sorted(database.done) == ["/last", "/x"]
