@@ -11,7 +11,8 @@ import typer
 
 from taskqueue.cli import app, common
 from taskqueue.errors import ConfigError, InvalidTask
-from taskqueue.send.client import ABSENT, Client
+from taskqueue.send.client import Client
+from taskqueue.send.new_task import ABSENT
 
 
 @app.command()

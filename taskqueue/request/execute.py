@@ -17,7 +17,7 @@ from taskqueue.request.handlers.rules import header_text
 from taskqueue.request.http import fault, target
 from taskqueue.request.http.dial import Resolve, system_resolve
 from taskqueue.request.http.fault import Blame, RequestFailed
-from taskqueue.request.http.transport import Transport
+from taskqueue.request.http.transport import Exchanges, Transport
 from taskqueue.request.per_host import Crowd
 from taskqueue.settings import QueueSettings
 from taskqueue.task.decode import Task
@@ -39,7 +39,7 @@ class Executor:
     """Makes the requests of one queue; its threads share it, and the connections in it.
 
     Raises ConfigError where the queue's settings can't be used. `context` replaces the system's
-    CAs, `resolve` the system's resolver.
+    CAs, `resolve` the system's resolver, `transport` all that goes over a network.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Executor:
         *,
         context: ssl.SSLContext | None = None,
         resolve: Resolve = system_resolve,
+        transport: Exchanges | None = None,
     ) -> None:
         self._settings = settings
         self._base = _base(settings)
@@ -60,7 +61,7 @@ class Executor:
         self._chain = Chain(settings)
         self._tracing = tracing.started(settings.tracing)
         self._crowd = None if settings.per_host is None else Crowd(settings.per_host)
-        self._transport = Transport(settings, context, resolve)
+        self._transport = Transport(settings, context, resolve) if transport is None else transport
         self._quiet_until = -math.inf
 
     def run(self, task: Task, *, queue: str) -> Result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ from taskqueue.broker.replies import ACCESS_REFUSED, NOT_FOUND, REFUSALS
 from taskqueue.broker.trial import Trial
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotDeclared, PublishFailed, TaskqueueError
+from taskqueue.send.batch import Batch, WaitingThread
 from taskqueue.task.message import Publish
 from taskqueue.topology import names
 
@@ -32,55 +32,10 @@ class _Sending:
 
     __slots__ = ("batch", "publish", "refusals")
 
-    def __init__(self, batch: _Batch, publish: Publish) -> None:
+    def __init__(self, batch: Batch, publish: Publish) -> None:
         self.batch = batch
         self.publish = publish
         self.refusals = 0
-
-
-class _Batch:
-    """The publishes of one call of `send`, and the thread that waits for them."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.error: TaskqueueError | None = None
-        self._outstanding = 0
-        self._confirmed = 0
-        self._changed = threading.Condition()
-
-    def began(self) -> None:
-        with self._changed:
-            self._outstanding += 1
-
-    def confirmed(self) -> None:
-        with self._changed:
-            self._outstanding -= 1
-            self._confirmed += 1
-            self._changed.notify_all()
-
-    def failed(self, error: TaskqueueError) -> None:
-        with self._changed:
-            if self.error is None:
-                self.error = error
-            self._changed.notify_all()
-
-    def wait_below(self, limit: int, waits_for: Link) -> None:
-        """Wait until fewer than `limit` are outstanding; raises what went wrong, or PublishFailed."""
-        with self._changed:
-            while self._outstanding >= limit and self.error is None:
-                left = self.deadline - time.monotonic()
-                if left <= 0:
-                    why = (
-                        "it has raised an alarm and takes no publishes" if waits_for.blocked else "no answer"
-                    )
-                    self.error = PublishFailed(
-                        f"the broker did not confirm in time ({why}): {self._confirmed} confirmed, "
-                        f"{self._outstanding} not; send those again with the same id"
-                    )
-                    break
-                self._changed.wait(min(left, threading.TIMEOUT_MAX))
-            if self.error is not None:
-                raise self.error
 
 
 class Sender:
@@ -109,21 +64,30 @@ class Sender:
         """Tell whether its thread runs."""
         return self._link.alive
 
+    @property
+    def blocked(self) -> bool:
+        """Tell whether the broker has raised an alarm and takes no publishes."""
+        return self._link.blocked
+
     def send(self, publishes: Iterable[Publish], timeout: float) -> None:
         """Publish all and wait for every confirm; no wait is longer than `timeout` seconds."""
-        batch = _Batch(time.monotonic() + timeout)
+        batch = WaitingThread(time.monotonic() + timeout)
         try:
             for publish in publishes:
                 batch.began()
-                sending = _Sending(batch, publish)
-                self._link.call(lambda sending=sending: self._publish(sending))  # type: ignore[misc]
-                batch.wait_below(WINDOW, self._link)
+                self.begin(publish, batch)
+                batch.wait_below(WINDOW, self)
                 batch.deadline = time.monotonic() + timeout
-            batch.wait_below(1, self._link)
+            batch.wait_below(1, self)
         except BaseException as error:
             # What still waits for a channel must not go out after the caller was told that it failed.
             batch.failed(error if isinstance(error, TaskqueueError) else PublishFailed("given up"))
             raise
+
+    def begin(self, publish: Publish, batch: Batch) -> None:
+        """Publish one and tell its batch how that ended, on the I/O thread; from any thread."""
+        sending = _Sending(batch, publish)
+        self._link.call(lambda: self._publish(sending))
 
     def close(self) -> None:
         """Close the connection and end the thread."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from taskqueue.errors import ConfigError
 from taskqueue.settings import ini
-from taskqueue.settings.keys import GLOBAL_KEYS, QUEUE_KEYS, read_keys
+from taskqueue.settings.keys import GLOBAL_KEYS, OF_CONSUMERS, QUEUE_KEYS, read_keys
 from taskqueue.settings.values import LONGEST_NAME, Rate
 from taskqueue.topology import names
 from taskqueue.topology.ladder import BASE, LONGEST_TTL_MS, Ladder, Way
@@ -103,18 +103,24 @@ class Settings:
         return Layout(ladders, self.rungs, self.queue_type, self.names)
 
 
-def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(
+    path: Path | None = None, environ: Mapping[str, str] = os.environ, *, sending: bool = False
+) -> Settings:
     """Read the ini at `path`, else where TASKQUEUE_CONFIG_FILE points, else at the usual places.
 
     Raises ConfigError that names file, line and key.
     """
     found, text = ini.find(path, environ)
-    return parse(text, source=str(found), environ=environ)
+    return parse(text, source=str(found), environ=environ, sending=sending)
 
 
-def parse(text: str, *, source: str, environ: Mapping[str, str]) -> Settings:
-    """Read settings from the text of an ini; `source` names it in errors. Raises ConfigError."""
-    sections = ini.read(text, source=source, environ=environ)
+def parse(text: str, *, source: str, environ: Mapping[str, str], sending: bool = False) -> Settings:
+    """Read settings from the text of an ini; `source` names it in errors. Raises ConfigError.
+
+    Who is `sending` only gets the defaults of what it does not need, and needs no secret of the consumer's.
+    """
+    skip = OF_CONSUMERS if sending else frozenset()
+    sections = ini.read(text, source=source, environ=environ, skip=skip)
     top = sections.pop(ini.GLOBAL)
     settings = Settings(**read_keys(top, GLOBAL_KEYS, source, ignore=QUEUE_KEYS))
     _check_ladder(settings, top, source)
@@ -127,7 +133,8 @@ def parse(text: str, *, source: str, environ: Mapping[str, str]) -> Settings:
         _check_name(section, sections, source)
         queue = QueueSettings(section.name, **(common | read_keys(section, QUEUE_KEYS, source)))
         _check_backoff(queue, section, top, source)
-        _check_handlers(queue, section, top, source)
+        if not sending:
+            _check_handlers(queue, section, top, source)
         _check_request_tls(queue, section, top, source)
         queues[section.name] = queue
     for section in sections.values():

@@ -64,9 +64,12 @@ def find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, str]:
     )
 
 
-def read(text: str, *, source: str, environ: Mapping[str, str]) -> dict[str, Section]:
+def read(
+    text: str, *, source: str, environ: Mapping[str, str], skip: frozenset[str] = frozenset()
+) -> dict[str, Section]:
     """Read sections by name, the global one first; raises ConfigError with file and line.
 
+    The values of keys in `skip` are not looked at, nor given: they may be secrets that are not here.
     Comments are whole lines that begin with ``#`` or ``;``: a value may hold both.
     """
     current = Section(GLOBAL, 0, {})
@@ -85,7 +88,11 @@ def read(text: str, *, source: str, environ: Mapping[str, str]) -> dict[str, Sec
         key, value = _pair(line, where)
         if key in current.values:
             raise ConfigError(f"{where}: {key}: stands on line {current.values[key].line} already")
-        current.values[key] = Value(_substituted(value, f"{where}: {key}", environ), value, number)
+        held = "" if key in skip else _substituted(value, f"{where}: {key}", environ)
+        current.values[key] = Value(held, value, number)
+    for each in sections.values():
+        for key in skip & each.values.keys():
+            del each.values[key]
     return sections
 
 

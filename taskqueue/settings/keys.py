@@ -58,6 +58,12 @@ QUEUE_KEYS: Mapping[str, Read] = {
 }
 SECRET = frozenset({"server", "proxy", "signing_secret", "bearer_token", "basic_auth", "management_url"})
 """Keys whose value is in no message."""
+OF_CONSUMERS = frozenset(
+    {*GLOBAL_KEYS, *QUEUE_KEYS}
+    - {"server", "ca_file", "cert_file", "key_file", "queue_type", "resolution", "levels"}
+    - {"ladder", "handlers", "tracing"}
+)
+"""Keys that nobody needs to send a task: how it runs, and with which credentials."""
 _FIELD = {"server": "servers"}
 _LONGEST_SHOWN = 60
 _INLINE = re.compile(r"\s[#;]")

@@ -16,6 +16,7 @@ from taskqueue.redact import redacted
 LAST_SECOND = 253_402_300_799.0
 """The end of the year 9999: a later time is a mistake, most often milliseconds for seconds."""
 LONGEST_URL = 16_384
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MOST_RETRIES = 2**31 - 1
 _SHOWN = 60
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -114,6 +115,17 @@ def mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise InvalidTask(name, f"must be an object, got {shown(value)}")
     return value
+
+
+def method(metadata: Mapping[str, Any]) -> str | None:
+    """Read the optional method of the request, in capitals."""
+    value = metadata.get("method")
+    if value is None:
+        return None
+    if not isinstance(value, str) or value.upper() not in METHODS:
+        got = shown(value) if isinstance(value, str) else type(value).__name__
+        raise InvalidTask("metadata.method", f"must be one of {', '.join(METHODS)}, got {got}")
+    return value.upper()
 
 
 def whole(headers: Mapping[str, Any], name: str) -> int | None:

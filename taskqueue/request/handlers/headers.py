@@ -12,7 +12,8 @@ from typing import Any
 
 from taskqueue.errors import InvalidTask
 from taskqueue.handlers import Handler, Request
-from taskqueue.request.handlers.rules import METHODS, HandlerError, check, header_text
+from taskqueue.request.handlers.rules import HandlerError, check, header_text
+from taskqueue.task import fields
 from taskqueue.task.decode import Task
 
 WITHOUT_BODY = frozenset({"GET", "DELETE"})
@@ -27,7 +28,7 @@ class Headers(Handler):
         if not metadata:
             return request
         prepared = request
-        if (method := metadata.get("method")) is not None:
+        if (method := fields.method(metadata)) is not None:
             prepared = _with_method(prepared, method)
         if (headers := metadata.get("headers")) is not None:
             prepared = prepared.with_headers(_read(headers))
@@ -38,10 +39,7 @@ class Headers(Handler):
         return prepared
 
 
-def _with_method(request: Request, method: object) -> Request:
-    if not isinstance(method, str) or method.upper() not in METHODS:
-        raise InvalidTask("metadata.method", f"must be one of {', '.join(METHODS)}, got {_shown(method)}")
-    method = method.upper()
+def _with_method(request: Request, method: str) -> Request:
     if method not in WITHOUT_BODY:
         return replace(request, method=method)
     headers = {name: value for name, value in request.headers.items() if name.lower() != "content-type"}
@@ -64,7 +62,3 @@ def _value(name: str, value: Any) -> str:
     if any(char < " " or char == "\x7f" for char in value):
         raise InvalidTask("metadata.headers", f"{name[:60]!a} holds a line end or control character")
     return header_text(value)
-
-
-def _shown(value: object) -> str:
-    return f"{value[:60]!a}" if isinstance(value, str) else type(value).__name__

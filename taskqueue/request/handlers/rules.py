@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from taskqueue.handlers import Request
+from taskqueue.task.fields import METHODS
 
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 OURS = "taskqueue-"
 LONGEST_VALUE = 2048
 """Characters of a header that holds a message's text; servers refuse lines over 8 KiB or so."""

@@ -62,6 +62,19 @@ class Reply:
     """Who gave it."""
 
 
+class Exchanges(Protocol):
+    """What makes the requests of a queue: Transport, or what stands in its place in a test."""
+
+    def send(self, request: Outgoing, ends: float) -> Reply:
+        """Make a request and read its answer before `ends` (monotonic); raises RequestFailed."""
+
+    def host(self, url: str) -> str:
+        """Name the host that a request to this URL goes to."""
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Hop:
     origin: Origin

@@ -12,6 +12,7 @@ from urllib3 import HTTPConnectionPool, PoolManager
 
 from sandbox.attempt import executing, headers
 from sandbox.peer import OK, Peer, Script, Visit, answering
+from taskqueue.request.http.transport import Transport
 from taskqueue.task.decode import Failed
 
 
@@ -229,7 +230,9 @@ def test_connections_are_kept_in_the_pools_of_urllib3() -> None:
     """Each origin has a pool of urllib3's, and its one connection serves all requests in turn."""
     with Peer(answering()) as peer, executing(concurrency=3) as run:
         assert [run(peer.url).status for _ in range(5)] == [200] * 5
-        manager = run.executor._transport._route._pools
+        transport = run.executor._transport
+        assert isinstance(transport, Transport)
+        manager = transport._route._pools
         assert isinstance(manager, PoolManager)
         pool = manager.connection_from_host("127.0.0.1", peer.port)
         assert isinstance(pool, HTTPConnectionPool)

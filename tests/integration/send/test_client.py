@@ -185,7 +185,7 @@ def test_what_has_failed_is_not_kept_for_a_broker_that_is_down(
         for _ in range(20):
             with pytest.raises(PublishFailed):
                 client.send("/down", own_stage.name)
-        sender = client._sender
+        sender = client._producer._sender
         assert sender is not None
         eventually(lambda: not sender._waiting, "nothing kept")
         private_broker.restart()

@@ -1,0 +1,80 @@
+"""The publishes of one call, until each has ended in a confirm or an error."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+from taskqueue.errors import PublishFailed, TaskqueueError
+
+
+class Batch(Protocol):
+    """What a publish tells how it ended, on the I/O thread; nothing of it is sent once it has an error."""
+
+    error: TaskqueueError | None
+
+    def confirmed(self) -> None:
+        """Learn that the broker has one more."""
+
+    def failed(self, error: TaskqueueError) -> None:
+        """Learn that one was not sent."""
+
+
+class Blockable(Protocol):
+    """What knows whether the broker takes publishes."""
+
+    @property
+    def blocked(self) -> bool:
+        """Tell whether it has raised an alarm."""
+
+
+class WaitingThread:
+    """The publishes of one call of `send`, and the thread that waits for them."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.error: TaskqueueError | None = None
+        self._outstanding = 0
+        self._confirmed = 0
+        self._changed = threading.Condition()
+
+    def began(self) -> None:
+        """Count one that is on its way."""
+        with self._changed:
+            self._outstanding += 1
+
+    def confirmed(self) -> None:
+        """Count one that the broker has."""
+        with self._changed:
+            self._outstanding -= 1
+            self._confirmed += 1
+            self._changed.notify_all()
+
+    def failed(self, error: TaskqueueError) -> None:
+        """Give up the rest."""
+        with self._changed:
+            if self.error is None:
+                self.error = error
+            self._changed.notify_all()
+
+    def wait_below(self, limit: int, waits_for: Blockable) -> None:
+        """Wait until fewer than `limit` are outstanding; raises what went wrong, or PublishFailed."""
+        with self._changed:
+            while self._outstanding >= limit and self.error is None:
+                left = self.deadline - time.monotonic()
+                if left <= 0:
+                    self.error = not_in_time(self._confirmed, self._outstanding, blocked=waits_for.blocked)
+                    break
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
+            if self.error is not None:
+                raise self.error
+
+
+def not_in_time(confirmed: int, outstanding: int, *, blocked: bool) -> PublishFailed:
+    """Say that confirms did not come, and what is to be done."""
+    why = "it has raised an alarm and takes no publishes" if blocked else "no answer"
+    return PublishFailed(
+        f"the broker did not confirm in time ({why}): {confirmed} confirmed, "
+        f"{outstanding} not; send those again with the same id"
+    )

@@ -1,0 +1,102 @@
+"""What every client has: the settings, the checks, and one sender for each process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+from taskqueue.broker.connect import parameters
+from taskqueue.errors import ConfigError, InvalidTask
+from taskqueue.send.new_task import NewTask
+from taskqueue.send.publisher import Sender
+from taskqueue.settings import Settings
+from taskqueue.settings.addresses import servers
+from taskqueue.task.fields import mapping, method, shown
+from taskqueue.task.message import Publish
+from taskqueue.tracing import Tracing
+
+_HEADERS = "headers"
+"""The handler that reads the method of a request from metadata."""
+
+
+class Producer:
+    """Makes publishes of new tasks, and the sender for them; thread-safe and fork-safe."""
+
+    def __init__(self, server: str, settings: Settings | None, *, tracing: bool) -> None:
+        self.settings = _settings(server) if settings is None else settings
+        traced = tracing or any(queue.tracing != "off" for queue in self.settings.queues.values())
+        self._tracing = Tracing() if traced else None
+        self._sender: Sender | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+
+    def sender(self) -> Sender:
+        """Give the sender of this process; it connects by itself."""
+        if self._pid != os.getpid():
+            # A fork has this object but not its thread; the lock may be held by a thread that is not here.
+            self._lock = threading.Lock()
+            self._sender = None
+            self._pid = os.getpid()
+        with self._lock:
+            if self._sender is None or not self._sender.alive:
+                self._sender = Sender(parameters(self.settings))
+            return self._sender
+
+    def close(self) -> None:
+        """Close the connection; the next sender makes a new one."""
+        with self._lock:
+            sender, self._sender = self._sender, None
+        if sender is not None and self._pid == os.getpid():
+            sender.close()
+
+    def span(self) -> AbstractContextManager[None]:
+        """Wrap a call that sends."""
+        return nullcontext() if self._tracing is None else self._tracing.send()
+
+    def publishes(self, tasks: Iterable[NewTask | Mapping[str, Any]], ids: list[str]) -> Iterator[Publish]:
+        """Make the publishes of tasks one by one, and add their ids to `ids`."""
+        for each in tasks:
+            publish = self.publish(each if isinstance(each, NewTask) else NewTask.of(each))
+            ids.append(publish.message.properties["message_id"])
+            yield publish
+
+    def checked(self, task: NewTask) -> NewTask:
+        """Give a task its id, and what it holds now; raises as `publish` does."""
+        task = replace(task, id=task.id or uuid.uuid4().hex)
+        self.publish(task)
+        # What is sent later is what was given, whatever becomes of it until then.
+        return deepcopy(task)
+
+    def publish(self, task: NewTask) -> Publish:
+        """Make the publish of a task; raises InvalidTask, or ConfigError for a queue of no section."""
+        queue = self._checked_queue(task)
+        if self._tracing is not None:
+            task = replace(task, headers=self._tracing.carried(task.headers or {}))
+        return task.publish(self.settings.way(queue), time.time())
+
+    def _checked_queue(self, task: NewTask) -> str:
+        queue: object = task.queue
+        if not isinstance(queue, str) or not queue:
+            raise InvalidTask("queue", f"must be a text that is not empty, got {shown(queue)}")
+        if self.settings.queues and queue not in self.settings.queues:
+            known = ", ".join(self.settings.queues)
+            raise ConfigError(f"queue {queue!r} is in no section of the configuration, which has: {known}")
+        settings = self.settings.queues.get(queue)
+        if settings is None or _HEADERS in settings.handlers:
+            # It would be dead at its first run, far from whoever wrote it.
+            method(mapping({"metadata": task.metadata}, "metadata"))
+        return queue
+
+
+def _settings(server: str) -> Settings:
+    try:
+        return Settings(servers=servers(server))
+    except ValueError as error:
+        raise ConfigError(f"server: {error}") from None
