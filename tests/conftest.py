@@ -19,6 +19,7 @@ from sandbox.broker import Broker, BrokerError, Server, find_script, obtain
 from sandbox.receiver import Receiver
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder
+from tests.support.admin import Admin
 from tests.support.stage import Stage
 
 # Whatever a test makes of these is gone after it: to delete what does not exist is no error.
@@ -43,6 +44,14 @@ def broker() -> Iterator[Server]:
             yield server
     except BrokerError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def admin(broker: Server) -> Iterator[Admin]:
+    """Give a virtual host of this test's own, and what makes users of it and limits."""
+    admin = Admin(broker)
+    yield admin
+    admin.close()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pika.adapters.select_connection import IOLoop
 from pika.connection import Parameters
 
 from taskqueue.broker.connect import reason, refusal, where
+from taskqueue.broker.outbox import Outbox
 from taskqueue.broker.quiet import IoThread, hush
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.tries import Backoff
@@ -52,6 +53,8 @@ class Link:
     def __init__(self, hosts: Sequence[Parameters], user: User, *, name: str) -> None:
         self.blocked = False
         """The broker has raised a memory or disk alarm and takes no publishes."""
+        self.outbox = Outbox(self)
+        """What deliveries are settled by; it has a channel once its `connected` was called."""
         self._hosts = hosts
         self._user = user
         self._name = name
@@ -121,6 +124,7 @@ class Link:
         if connection is not None:
             _cut(connection)
             self.call(lambda: self._user.disconnected("unexpected error on the I/O thread"))
+            self.call(lambda: self.outbox.disconnected("unexpected error on the I/O thread"))
         # What waits for a time waits on, or nobody would ever take it up again.
         for timer in tuple(self._timers):
             self._schedule(timer)
@@ -184,6 +188,7 @@ class Link:
         self._connection = None
         self.blocked = False
         self._user.disconnected(reason(error))
+        self.outbox.disconnected(reason(error))
         if self._closing:
             self._loop.stop()
             return

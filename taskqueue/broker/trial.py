@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pika
 
 from taskqueue.broker.channel import ConfirmChannel, Outcome
-from taskqueue.broker.link import Link
 from taskqueue.broker.replies import REFUSALS
 from taskqueue.task.message import Publish
+
+if TYPE_CHECKING:
+    from taskqueue.broker.link import Link
 
 
 class Trial:

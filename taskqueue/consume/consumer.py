@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 GRACE = 65.0
 """Seconds that requests get to finish when a consumer stops: the default timeout and a little."""
 _GOODBYE = 5.0
+_OTHER_CHANNELS = 3
+"""What settles the deliveries of all, what tries an exchange, and what looks at the ladders."""
+_TOO_MANY = "number of channels opened"
 
 
 class Consumer:
@@ -107,13 +110,31 @@ class Consumer:
         )
 
     def _open(self, connection: TolerantConnection) -> None:
-        if connection.is_open:
-            for subscription in self._subscriptions:
-                subscription.connected(connection)
+        if not connection.is_open:
+            return
+        self._link.outbox.connected(connection)
+        room = max(0, connection.params.channel_max - _OTHER_CHANNELS)
+        for subscription in self._subscriptions[:room]:
+            subscription.connected(connection)
+        if room < len(self._subscriptions):
+            log.error(
+                "the broker allows %d channels a connection (channel_max), %d are needed: queue %r and all "
+                "behind it are not consumed; raise it, or run some queues in another process (--queue)",
+                connection.params.channel_max,
+                len(self._subscriptions) + _OTHER_CHANNELS,
+                self._subscriptions[room].queue.name,
+            )
 
     def disconnected(self, reason: str) -> None:
         """Tell every subscription that its channel is gone."""
         self._metrics.reconnecting()
+        if _TOO_MANY in reason:
+            log.error(
+                "the broker refuses the channels of %d queues, which take %d: raise the limit (rabbitmqctl "
+                "set_user_limits), or run some queues as another user (--queue)",
+                len(self._subscriptions),
+                len(self._subscriptions) + _OTHER_CHANNELS,
+            )
         for subscription in self._subscriptions:
             subscription.disconnected(reason)
 

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from taskqueue.broker.channel import Outcome
 from taskqueue.broker.link import Link
-from taskqueue.broker.trial import Trial
 from taskqueue.consume.workers import Delivery
 from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
 from taskqueue.task.decode import Task
@@ -60,24 +59,23 @@ class Settlement:
         self._task = task
         self._decision = decision
         self._waiting = list(publishes)
+        self._refused = False
         self._backoff = Backoff(_RETRY, _LONGEST_RETRY)
 
     def start(self) -> None:
         """Publish the first successor; the others follow as each is confirmed."""
-        publish = self._waiting[0]
-        channel = self._delivery.channel
-        if isinstance(self._decision, Move) and channel.is_open:
-            # Another queue's exchange may be missing, or not ours to write to: it must cost this one nothing.
-            Trial(self._link, channel.connection, publish, self._moved)
-        else:
-            channel.publish(publish, self._ended)
+        self._link.outbox.publish(
+            self._delivery.channel, self._waiting[0], self._published, alone=self._refused
+        )
 
-    def _moved(self, outcome: Outcome, code: int, reason: str) -> None:
+    def _published(self, outcome: Outcome, code: int, reason: str) -> None:
         if code and isinstance(self._decision, Move):
             error = f"queue: {self._decision.queue!a} is in taskqueue.ini, and refused: {reason}"
             self._instead(self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0))
         elif outcome is Outcome.LOST and self._delivery.channel.is_open:
-            self._link.later(_RETRY, self.start)
+            # The outbox has told why. The task has run, so it is held until the broker takes what follows.
+            self._refused = code != 0
+            self._link.later(self._backoff.next(), self.start)
         else:
             self._ended(outcome)
 

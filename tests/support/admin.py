@@ -48,6 +48,11 @@ class Admin:
         patterns = {"configure": configure, "write": write, "read": read}
         self._send("PUT", f"permissions/{self.vhost}/{user}", patterns)
 
+    def limit(self, what: str, value: int, user: str | None = None) -> None:
+        """Limit the virtual host or a user: ``max-connections``, ``max-queues``, ``max-channels``."""
+        of = f"vhost-limits/{self.vhost}" if user is None else f"user-limits/{user}"
+        self._send("PUT", f"{of}/{what}", {"value": value})
+
     def names(self, kind: str) -> set[str]:
         """List the `queues` or the `exchanges` but those that RabbitMQ makes itself."""
         found = self._send("GET", f"{kind}/{self.vhost}?columns=name").json()

@@ -138,8 +138,8 @@ class Channel:
         """Take it, and say nothing yet."""
         assert self.is_open
         assert mandatory
+        assert not self.consumes, "where it is refused, all that is out on the channel comes back"
         if not self.broker.routing.has(exchange):
-            assert not self.consumes, "it closes the channel with all that is out on it"
             self.broker.calls.append(lambda: self.lose(404, f"NOT_FOUND - no exchange '{exchange}'"))
             return
         self._numbers += 1

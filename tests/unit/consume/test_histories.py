@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from taskqueue.broker import channel
 from taskqueue.broker.link import Link
+from taskqueue.broker.outbox import Outbox
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume import subscription
 from taskqueue.consume.isolation import Isolation
@@ -60,12 +61,23 @@ class Process:
         self.hastened = False
         self._made = 0
         self.isolation = Isolation()
+        self.outbox = Outbox(cast("Link", self))
         self.subscription = Subscription(
             POLICY, way=Way("q", "q"), known=KNOWN, link=cast("Link", self), owner=self,
             metrics=NullMetrics(), isolation=self.isolation, pool=Pool(), make_workers=Line,
         )  # fmt: skip
-        self.subscription.connected(cast("TolerantConnection", broker))
-        broker.pump()
+        self.connected()
+
+    def connected(self) -> None:
+        """Be the consumer, with a fresh connection."""
+        self.outbox.connected(cast("TolerantConnection", self.broker))
+        self.subscription.connected(cast("TolerantConnection", self.broker))
+        self.broker.pump()
+
+    def disconnected(self, reason: str) -> None:
+        """Be the link, whose connection is gone."""
+        self.subscription.disconnected(reason)
+        self.outbox.disconnected(reason)
 
     @property
     def channel(self) -> Channel:
@@ -319,10 +331,9 @@ class Histories(RuleBasedStateMachine):
         self._count_deaths()
         self.broker.cut(taken, told=True)
         self.broker.pump()
-        self.process.subscription.disconnected("CONNECTION_FORCED")
+        self.process.disconnected("CONNECTION_FORCED")
         self.broker.is_open = True
-        self.process.subscription.connected(cast("TolerantConnection", self.broker))
-        self.broker.pump()
+        self.process.connected()
 
     @rule(taken=PICK)
     def stop(self, taken: int) -> None:
@@ -401,7 +412,7 @@ def test_a_task_whose_ladder_is_gone_is_sent_round_again_but_not_at_once() -> No
         histories.send(25.3, None, "/x", roll_back=False)
         for moment in range(3):
             histories.deliver([0], begin=True)
-            assert (len(process.channel.sent), len(process.timers)) == ((0, 1) if moment else (1, 0))
+            assert (len(broker.publishing), len(process.timers)) == ((0, 1) if moment else (1, 0))
             if moment:
                 histories.wait()
             histories.confirm(0, multiple=False)

@@ -1,0 +1,110 @@
+"""A broker that refuses what is to follow from a task: it is held, runs no second time, and is there once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from sandbox.receiver import Receiver
+from taskqueue.topology import names
+from tests.support.admin import Admin
+from tests.support.stage import PATIENCE, Process, Stage
+
+REFUSED = "the broker refuses what is to go to exchange"
+COUNT = 5
+"""Tasks that fail at once."""
+
+
+@pytest.fixture
+def stage(admin: Admin, receiver: Receiver, tmp_path: Path) -> Iterator[Stage]:
+    """Give one declared queue in it."""
+    stage = Stage(admin.url, receiver, tmp_path).declare()
+    yield stage
+    stage.stop()
+
+
+def consumer(stage: Stage, url: str) -> Process:
+    """Run a consumer as another user."""
+    path = stage.path.with_name("other.ini")
+    path.write_text(stage.path.read_text().replace(stage.settings.servers[0], url))
+    process = Process("run", "--config", str(path))
+    process.wait_for(f"consuming from {stage.name}")
+    return process
+
+
+def tried_in_vain(process: Process, stage: Stage, receiver: Receiver) -> None:
+    """Wait until the broker has refused something, and until others have run behind it."""
+    process.wait_for(REFUSED)
+    already = len(receiver.to("/fine"))
+    stage.publish({"url": "/fine"})
+    receiver.wait_for(already + 1, path="/fine", timeout=PATIENCE)
+
+
+WITHHELD: dict[str, Callable[[str], str]] = {"retry": names.wait, "dead": names.dead, "roll_back": names.due}
+"""The exchange that is not the user's to write to, by what it is for."""
+
+
+@pytest.mark.parametrize("what", WITHHELD)
+@pytest.mark.parametrize("when", ["from the start", "while it runs"])
+def test_a_settlement_that_is_refused_is_held_until_it_is_not(
+    admin: Admin, stage: Stage, receiver: Receiver, what: str, when: str
+) -> None:
+    """One request an attempt, one dead copy, one roll_back; the broker's words once; the others run."""
+    everything = ".*"
+    most = f"^(?!{re.escape(WITHHELD[what](stage.name))}$)"
+    url = admin.user(everything, most if when == "from the start" else everything, everything)
+    user = str(urlsplit(url).username)
+    receiver.answer("/x", lambda request: 500 if request.headers["Taskqueue-Attempt"] == "1" else 200)
+    process = consumer(stage, url)
+    admin.allow(user, everything, most, everything)
+    task = {"url": "/x"} if what == "retry" else {"url": "/x", "max_retries": 1, "roll_back": "/sorry"}
+    for number in range(COUNT):
+        stage.publish(task, message_id=f"m-{number}")
+    receiver.wait_for(COUNT, path="/x", timeout=PATIENCE)
+    tried_in_vain(process, stage, receiver)
+    tried_in_vain(process, stage, receiver)
+    assert len(receiver.to("/x")) == COUNT
+    admin.allow(user, everything, everything, everything)
+    process.wait_for("takes what is to go there again")
+    if what == "retry":
+        receiver.wait_for(2 * COUNT, path="/x", timeout=PATIENCE)
+    else:
+        receiver.wait_for(COUNT, path="/sorry", timeout=PATIENCE)
+    process.stop()
+    stage.settle()
+    attempts = sorted(
+        (each.headers["Taskqueue-Id"], each.headers["Taskqueue-Attempt"]) for each in receiver.to("/x")
+    )
+    every = [f"m-{number}" for number in range(COUNT)]
+    assert attempts == sorted(
+        (name, str(run)) for name in every for run in range(1, 3 if what == "retry" else 2)
+    )
+    assert len(receiver.to("/sorry")) == (0 if what == "retry" else COUNT)
+    if what != "retry":
+        assert stage.depth(names.dead(stage.name)) == COUNT
+        assert sorted(str(properties.message_id) for _, _, properties in stage.dead(COUNT)) == every
+    (line,) = [line for line in process.lines if REFUSED in line]
+    assert f"ACCESS_REFUSED - access to exchange '{WITHHELD[what](stage.name)}'" in line
+    assert "give the user write permission on it" in line
+    assert "opening it again" not in process.log
+    assert "connection lost" not in process.log
+
+
+def test_a_consumer_with_the_rights_that_check_asks_for_settles_all(
+    admin: Admin, stage: Stage, receiver: Receiver
+) -> None:
+    """Nothing that it does takes more."""
+    rights = f"^{re.escape(stage.name)}(\\..*)?$"
+    receiver.answer("/x", 500)
+    process = consumer(stage, admin.user(rights, rights, rights))
+    stage.publish({"url": "/x", "max_retries": 2, "roll_back": "/sorry"}, message_id="m")
+    receiver.wait_for(1, path="/sorry", timeout=PATIENCE)
+    process.stop()
+    stage.settle()
+    assert [request.path for request in receiver.requests] == ["/x", "/x", "/sorry"]
+    assert stage.depth(names.dead(stage.name)) == 1
+    assert " error " not in "\n".join(line for line in process.lines if "dead, failed" not in line)
