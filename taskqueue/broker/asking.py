@@ -117,7 +117,7 @@ class Channel:
                 publish.exchange,
                 publish.routing_keys[0],
                 publish.message.body,
-                to_properties(publish),
+                to_properties(publish, self._raw.connection.params.frame_max),
                 mandatory=True,
             )
         except AMQPError as error:

@@ -13,7 +13,7 @@ import pika
 from pika import spec
 from pika.channel import Channel
 
-from taskqueue.broker.wire import FaultyProperties, to_properties
+from taskqueue.broker.wire import FaultyProperties, HeadersTooLarge, to_properties
 from taskqueue.task.message import Publish
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Outcome(enum.Enum):
     NACKED = "refused by the broker (nack): a queue is full or its leader unavailable"
     LOST = "not confirmed: the channel was closed, or the confirm did not come in time"
     UNFIT = "not publishable: its headers can't be encoded"
+    TOO_LARGE = "not publishable: a frame of the broker (frame_max) does not hold its headers"
 
 
 @dataclass(slots=True)
@@ -93,12 +94,15 @@ class ConfirmChannel:
             return
         keys = publish.routing_keys
         try:
-            properties = to_properties(publish)
+            properties = to_properties(publish, self.connection.params.frame_max)
             self._raw.basic_publish(
                 publish.exchange, keys[0], publish.message.body, properties, mandatory=True
             )
         except (pika.exceptions.AMQPConnectionError, pika.exceptions.ChannelWrongStateError):
             done(Outcome.LOST)
+            return
+        except HeadersTooLarge:
+            done(Outcome.TOO_LARGE)
             return
         except Exception:
             log.exception("a message could not be encoded")

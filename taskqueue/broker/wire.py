@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
@@ -13,9 +14,13 @@ from pika.exceptions import InvalidFrameError
 from taskqueue.task.message import PREFIX, Message, Publish
 
 LARGEST_HEADERS = 64 * 2**10
-"""Of another program. Ours are added to them, and one frame (128 KiB) must hold them all."""
+"""Of another program. Ours are added to them, and one frame (128 KiB by default) must hold them all."""
 LARGEST_OF_OURS = 24 * 2**10
 """The most that ours take, the URL of a failed task first: what was fit once stays fit when it comes back."""
+_LARGEST_PROPERTIES = 2 * 2**10
+"""More than the properties beside the headers can take: seven texts of 255 bytes."""
+_LARGEST_NUMBER = 16
+_LONGEST_CHARACTER = 4
 _PROPERTIES = (
     "content_type",
     "content_encoding",
@@ -29,6 +34,10 @@ _PROPERTIES = (
 )
 _FRAME_HEADER = struct.Struct(">BHL")
 _CONTENT_HEADER = struct.Struct(">HHQ")
+
+
+class HeadersTooLarge(ValueError):
+    """Headers that no frame of the connection holds; the broker would end that over them."""
 
 
 class FaultyProperties(pika.BasicProperties):
@@ -51,8 +60,10 @@ class Tolerant:
         data: bytes = self._frame_buffer  # type: ignore[attr-defined]  # the stubs leave it out
         try:
             size = _headers_size(data)
-            if size > LARGEST_HEADERS and size > _bound(data[:size]):
-                return _without_properties(data, f"must have at most {LARGEST_HEADERS} bytes")
+            frame_max = self.params.frame_max  # type: ignore[attr-defined]
+            largest = _largest(frame_max)
+            if size > largest and (PREFIX.encode() not in data[:size] or size > _room(frame_max)):
+                return _without_properties(data, f"must have at most {largest} bytes")
             return super()._read_frame()  # type: ignore[misc]  # of the connection that it is mixed into
         except InvalidFrameError:
             raise
@@ -79,8 +90,19 @@ def _headers_size(data: bytes) -> int:
     return size if kind == spec.FRAME_HEADER and len(data) >= whole else 0
 
 
-def _bound(data: bytes) -> int:
-    return LARGEST_HEADERS + (LARGEST_OF_OURS if PREFIX.encode() in data else 0)
+def _largest(frame_max: int) -> int:
+    """Give the most that headers of another program may take, as they are sent on with ours beside them."""
+    return min(LARGEST_HEADERS, frame_max * 3 // 4)
+
+
+def _room(frame_max: int) -> int:
+    """Give the most that headers may take with ours among them."""
+    return min(LARGEST_HEADERS + LARGEST_OF_OURS, _within(frame_max))
+
+
+def _within(frame_max: int) -> int:
+    """Give what a frame holds."""
+    return frame_max - _FRAME_HEADER.size - 1
 
 
 def _without_properties(data: bytes, fault: str) -> tuple[int, frame.Header]:
@@ -98,11 +120,36 @@ def to_message(properties: pika.BasicProperties, body: bytes) -> Message:
     return Message(body, properties.headers or {}, present)
 
 
-def to_properties(publish: Publish) -> pika.BasicProperties:
-    """Write the properties of a message to be published: persistent, with its itinerary."""
+def to_properties(publish: Publish, frame_max: int) -> pika.BasicProperties:
+    """Write the properties of a message to be published: persistent, with its itinerary.
+
+    Raises HeadersTooLarge where a frame of `frame_max` bytes does not hold them.
+    """
     headers = dict(publish.message.headers)
     if len(publish.routing_keys) > 1:
         headers["CC"] = list(publish.routing_keys[1:])
-    return pika.BasicProperties(
+    properties = pika.BasicProperties(
         **publish.message.properties, headers=headers, delivery_mode=DeliveryMode.Persistent
     )
+    room = _within(frame_max)
+    # What they take is known only by writing them, which takes longer than all else here.
+    if _at_most(headers) > room:
+        size = _CONTENT_HEADER.size + sum(map(len, properties.encode()))
+        if size > room:
+            raise HeadersTooLarge(f"{size} bytes, and {room} is what this broker's frame_max has room for")
+    return properties
+
+
+def _at_most(headers: dict[Any, Any]) -> float:
+    """Give a number of bytes that headers do not take, at little cost."""
+    size: float = _LARGEST_PROPERTIES
+    for name, value in headers.items():
+        size += len(str(name)) + _LARGEST_NUMBER
+        for each in value if isinstance(value, list) else (value,):
+            if isinstance(each, str | bytes):
+                size += _LONGEST_CHARACTER * len(each) + _LARGEST_NUMBER
+            elif isinstance(each, int | float):
+                size += _LARGEST_NUMBER
+            else:
+                return math.inf
+    return size

@@ -13,6 +13,7 @@ from taskqueue.consume.workers import Delivery
 from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
 from taskqueue.task.decode import Task
 from taskqueue.task.message import Message, Publish
+from taskqueue.task.settle import slimmer
 from taskqueue.tries import Backoff
 
 log = logging.getLogger(__name__)
@@ -94,12 +95,26 @@ class Settlement:
                 self._instead(
                     self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0)
                 )
+            case Outcome.TOO_LARGE:
+                self._slim_down(outcome)
             case Outcome.UNFIT:
                 bare = Message(self._delivery.message.body, {}, {"message_id": uuid.uuid4().hex})
                 delivery = replace(self._delivery, message=bare)
                 self._instead(delivery, Dead(INVALID, "headers: can't be encoded", 0))
             case _:
                 self._again(outcome)
+
+    def _slim_down(self, outcome: Outcome) -> None:
+        # A task that is to run again, or elsewhere, would not be the same one without its headers.
+        theirs = isinstance(self._decision, Again | Move)
+        if slim := slimmer(self._waiting[0], keeps_theirs=theirs):
+            self._waiting[0] = slim
+            self.start()
+            return
+        received = self._delivery.message
+        bare = Message(received.body, {}, {"message_id": received.properties.get("message_id")})
+        runs = self._task.runs if self._task else 0
+        self._instead(replace(self._delivery, message=bare), Dead(INVALID, f"headers: {outcome.value}", runs))
 
     def _instead(self, delivery: Delivery, decision: Dead) -> None:
         task = None if decision.reason == INVALID else self._task

@@ -6,6 +6,7 @@ task is in the broker at least once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from taskqueue.task import astray
@@ -19,6 +20,8 @@ from taskqueue.topology import names
 from taskqueue.topology.ladder import Way
 
 _LONGEST_ERROR = 500
+_CUT = 300
+_TEXTS = (state.ERROR, state.FAILURE, state.FAILED_URL)
 
 
 def successors(
@@ -48,6 +51,20 @@ def successors(
             return tuple(publishes)
     msg = f"{decision} of a message that is no task"
     raise AssertionError(msg)
+
+
+def slimmer(publish: Publish, *, keeps_theirs: bool) -> Publish | None:
+    """Give a message with smaller headers, None where there is nothing to spare.
+
+    Our texts are cut; then, unless it `keeps_theirs`, the headers of other programs are left out.
+    """
+    message = publish.message
+    texts = {name: text for name in _TEXTS if isinstance(text := message.headers.get(name), str)}
+    cut = {name: f"{text[:_CUT]}..." for name, text in texts.items() if len(text) > _CUT + 3}
+    headers = {**message.headers, **cut}
+    if not cut and not keeps_theirs:
+        headers = {name: value for name, value in headers.items() if _ours(name)}
+    return None if headers == message.headers else replace(publish, message=replace(message, headers=headers))
 
 
 def roll_back_id(task_id: str) -> str:

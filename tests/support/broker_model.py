@@ -232,6 +232,8 @@ class Broker:
     channels: list[Channel] = field(default_factory=list)
 
     is_open: bool = True
+    params = SimpleNamespace(frame_max=131_072)
+    """What was negotiated."""
 
     @property
     def publishing(self) -> list[Channel]:

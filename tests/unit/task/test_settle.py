@@ -13,7 +13,7 @@ from taskqueue.task.decide import Again, Dead, Done, Move
 from taskqueue.task.decode import LARGEST_BODY, decode
 from taskqueue.task.message import Message, Publish
 from taskqueue.task.result import Following
-from taskqueue.task.settle import roll_back_id, successors
+from taskqueue.task.settle import roll_back_id, slimmer, successors
 from taskqueue.topology.ladder import Way
 
 NOW = 1_700_000_000.0
@@ -247,3 +247,36 @@ def test_what_is_put_back_keeps_its_count_until_there_is_an_answer() -> None:
     assert put_back.message.headers["taskqueue-crashes"] == 4
     (retry,) = settle(source, Again(NOW_MS + 1000, 1, "status 500"))
     assert "taskqueue-crashes" not in retry.message.headers
+
+
+THEIRS = {"foreign": "x" * 5000, "traceparent": "00-ab"}
+
+
+def test_what_no_frame_holds_is_cut_before_anything_of_others_is_left_out() -> None:
+    """Our texts first; then, of what is not to run again, what other programs wrote; then nothing is left."""
+    headers = {
+        **THEIRS,
+        "taskqueue-failed-url": "/" + "u" * 9000,
+        "taskqueue-failure": "failed: no",
+        "taskqueue-due": 7,
+    }
+    publish = Publish("q.wait.due", ("q",), Message(b"{}", headers, {"message_id": "m"}))
+    cut = slimmer(publish, keeps_theirs=False)
+    assert cut is not None
+    assert cut.message.headers == headers | {"taskqueue-failed-url": "/" + "u" * 299 + "..."}
+    bare = slimmer(cut, keeps_theirs=False)
+    assert bare is not None
+    assert set(bare.message.headers) == set(headers) - set(THEIRS)
+    assert slimmer(bare, keeps_theirs=False) is None
+    assert slimmer(cut, keeps_theirs=True) is None
+    assert (bare.message.body, bare.message.properties, bare.routing_keys) == (
+        b"{}",
+        {"message_id": "m"},
+        ("q",),
+    )
+
+
+def test_a_header_of_ours_that_is_no_text_is_left_as_it_is() -> None:
+    """Anybody may write one."""
+    message = Message(b"{}", {"taskqueue-error": 7, "taskqueue-failure": ["x" * 900]}, {})
+    assert slimmer(Publish("q.dead", ("q",), message), keeps_theirs=True) is None
