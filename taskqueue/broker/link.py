@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 10.0
+_REMINDER = 60.0
+"""Seconds between two lines that say that the broker still has an alarm."""
+_HEALTHY = 5.0
+"""Seconds that a connection has to last until the next one is made soon: the broker may end each at once."""
 
 
 class User(Protocol):
@@ -64,6 +68,7 @@ class Link:
         self._closing = False
         self._ended = False
         self._connection: TolerantConnection | None = None
+        self._opened = 0.0
         self._calls: deque[Callable[[], None]] = deque()
         self._timers: set[_Timer] = set()
         self._woken = False
@@ -158,7 +163,7 @@ class Link:
 
     def _on_open(self, connection: TolerantConnection) -> None:
         log.info("connected to %s", where(connection.params))
-        self._backoff.reset()
+        self._opened = time.monotonic()
         self.blocked = False
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
@@ -192,6 +197,8 @@ class Link:
         if self._closing:
             self._loop.stop()
             return
+        if time.monotonic() - self._opened >= _HEALTHY:
+            self._backoff.reset()
         delay = self._backoff.next()
         log.warning("connection lost (%s): next try in %.1f s", reason(error), delay)
         self.later(delay, self._connect)

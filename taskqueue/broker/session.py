@@ -14,17 +14,13 @@ from typing import Any, TypeVar
 
 from pika.channel import Channel as Raw
 from pika.connection import Parameters
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, NoFreeChannels
 
 from taskqueue.broker import connect as broker
 from taskqueue.broker.asking import PATIENCE, Channel, Counts
 from taskqueue.broker.replies import RESOURCE_LOCKED, Refused
 from taskqueue.broker.wire import TolerantAsyncio
-from taskqueue.errors import (
-    BrokerUnreachable,
-    NotKnown,
-    TaskqueueError,
-)
+from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotKnown, TaskqueueError
 from taskqueue.settings import Settings
 
 Item = TypeVar("Item")
@@ -34,6 +30,8 @@ Progress = Callable[[str, int, int], None]
 
 CHANNELS = 16
 """Questions at once: a quorum queue answers after it has written to its disk, and many write together."""
+_KEPT_FREE = 3
+"""Channels for what is looked at or held meanwhile, of those that the broker allows."""
 _CONNECTING = 10.0
 _CLOSING = 2.0
 
@@ -44,6 +42,9 @@ class Session:
     def __init__(self, connection: TolerantAsyncio) -> None:
         self._connection = connection
         self._idle: deque[Channel] = deque()
+        self._opening: set[asyncio.Future[Raw]] = set()
+        self._most = max(1, min(CHANNELS, connection.params.channel_max - _KEPT_FREE))
+        connection.add_on_close_callback(self._lost)
 
     @property
     def properties(self) -> Mapping[str, Any]:
@@ -72,12 +73,24 @@ class Session:
             if not opened.done():
                 opened.set_result(raw)
 
+        self._opening.add(opened)
         try:
             self._connection.channel(on_open_callback=arrived)
             async with asyncio.timeout(PATIENCE):
                 return Channel(await opened)
+        except NoFreeChannels as error:
+            most = self._connection.params.channel_max
+            raise BrokerRefused(f"the broker allows {most} channels (channel_max): raise that") from error
         except (AMQPError, TimeoutError) as error:
-            raise BrokerUnreachable(f"lost the connection to the broker ({error!r})") from error
+            raise BrokerUnreachable(f"lost the connection to the broker ({broker.reason(error)})") from error
+        finally:
+            self._opening.discard(opened)
+
+    def _lost(self, _connection: object, error: BaseException) -> None:
+        """Tell who waits for a channel why there is none."""
+        for opened in self._opening:
+            if not opened.done():
+                opened.set_exception(broker.cause(error))
 
     @asynccontextmanager
     async def own_channel(self) -> AsyncIterator[Channel]:
@@ -111,7 +124,7 @@ class Session:
 
         # No TaskGroup: up to Python 3.12 an error may leave its task counted as cancelled for ever, and then
         # the Ctrl-C of a command that goes on is no KeyboardInterrupt.
-        shares = [asyncio.create_task(share()) for _ in range(min(at_once, total))]
+        shares = [asyncio.create_task(share()) for _ in range(min(at_once, self._most, total))]
         try:
             await asyncio.gather(*shares)
         finally:
