@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import ssl
 from collections.abc import Mapping
@@ -26,6 +27,9 @@ HEARTBEAT = 30
 """Seconds: a peer that went away without a word is noticed in about a minute."""
 OLDEST = (3, 10)
 """The first RabbitMQ whose quorum queues have message TTL and at-least-once dead-lettering."""
+_IN_REPR = re.compile(r"""^ConnectionClosed\w*: \(\d+\) (?P<text>'.*'|".*")$""", re.DOTALL)
+_NOT_LET_IN = re.compile(r"vhost .* not found$|access to vhost .* refused for user '.*'$")
+"""A virtual host that is not there, or not for this user; all else is told by the broker's words alone."""
 
 
 def parameters(settings: Settings, *, name: str = "taskqueue") -> list[pika.URLParameters]:
@@ -132,14 +136,26 @@ def refusal(error: BaseException, host: Parameters) -> TaskqueueError | None:
     user = getattr(host.credentials, "username", "")
     if isinstance(error, (ProbableAuthenticationError, AuthenticationError)):
         return BrokerUnreachable(f"{where(host)} refused the login of user {user!r}: check 'server'")
-    if isinstance(error, ProbableAccessDeniedError) or (
+    if not isinstance(error, ProbableAccessDeniedError) and not (
         isinstance(error, ConnectionClosed) and error.reply_code in NOT_LET_IN
     ):
-        return BrokerRefused(
-            f"user {user!r} may not use virtual host {host.virtual_host!r} of {host.host}:{host.port}, "
-            "or it does not exist: check 'server', or the user's permissions"
-        )
-    return None
+        return None
+    words = _words(error)
+    if words and not _NOT_LET_IN.search(words):
+        return BrokerRefused(f"{host.host}:{host.port} refused the connection of user {user!r}: {words}")
+    return BrokerRefused(
+        f"user {user!r} may not use virtual host {host.virtual_host!r} of {host.host}:{host.port}, "
+        f"or it does not exist{f' ({words})' if words else ''}: check 'server', or the user's permissions"
+    )
+
+
+def _words(error: BaseException) -> str:
+    """Give the broker's own words, empty where it has just hung up."""
+    if isinstance(error, ConnectionClosed):
+        return str(error.reply_text)
+    # Of an error in the middle of a handshake pika keeps the repr only.
+    found = _IN_REPR.search(str(error))
+    return str(ast.literal_eval(found["text"])) if found else ""
 
 
 def failure(error: BaseException, host: Parameters) -> TaskqueueError:
@@ -178,6 +194,8 @@ def reason(error: BaseException | str) -> str:
         error = inner
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ConnectionClosed):
+        return f"{error.reply_code} {error.reply_text}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -68,7 +68,8 @@ async def create(session: Session, item: Exchange | Queue) -> None:
             else:
                 await channel.ask("queue_declare", item.name, durable=True, arguments=dict(item.arguments))
     except Refused as error:
-        if error.code != PRECONDITION_FAILED:
+        # It is also how a broker says that a virtual host has as many queues as it may have.
+        if error.code != PRECONDITION_FAILED or "inequivalent" not in error.reason:
             raise error.told() from error
         msg = f"{item.name!r} was declared by someone else just now ({error.reason}): declare again"
         raise TopologyConflict(msg) from error
