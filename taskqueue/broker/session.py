@@ -240,11 +240,10 @@ async def _connect(host: Parameters) -> TolerantAsyncio:
     try:
         async with asyncio.timeout(_CONNECTING):
             return await opened
-    except TimeoutError:
-        # A server that accepts and says nothing.
-        transport = getattr(connection, "_transport", None)
-        if transport is not None:
-            transport.abort()
+    except TimeoutError as error:
+        # A server that accepts and says nothing. Where the transport is ended without a reason, pika raises.
+        if getattr(connection, "_transport", None) is not None:
+            connection._terminate_stream(error)  # type: ignore[attr-defined]  # noqa: SLF001
         raise
 
 
