@@ -18,6 +18,7 @@ from taskqueue.broker.connect import reason, refusal, where
 from taskqueue.broker.outbox import Outbox
 from taskqueue.broker.quiet import IoThread, hush
 from taskqueue.broker.wire import TolerantConnection
+from taskqueue.durations import duration
 from taskqueue.tries import Backoff
 
 log = logging.getLogger(__name__)
@@ -205,11 +206,27 @@ class Link:
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
         self.blocked = True
-        log.warning("the broker takes no publishes (%s): waiting", frame.method.reason)
+        why, since, connection = frame.method.reason, time.monotonic(), self._connection
+        log.warning(
+            "the broker takes no publishes (%s): nothing is lost, but what is to follow from tasks is held, "
+            "retries, dead tasks and roll_backs, until its alarm is over (rabbitmq-diagnostics alarms)",
+            why,
+        )
+
+        def remind() -> None:
+            if self.blocked and self._connection is connection:
+                log.warning(
+                    "the broker still takes no publishes (%s), for %s now",
+                    why,
+                    duration(time.monotonic() - since),
+                )
+                self.later(_REMINDER, remind)
+
+        self.later(_REMINDER, remind)
 
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
         self.blocked = False
-        log.warning("the broker takes publishes again")
+        log.warning("the broker takes publishes again: what was held goes out")
 
     def _close(self, timeout: float) -> None:
         if self._closing:

@@ -1,0 +1,101 @@
+"""A broker that takes no publishes: consumer and client say so, and wait no longer than they were told to."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from sandbox.node import Broker
+from sandbox.receiver import Answer
+from taskqueue.broker import link
+from tests.support.stage import PATIENCE, Stage, eventually
+
+ALARMS = {
+    "memory": ("set_vm_memory_high_watermark", "0.0000001", "0.4"),
+    "disk": ("set_disk_free_limit", "100000GB", "50MB"),
+}
+
+
+@contextmanager
+def alarm(node: Broker, name: str) -> Iterator[None]:
+    """Have the broker be short of something for a block."""
+    command, short, enough = ALARMS[name]
+    node.ctl(command, short)
+    try:
+        yield
+    finally:
+        node.ctl(command, enough)
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """Give what finds the log's lines with a text; reminders come quickly."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(link, "_REMINDER", 0.5)
+
+    def lines(text: str) -> list[str]:
+        return [record.getMessage() for record in caplog.records if text in record.getMessage()]
+
+    return lines
+
+
+@pytest.mark.parametrize("name", ALARMS)
+@pytest.mark.parametrize("begins", ["before the consumer", "while it runs"])
+def test_a_consumer_tells_of_an_alarm_until_it_is_over(
+    private_broker: Broker, own_stage: Stage, told: Callable[[str], list[str]], name: str, begins: str
+) -> None:
+    """What it means at once, that it lasts now and then, and when it is over; then the retry runs."""
+    receiver = own_stage.receiver
+    release = threading.Event()
+    receiver.answer("/x", [Answer(500, hold=release), 200])
+    own_stage.publish({"url": "/x"})
+    try:
+        if begins == "while it runs":
+            own_stage.consume()
+            receiver.wait_for(1, timeout=PATIENCE)
+        with alarm(private_broker, name):
+            if begins != "while it runs":
+                own_stage.consume()
+            release.set()
+            eventually(lambda: len(told("still takes no publishes")) >= 2, "two reminders")
+            (first,) = told("the broker takes no publishes")
+            assert name in first
+            assert "nothing is lost" in first
+            assert "retries" in first
+        receiver.wait_for(2, timeout=PATIENCE)
+        assert len(told("takes publishes again")) == 1
+        lasted = len(told("still takes no publishes"))
+        receiver.closing.wait(1.5)
+        assert len(told("still takes no publishes")) == lasted
+    finally:
+        release.set()
+
+
+def test_a_send_takes_no_longer_than_its_timeout(private_broker: Broker, own_stage: Stage) -> None:
+    """Nor does it wait for a goodbye that a broker with an alarm does not read."""
+    arguments = ["send", own_stage.name, "/x", "--config", str(own_stage.path)]
+
+    def send(timeout: float) -> tuple[float, subprocess.CompletedProcess[str]]:
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "taskqueue", *arguments, "--timeout", str(timeout)],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        return time.monotonic() - began, done
+
+    usual, sent = send(30)
+    assert sent.returncode == 0
+    with alarm(private_broker, "disk"):
+        took, failed = send(4)
+    assert failed.returncode == 1
+    assert "alarm" in failed.stderr
+    assert failed.stderr.count("\n") == 1
+    # Nothing but its timeout and what a command takes anyway; a goodbye would be another 5 s.
+    assert took < 4 + usual + 3
