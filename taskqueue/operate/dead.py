@@ -28,6 +28,7 @@ _MOST_EXTRA = 20_000
 _WINDOW = 200
 """Tasks without a confirm at once: what is there twice when a replay is killed."""
 _CONFIRMING = 30.0
+_EXPIRED = "its AMQP expiration was over before a consumer had it: by the broker, so no roll_back was called"
 _KEPT = frozenset(
     {state.FIRST_SEEN, state.FAILED_ID, state.FAILED_URL, state.FAILURE, astray.MEANT_FOR},
 )
@@ -73,12 +74,13 @@ def dead_task(message: Message, queue: str) -> DeadTask:
     headers = message.headers
     broker = _broker_death(headers, queue)
     died = _seconds(headers, state.DIED)
+    unseen = text(headers.get(state.REASON)) is None and broker.get("reason") == "expired"
     return DeadTask(
         id=text(message.properties.get("message_id")),
         reason=text(headers.get(state.REASON)) or text(broker.get("reason")) or "unknown",
         url=url_of(message.body),
         attempts=whole(headers, state.RUNS) or 0,
-        error=text(headers.get(state.ERROR)) or message.fault,
+        error=_EXPIRED if unseen else text(headers.get(state.ERROR)) or message.fault,
         at=_timestamp(broker.get("time")) if died is None else died,
         first_seen=_seconds(headers, state.FIRST_SEEN),
         message=message,

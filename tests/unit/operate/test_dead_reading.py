@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,27 @@ def test_what_the_broker_itself_dead_lettered_tells_by_x_death() -> None:
     headers = {"x-first-death-reason": "expired", "x-death": deaths, "taskqueue-runs": 1}
     task = dead_task(Message(b'{"url": "/x"}', headers, {"message_id": "a"}), "mail")
     assert (task.reason, task.at, task.attempts) == ("delivery_limit", died.timestamp(), 1)
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({"x-death": [{"queue": "mail", "reason": "expired"}]}, True),
+        ({"x-death": [{"queue": "mail", "reason": "expired"}], "taskqueue-error": "status 500"}, True),
+        (
+            {"x-death": [{"queue": "mail.wait.20s", "reason": "expired"}], "taskqueue-reason": "expired"},
+            False,
+        ),
+        ({"x-death": [{"queue": "mail", "reason": "rejected"}]}, False),
+        ({"taskqueue-reason": "expired", "taskqueue-error": "expired 3 s ago"}, False),
+    ],
+)
+def test_what_the_broker_let_expire_says_that_nothing_was_rolled_back(
+    headers: dict[str, Any], *, told: bool
+) -> None:
+    """By a property of the message, and not by its `expires`, which a consumer sees to."""
+    task = read(Message(b'{"url": "/x", "roll_back": "/sorry"}', headers, {"message_id": "a"}), "mail")
+    assert ("no roll_back was called" in (task.error or "")) is told
 
 
 @pytest.mark.parametrize(
