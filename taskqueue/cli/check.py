@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import typer
@@ -14,16 +15,18 @@ from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import app, common, tables
+from taskqueue.cli.inspect import held_back
 from taskqueue.declare.permissions import lacking
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
-from taskqueue.operate.inspect import states
+from taskqueue.operate.inspect import LadderState, QueueState, states
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
 from taskqueue.topology.plan import Plan, joined, plan_ladder, plan_queue
 
 _SHOWN = 3
+_DECLARE = "run 'taskqueue declare'"
 _HANDLER_OF = {"signing_secret": "signing", "bearer_token": "bearer", "basic_auth": "basic"}
 
 
@@ -93,18 +96,30 @@ async def _check_broker(settings: Settings) -> list[Check]:
             if ladder not in settings.queues:
                 found.append(await _check_permissions(session, ladder, shared=True))
                 found.append(await _check_declared(session, plan_ladder(ladder, settings.layout), ladder))
-        found.append(await _check_counts(session, settings))
+        management = Management(settings)
+        found += await _check_counts(session, settings, management)
         if settings.management_url is not None:
-            found.append(_check_management(settings))
+            found.append(_check_management(management))
         return found
 
 
-async def _check_counts(session: Session, settings: Settings) -> Check:
-    """Look whether every queue has a leader that answers, and whether a shared ladder has lost something."""
+async def _check_counts(session: Session, settings: Settings, management: Management) -> Iterator[Check]:
+    """Look whether every queue has a leader that answers, and whether something is lost or held."""
     try:
-        queues, ladders = await states(session, settings, settings.queues.values())
+        counts = await asyncio.to_thread(management.counts)
+        queues, ladders = await states(session, settings, settings.queues.values(), counts)
     except (BrokerRefused, NotKnown) as error:
-        return _failure("leaders", error)
+        return iter([_failure("leaders", error)])
+    of = {ladder.name: ladder for ladder in ladders}
+    held = [
+        Check("held", ok=False, detail=told, queue=queue.name, advice=_DECLARE)
+        for queue in queues
+        for told in held_back(queue, of[queue.ladder])
+    ]
+    return iter([_check_leaders(queues, ladders), *held])
+
+
+def _check_leaders(queues: Iterable[QueueState], ladders: Iterable[LadderState]) -> Check:
     silent = [name for queue in queues for name in queue.unknown]
     silent += [name for ladder in ladders for name in ladder.unknown]
     if silent:
@@ -160,12 +175,11 @@ async def _check_declared(session: Session, planned: Plan, name: str) -> Check:
         return Check("declared", ok=False, detail=told, queue=name, advice=findings.conflicts[0].advice)
     if missing:
         told = f"missing: {_some([f'{item.kind} {item.name}' for item in missing])}"
-        return Check("declared", ok=False, detail=told, queue=name, advice="run 'taskqueue declare'")
+        return Check("declared", ok=False, detail=told, queue=name, advice=_DECLARE)
     return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges", queue=name)
 
 
-def _check_management(settings: Settings) -> Check:
-    management = Management(settings)
+def _check_management(management: Management) -> Check:
     management.queues()
     if management.fault is None:
         return Check("management", ok=True, detail="the API answers")

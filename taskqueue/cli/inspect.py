@@ -112,6 +112,8 @@ class Picture:
                     f"{state.name}: {len(state.missing)} missing ({_some(state.missing)}): "
                     "run `taskqueue declare`"
                 )
+        for queue in self.queues:
+            yield from held_back(queue, self._of(queue))
         for ladder in self.ladders.values():
             if ladder.lost:
                 yield (
@@ -176,6 +178,17 @@ class Picture:
 
     def _of(self, state: QueueState) -> LadderState:
         return self.ladders[state.ladder]
+
+
+def held_back(queue: QueueState, ladder: LadderState) -> Iterator[str]:
+    """Say what becomes of tasks that come due while there is no work queue for them, if that is so."""
+    if not queue.cut_off(ladder):
+        return
+    known = "see management_url for how many" if ladder.held is None else f"{ladder.held} by now"
+    yield (
+        f"{queue.name}: without its work queue the broker holds what comes due ({known}), in no other count; "
+        "it comes within 3 minutes of the next `taskqueue declare` (5 s with deploy/advanced.config)"
+    )
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -51,6 +51,10 @@ class QueueState:
         """Whether all that belongs to the queue exists."""
         return not self.missing
 
+    def cut_off(self, ladder: LadderState) -> bool:
+        """Tell whether the work queue is gone and its ladder is not: what comes due is held then."""
+        return f"queue {self.name}" in self.missing and ladder.due is not None
+
 
 @dataclass(frozen=True, slots=True)
 class LadderState:
