@@ -139,6 +139,9 @@ class Channel:
         assert self.is_open
         assert mandatory
         assert not self.consumes, "where it is refused, all that is out on the channel comes back"
+        if exchange in self.broker.denied:
+            self.broker.calls.append(lambda: self.lose(403, f"ACCESS_REFUSED - exchange '{exchange}'"))
+            return
         if not self.broker.routing.has(exchange):
             self.broker.calls.append(lambda: self.lose(404, f"NOT_FOUND - no exchange '{exchange}'"))
             return
@@ -232,6 +235,8 @@ class Broker:
     channels: list[Channel] = field(default_factory=list)
 
     is_open: bool = True
+    denied: set[str] = field(default_factory=set)
+    """Exchanges that the user may not write to."""
     params = SimpleNamespace(frame_max=131_072)
     """What was negotiated."""
 

@@ -199,6 +199,11 @@ class Histories(RuleBasedStateMachine):
         """The ladder is another one from now on, or the consumer's own again; what waits goes on waiting."""
         self.broker.routing = PRESENT if there else FORMER
 
+    @rule(exchange=st.sampled_from(("q.wait", "q.wait.due", "q.dead")), allowed=st.booleans())
+    def permit(self, exchange: str, *, allowed: bool) -> None:
+        """The consumer may not write to an exchange any more, or may again."""
+        (self.broker.denied.discard if allowed else self.broker.denied.add)(exchange)
+
     @precondition(lambda self: self.broker.places["q"] and self.process.channel.receive)
     @rule(picks=st.lists(PICK, min_size=1, max_size=4), begin=st.booleans())
     def deliver(self, picks: list[int], *, begin: bool) -> None:
