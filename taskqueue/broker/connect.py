@@ -10,11 +10,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pika
+from pika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 from pika.connection import Parameters
 from pika.exceptions import (
     AMQPError,
     AuthenticationError,
     ConnectionClosed,
+    ConnectionOpenAborted,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
 )
@@ -192,7 +194,7 @@ def reason(error: BaseException | str) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | AMQPConnectorStackTimeout | ConnectionOpenAborted):
         return "no answer in time"
     if isinstance(error, ConnectionClosed):
         return f"{error.reply_code} {error.reply_text}"
