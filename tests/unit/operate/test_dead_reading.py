@@ -64,7 +64,7 @@ def test_what_the_broker_let_expire_says_that_nothing_was_rolled_back(
     headers: dict[str, Any], *, told: bool
 ) -> None:
     """By a property of the message, and not by its `expires`, which a consumer sees to."""
-    task = read(Message(b'{"url": "/x", "roll_back": "/sorry"}', headers, {"message_id": "a"}), "mail")
+    task = dead_task(Message(b'{"url": "/x", "roll_back": "/sorry"}', headers, {"message_id": "a"}), "mail")
     assert ("no roll_back was called" in (task.error or "")) is told
 
 
