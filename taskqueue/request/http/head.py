@@ -1,7 +1,7 @@
 """The head of a request, written as a whole.
 
 http.client checks and encodes every field by itself, which takes a fifth of the CPU time of a request
-(docs/performance.md).
+(benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations

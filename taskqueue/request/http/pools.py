@@ -4,7 +4,7 @@ urllib3 keeps what is idle, looks whether it is still alive before it is used ag
 there are, and leads https through a proxy's tunnel. What it does besides in `urlopen`, and for each
 request, is left out here: it writes every URL anew (``%2f`` becomes ``%2F``, ``|`` becomes ``%7C``,
 so that a receiver sees another than the one that was sent), and costs a third of the whole request
-(docs/performance.md).
+(benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
