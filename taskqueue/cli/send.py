@@ -94,5 +94,5 @@ def _json(option: str, text: str) -> Any:
 
 
 def _refuse(name: str) -> None:
-    msg = f"{name} is no JSON number"
+    msg = f"{name} is not a JSON number"
     raise ValueError(msg)

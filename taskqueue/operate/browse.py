@@ -186,7 +186,7 @@ async def look(
 
 
 async def count(session: Session, queue: str) -> int:
-    """Count what is ready in a queue; raises NotDeclared where there is none of that name, NotKnown."""
+    """Count what is ready in a queue; raises NotDeclared where no queue has this name, NotKnown."""
     counts = await session.counts(queue)
     if counts is None:
         raise NotDeclared(f"queue {queue} does not exist: run `taskqueue declare`")

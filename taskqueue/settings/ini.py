@@ -1,7 +1,7 @@
 """The ini file: where it is, and its lines as sections, keys and values with their line numbers.
 
-``configparser`` keeps no line numbers and takes no keys before the first section, and existing
-taskqueue.ini files have them there.
+``configparser`` keeps no line numbers and takes no keys before the first section. Existing
+taskqueue.ini files have keys there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GLOBAL = "taskqueue"
 ENVIRONMENT = "TASKQUEUE_CONFIG_FILE"
 PLACES = (Path("/etc/taskqueue/taskqueue.ini"), Path("taskqueue.ini"))
 _SECTION = re.compile(r"\[(.*)\]")
-# Narrow, as a key is named in errors: the second line of a base64 secret must not pass for one.
+# Narrow, as errors name the key: the second line of a base64 secret must not pass for a key.
 _KEY = re.compile(r"[A-Za-z_-]{1,40}")
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value as it is to be used, as it is written (variables unread), and its line."""
+    """A value as it is used, the same as it is written (variables not replaced), and its line."""
 
     text: str = field(repr=False)
     written: str = field(repr=False)
@@ -42,9 +42,9 @@ class Section:
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, str]:
-    """Give the file and its text: `path`, else TASKQUEUE_CONFIG_FILE, else the first of PLACES there is.
+    """Give the file and its text: `path`, else TASKQUEUE_CONFIG_FILE, else the first of PLACES that exists.
 
-    Raises ConfigError where there is none (it lists where it looked) or it can't be read as UTF-8.
+    Raises ConfigError where there is no file (the error lists where it looked) or it is not UTF-8.
     """
     if path is not None:
         return path, _text(path, "")
@@ -56,7 +56,7 @@ def find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, str]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
-            # It may be there: going on to the next would hide that this one can't be read.
+            # The file may exist. To go on to the next place would hide that this one can't be read.
             pass
         return place, _text(place, "")
     looked = ", ".join(str(place.absolute()) for place in PLACES)
@@ -72,7 +72,7 @@ def read(text: str, *, source: str, environ: Mapping[str, str]) -> dict[str, Sec
     """
     current = Section(GLOBAL, 0, {})
     sections = {GLOBAL: current}
-    # Not splitlines, which ends lines where no editor does: the numbers would be wrong.
+    # Not splitlines, which ends lines where no editor does, so that the line numbers would be wrong.
     for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         line = raw.strip()
         if not line or line[0] in "#;":
@@ -122,7 +122,7 @@ def _pair(line: str, where: str) -> tuple[str, str]:
 
 
 def _substituted(value: str, where: str, environ: Mapping[str, str]) -> str:
-    """Put environment variables in, once: what they hold is not looked at again."""
+    """Replace environment variables once: a $ in what they hold stays a $."""
 
     def replacement(found: re.Match[str]) -> str:
         if found[0] == "$$":
@@ -132,7 +132,7 @@ def _substituted(value: str, where: str, environ: Mapping[str, str]) -> str:
             raise ConfigError(f"{where}: a variable is written ${{NAME}}, a dollar sign $$")
         if name not in environ:
             raise ConfigError(f"{where}: environment variable {name} is not set")
-        # A secret that was read from a file often ends with a line end.
+        # A secret that came from a file often ends with a line end.
         held = environ[name].strip()
         if _CONTROL.search(held):
             raise ConfigError(

@@ -62,7 +62,7 @@ def split(url: str) -> tuple[str, str, str]:
     scheme, authority, path, query = match.groups()
     target = (path or "/") + (query or "")
     if not target.startswith("/"):
-        raise refused(f"is no URL: {quoted(url)}")
+        raise refused(f"is not a URL: {quoted(url)}")
     if not _TARGET.fullmatch(target):
         target = quote(target, safe=_KEPT)
     return scheme.lower(), authority, target
@@ -76,7 +76,7 @@ def origin(scheme: str, authority: str) -> Origin:
     shown = f"{authority.partition(':')[0][:60]!a}"
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
-        raise refused(f"no host and port: {shown}")
+        raise refused(f"not a host and port: {shown}")
     host, digits = match.groups()
     port = int(digits) if digits else PORTS[scheme]
     if not 1 <= port <= _LAST_PORT:
@@ -109,7 +109,7 @@ def _address(host: str) -> str:
     try:
         address = ipaddress.IPv6Address(host[1:-1])
     except ValueError as error:
-        raise refused(f"no IPv6 address: {host[:60]!a}") from error
+        raise refused(f"not an IPv6 address: {host[:60]!a}") from error
     if address.scope_id is not None:
         raise refused(f"names an interface of this machine: {host[:60]!a}")
     return str(address)
@@ -119,4 +119,4 @@ def _name(host: str) -> str:
     try:
         return host_name(host)
     except ValueError as error:
-        raise refused(f"no host name: {host[:60]!a}") from error
+        raise refused(f"not a host name: {host[:60]!a}") from error

@@ -209,7 +209,7 @@ def test_a_ladder_is_that_of_a_queue_where_one_has_its_name() -> None:
         (f"[a]\nladder = {'x' * 201}", "x.ini:2: ladder: must be a name of at most 200 bytes"),
         ("ladder = " + "ü" * 101 + "\n[a]", "x.ini:1: ladder: must be a name of at most 200 bytes"),
         ("[a]\nladder = a\u200bb", "x.ini:2: ladder: must be a name of at most 200 bytes, all printable"),
-        ("[a]\nlader = b", "x.ini:2: lader: is no key; did you mean ladder?"),
+        ("[a]\nlader = b", "x.ini:2: lader: is not a key; did you mean ladder?"),
     ],
 )
 def test_a_ladder_that_can_not_be_shared_is_refused(text: str, words: str) -> None:
@@ -227,9 +227,9 @@ def test_a_ladder_that_can_not_be_shared_is_refused(text: str, words: str) -> No
             "x.ini:2: concurrency: must be a whole number from 1 to 1000, got 'many'",
         ),
         ("[q]\nconcurrency = 0", "x.ini:2: concurrency: must be a whole number from 1 to 1000, got '0'"),
-        ("[q]\nconcurency = 3", "x.ini:2: concurency: is no key; did you mean concurrency?"),
-        ("[q]\nzzz = 3", "x.ini:2: zzz: is no key; there are: ladder, base_url"),
-        ("sever = x\n[q]", "x.ini:1: sever: is no key; did you mean server?"),
+        ("[q]\nconcurency = 3", "x.ini:2: concurency: is not a key; did you mean concurrency?"),
+        ("[q]\nzzz = 3", "x.ini:2: zzz: is not a key; the keys are: ladder, base_url"),
+        ("sever = x\n[q]", "x.ini:1: sever: is not a key; did you mean server?"),
         ("[q]\nserver = amqp://h", "x.ini:2: server: is for all queues: write it before the first section"),
         ("[q]\n[q]", "x.ini:2: [q] begins on line 1 already"),
         ("[q]\ntimeout = 1\ntimeout = 2", "x.ini:3: timeout: stands on line 2 already"),
@@ -288,18 +288,18 @@ def test_a_ladder_that_can_not_be_shared_is_refused(text: str, words: str) -> No
         ("server = redis://h/\n[q]", "server: must be amqp://user:password@host:port/vhost or amqps://"),
         (
             "server = amqp://h/?hearbeat=5\n[q]",
-            "server: hearbeat is no parameter: there are blocked_connection_timeout, ",
+            "server: hearbeat is not a parameter: the parameters are blocked_connection_timeout, ",
         ),
-        ("server = amqp://h/?heartbeat=5&x_y=\n[q]", "server: x_y is no parameter: there are "),
+        ("server = amqp://h/?heartbeat=5&x_y=\n[q]", "server: x_y is not a parameter: the parameters are "),
         (
             "server = amqps://h/?cacertfile=/a.pem\n[q]",
-            "server: cacertfile is no parameter: write ca_file = … instead",
+            "server: cacertfile is not a parameter: write ca_file = … instead",
         ),
         (
             "server = amqps://h/?keyfile=/a.pem\n[q]",
-            "server: keyfile is no parameter: write key_file = … instead",
+            "server: keyfile is not a parameter: write key_file = … instead",
         ),
-        ("server = amqp://h/?ssl=true\n[q]", "server: ssl is no parameter: write amqps:// instead"),
+        ("server = amqp://h/?ssl=true\n[q]", "server: ssl is not a parameter: write amqps:// instead"),
         ("server = amqp://h/?heartbeat=often\n[q]", "server: heartbeat must be a whole number"),
         ("server = amqp://h/?socket_timeout=soon\n[q]", "server: socket_timeout must be a number"),
         ("server = amqp://h/?channel_max=1.5\n[q]", "server: channel_max must be a whole number"),
@@ -373,7 +373,7 @@ def test_the_parameters_of_a_server_are_those_of_pika() -> None:
     [
         ("amqp://me:hunter2@localhost//", "// at its end is how Celery writes"),
         ("pyamqp://me:hunter2@localhost", "pyamqp:// is Celery's name for it"),
-        ("amqp://me:hunter2@localhost/?hearbeat=5", "hearbeat is no parameter"),
+        ("amqp://me:hunter2@localhost/?hearbeat=5", "hearbeat is not a parameter"),
         ("localhost", "must be amqp://"),
     ],
 )
