@@ -33,7 +33,7 @@ def list_(
 ) -> None:
     """List waiting tasks in the order in which they are due.
 
-    A rung is the wait queue that holds a task at this moment; others may follow.
+    A rung is the wait queue that holds a task at this moment. Shorter ones may follow.
     """
     settings = common.only(load(config), [queue])
     tasks, total = run(_listed(settings, queue, limit))
@@ -53,7 +53,7 @@ def cancel(
     *,
     config: common.Config = None,
 ) -> None:
-    """Take tasks off the ladder, so that they never run; of several with one id the first that is found.
+    """Take tasks off the ladder, so that they never run. Of several with one id it is the first one found.
 
     A task that is already on its way to the work queue may still run.
     """
@@ -68,7 +68,7 @@ def cancel(
     common.line(f"{len(set(ids)) - len(missing)} cancelled")
     for task_id in sorted(missing):
         common.say(
-            f"{task_id} does not wait in {queue}: it may have run, or be in the work queue and still run",
+            f"{task_id} does not wait in {queue}: it may have run, or still run from the work queue",
             "yellow",
         )
     if missing:

@@ -1,4 +1,4 @@
-"""Whether the ladders of a consumer are the declared ones: retries on another would find no way.
+"""Checks that the ladders of a consumer are declared: retries on other ladders would find no way.
 
 Everything here runs on the I/O thread.
 """
@@ -17,9 +17,9 @@ _ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
 
 
 class LadderCheck:
-    """Asks for each thing by its name: `found` is called where all are there, `missing` where one is not.
+    """Asks for each queue and exchange by its name: `found` is called where all exist, else `missing`.
 
-    Neither is called where the connection is lost meanwhile: the next one is asked again.
+    Neither is called where the connection is lost meanwhile: the check begins again on the next one.
     """
 
     def __init__(
@@ -55,5 +55,5 @@ class LadderCheck:
         if self._left and code == _NOT_FOUND and reason.startswith(_ABSENT):
             self._missing(reason)
         elif self._left and self._connection.is_open:
-            # A queue whose node is away comes back by itself: the consumer says what it then can't do.
+            # A queue whose node is away comes back by itself. The consumer logs what it can't do until then.
             self._found(self._connection)

@@ -1,9 +1,9 @@
-"""`declare --migrate`: replace a work queue that is of the other type, with what is in it.
+"""`declare --migrate`: replace a work queue of the other queue type, and keep what is in it.
 
-It is all there is to migrate. Rungs of one type have other names than those of the other and empty
-themselves, and a dead queue is of one type always. At every moment each message is in the old queue, in
-the parking queue `Q.moving`, or in the new one: it is confirmed in one before it is acked in the other. So
-the command may be killed anywhere and run again.
+Nothing else needs a migration. The rungs of either type have names of their own and empty themselves, and
+a dead queue always has the same type. At every moment each message is in the old queue, in the parking queue
+`Q.moving`, or in the new queue: it is confirmed in one before it is acked in the other. So the command may be
+killed anywhere and run again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from taskqueue.topology import names
 from taskqueue.topology.plan import CLASSIC, KEPT, QUORUM, Binding, Exchange, Queue, hops, plan_queue
 
 _WINDOW = 64
-"""Messages without a confirm at once: what is there twice when the command is killed."""
+"""Most messages without a confirm: as many may be there twice when the command is killed."""
 _QUIET = 0.3
 _TAG = "migrate"
 _ANSWERING = 30.0
@@ -38,7 +38,7 @@ _CONSUMERS = "{} has {} consumers: stop them, migrate, and start them again; not
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A work queue that is to be replaced, or whose replacement was interrupted."""
+    """A work queue that is to be replaced, or the replacement of which was interrupted."""
 
     queue: str
     current: str
@@ -48,7 +48,7 @@ class Replaced:
 
 
 async def examine(session: Session, settings: Settings, findings: Findings) -> tuple[Replaced, ...]:
-    """Find what there is to replace; changes nothing.
+    """Find the work queues to replace; changes nothing.
 
     Raises TopologyConflict where something conflicts in another way than by the type of a work queue.
     """
@@ -75,7 +75,7 @@ async def migrate(
     replaced: Iterable[Replaced],
     progress: Progress,
 ) -> dict[str, int]:
-    """Replace what `examine` found, then declare all of the configuration; gives the messages moved by queue.
+    """Replace what `examine` found, then declare the whole configuration; gives the moved messages by queue.
 
     Raises TopologyConflict where a queue has consumers, NotKnown where it can't be told whether it is empty,
     BrokerRefused, PublishFailed; run it again after any of them.
@@ -97,7 +97,7 @@ async def _is_moving(session: Session, queue: str) -> bool:
 
 
 async def _require_unused(session: Session, queue: str) -> None:
-    """Refuse before anything is changed; who comes later is found by the move itself."""
+    """Refuse where there are consumers, before anything is changed. The move itself finds later ones."""
     counts = await session.counts(queue)
     if counts is not None and counts.consumers:
         raise TopologyConflict(_CONSUMERS.format(queue, counts.consumers))
@@ -111,7 +111,7 @@ async def _create_all_but(session: Session, queues: set[str], findings: Findings
 
 
 async def _switch_rungs(session: Session, settings: Settings, ladder: str, progress: Progress) -> None:
-    """Have each key lead to the rung of the new type; what comes between goes by the alternate exchange."""
+    """Bind each key to the rung of the new type. What comes in between takes the alternate exchange."""
     former = QUORUM if settings.queue_type == CLASSIC else CLASSIC
     old = tuple(hops(ladder, settings.rungs, former))
     await session.each(f"leaving the {former} rungs of {ladder}", unbind, old, progress)
@@ -138,10 +138,10 @@ class _Move:
         await self._prepare_parking()
         if await self._is_of_other_type():
             async with self._session.own_channel() as taken:
-                # A consumer of our own: with it a count of consumers is never a guess.
+                # With a consumer of our own, a count of consumers is never a guess.
                 await taken.consume(self._queue, window=_WINDOW, tag=_TAG)
                 await self._require_alone(taken)
-                # First, as the queue would never be drained while tasks come to it.
+                # First, as the queue would never become empty while tasks come to it.
                 await self._lead_aside()
                 await settled()
                 await self._park(taken)
@@ -157,7 +157,7 @@ class _Move:
         return self._moved
 
     async def _delete_classic(self, taken: Channel) -> None:
-        """Have the broker itself look once more: a classic queue is deleted only where it is empty."""
+        """Let the broker check once more: it deletes a classic queue only where it is empty."""
         await taken.ask("basic_cancel", _TAG)
         late = await taken.next(0)
         if late is not None or not await delete(self._session, self._queue, classic=True):
@@ -180,7 +180,7 @@ class _Move:
         await bind(self._session, Binding(self._parking, self._parking, ""))
 
     async def _require_alone(self, taken: Channel) -> None:
-        """Raise TopologyConflict where somebody else consumes, and may have taken something out."""
+        """Raise TopologyConflict where another consumer is there, which may have taken something out."""
         answer = await taken.ask("queue_declare", self._queue, passive=True)
         if answer.consumer_count == 0:
             raise NotKnown(f"{self._queue}: its leader does not answer: nothing was replaced, try again")
@@ -188,10 +188,10 @@ class _Move:
             raise TopologyConflict(_CONSUMERS.format(self._queue, answer.consumer_count - 1))
 
     async def _lead_aside(self) -> None:
-        """End every way into the queue; what comes now is led to the parking queue.
+        """Unbind every way into the queue. What comes from now on goes to the parking queue.
 
-        From the levels of its own ladder by the alternate exchange, and from that of a shared ladder by the
-        key that brings home what finds no way.
+        From the levels of its own ladder the alternate exchange leads there; from a shared ladder the key
+        does that brings home what finds no way.
         """
         keys = [each for each in self._ways if each.exchange != names.due(self._queue)]
         home = [each for each in keys if each.routing_key == names.astray(self._queue)]
@@ -230,7 +230,7 @@ class _Move:
             await channel.ask("exchange_delete", self._parking)
 
     def _dead(self, delivery: Delivery, error: str) -> Publish:
-        """Make a message whose headers can't be read or written again a dead one, as the consumer does."""
+        """Turn a message whose headers can't be read or written again into a dead one, like the consumer."""
         bare = Message(delivery.message.body, {}, amqp.kept(delivery.message.properties))
         way = self._settings.way(self._queue)
         return successors(bare, None, Dead(INVALID, error, 0), way=way, now=time.time())[0]
@@ -243,9 +243,9 @@ class _Move:
             )
 
     async def _drain(self, taken: Channel, publish: Callable[[Delivery], Publish], step: str) -> int:
-        """Move what is handed out, each confirmed in the other queue before it is acked in this one.
+        """Move what is handed out. Each is confirmed in the other queue before it is acked in this one.
 
-        Ends when nothing has come for a moment; whether nothing is left is for `require_empty` to say.
+        Ends when nothing has come for a moment. `require_empty` then proves that nothing is left.
         """
         count = 0
         async with self._session.own_channel() as out:
@@ -277,9 +277,9 @@ async def _confirmed(confirm: asyncio.Future[None]) -> None:
 
 
 def _copy(delivery: Delivery) -> Message:
-    """Copy a message with how often it was handed out without an answer: the broker counts anew elsewhere.
+    """Copy a message, with the count of its hand-outs without an answer, as the broker counts anew elsewhere.
 
-    The move itself counts once, and that is left out.
+    The broker counts the move itself too, and that one is left out.
     """
     message = delivery.message
     headers = amqp.stripped(message.headers)

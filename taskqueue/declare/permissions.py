@@ -1,4 +1,4 @@
-"""Whether the user may do with a queue what declaring, sending and consuming take."""
+"""Finds out which permissions the user has on a queue: those to declare, send and consume."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def pattern(name: str, *, shared: bool = False) -> str:
 async def lacking(session: Session, queue: str, *, shared: bool = False) -> tuple[str, ...]:
     """Name the permissions that the user lacks on `queue`, or on a `shared` ladder: configure, write, read.
 
-    Tries them on a queue and an exchange under its own prefix that are gone with this connection at the
-    latest, and on the work queue itself as far as nothing is changed by it. Nothing is published, which
-    a broker with an alarm would never answer. Raises BrokerRefused where it refuses for another reason.
+    Tries them on a queue and an exchange under the prefix of the queue, which go with this connection at the
+    latest, and on the work queue itself as far as that changes nothing. Publishes nothing, as a broker with
+    an alarm would never answer. Raises BrokerRefused where the broker refuses for another reason.
     """
     own = names.lost(queue) if shared else queue
     name = f"{names.wait(queue)}.check-{secrets.token_hex(4)}"
     if not await _may(session, lambda channel: _create(channel, name)):
-        # Without something of ours to try them on, nothing can be said of the others.
+        # Without configure there is nothing of ours to try the other permissions on.
         return ("configure",)
     read = await _may(session, lambda channel: channel.get(name))
-    # A binding takes write on the queue and read on the exchange, so without that it would tell nothing.
+    # A bind takes write on the queue and read on the exchange, so without read it would tell nothing.
     write = not read or (
         await _may(session, lambda channel: channel.ask("queue_bind", name, name, name))
-        # There is no such binding to take away, but the broker asks first whether the user might.
+        # There is no such binding to unbind, but the broker checks the permission first.
         and await _may(session, lambda channel: channel.ask("queue_unbind", own, name, "none"), absent=True)
     )
     await _may(session, lambda channel: _remove(channel, name))
@@ -53,7 +53,7 @@ async def _remove(channel: Channel, name: str) -> None:
 
 
 async def _may(session: Session, act: _Act, *, absent: bool = False) -> bool:
-    """Do something and tell whether the user may; `absent`: what it is done to may be missing."""
+    """Do something and tell whether the user may; with `absent` its object may be missing."""
     try:
         async with session.channel() as channel:
             await act(channel)

@@ -23,19 +23,19 @@ from taskqueue.topology.ladder import Way
 from taskqueue.tracing import Tracing
 
 ABSENT: Any = object()
-"""The payload that is not given: the receiver gets an empty object."""
+"""Stands for a payload that was not given: the receiver gets an empty object."""
 TIMEOUT = 30.0
 _BODY_FIELDS = ("countdown", "eta", "max_retries", "expires", "roll_back", "metadata")
 
 
 class Client:
-    """Sends tasks to a broker; thread-safe, fork-safe, and connects when it first has to.
+    """Sends tasks to a broker. It is thread-safe and fork-safe, and connects at the first send.
 
     `server` is one AMQP URL or several with commas between; `tracing` makes spans (extra `opentelemetry`).
     Settings that name queues (`from_config`) limit it to them.
-    Every send returns when the broker has confirmed the task, or raises: BrokerUnreachable,
-    BrokerRefused, NotDeclared or PublishFailed after at most `timeout` seconds, InvalidTask
-    before anything is sent.
+    Every send returns when the broker has confirmed the task, or raises. It raises InvalidTask before
+    anything is sent, else BrokerUnreachable, BrokerRefused, NotDeclared or PublishFailed after at most
+    `timeout` seconds.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class Client:
     ) -> str:
         """Send one task and give its id; the fields are those of the message (README).
 
-        Seconds throughout; `eta` and `expires` since the epoch. Sending again with the `id` of a
-        task whose confirm did not come lets the receiver tell the duplicate.
+        Times are in seconds, `eta` and `expires` since the epoch. Where the confirm of a task did not
+        come, send it again with the same `id`, so that the receiver can tell the duplicate.
         """
         fields = {
             "url": url, "queue": queue, "payload": payload, "countdown": countdown, "eta": eta,
@@ -92,7 +92,7 @@ class Client:
     def send_many(self, tasks: Iterable[Mapping[str, Any]]) -> list[str]:
         """Send many tasks, each a mapping of `send`'s arguments, and give their ids in that order.
 
-        Confirms are streamed: what is confirmed when an error is raised stays sent.
+        Confirms are streamed: tasks that are confirmed before an error stay sent.
         """
         ids: list[str] = []
         deadline = self._timeout
@@ -104,7 +104,7 @@ class Client:
         return ids
 
     def close(self) -> None:
-        """Close the connection; a later send makes a new one."""
+        """Close the connection. A later send makes a new one."""
         with self._lock:
             sender, self._sender = self._sender, None
         if sender is not None and self._pid == os.getpid():
@@ -120,7 +120,7 @@ class Client:
 
     def _ready(self) -> Sender:
         if self._pid != os.getpid():
-            # A fork has this object but not its thread; the lock may be held by a thread that is not here.
+            # A fork has this object but not its thread. A thread of the parent may hold the lock.
             self._lock = threading.Lock()
             self._sender = None
             self._pid = os.getpid()
