@@ -114,7 +114,7 @@ async def _switch_rungs(session: Session, settings: Settings, ladder: str, progr
     """Bind each key to the rung of the new type. What comes in between takes the alternate exchange."""
     former = QUORUM if settings.queue_type == CLASSIC else CLASSIC
     old = tuple(hops(ladder, settings.rungs, former))
-    await session.each(f"leaving the {former} rungs of {ladder}", unbind, old, progress)
+    await session.each(f"unbinding the {former} rungs of {ladder}", unbind, old, progress)
     new = tuple(hops(ladder, settings.rungs, settings.queue_type))
     await session.each(f"binding the {settings.queue_type} rungs of {ladder}", bind, new, progress)
 
