@@ -59,7 +59,7 @@ class Framing:
 
 
 def may_begin(data: bytes | bytearray) -> bool:
-    """Tell whether an answer may begin like this. Anything else fails at once, without a wait for its rest."""
+    """Tell whether an answer may begin like this. Anything else fails at once, without a wait for more."""
     line, end, _ = data.partition(b"\n")
     if end:
         return _STATUS_LINE.fullmatch(line.decode("latin-1").rstrip("\r")) is not None
