@@ -19,7 +19,7 @@ from taskqueue.settings import QueueSettings
 from taskqueue.task.decide import Again, on_result
 from taskqueue.task.result import Result
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 POLICY = QueueSettings("default", retry_limit=1)
 BEGIN = """
 import json, os, resource, socket, sys
