@@ -30,7 +30,7 @@ __all__ = [
     "TaskqueueError",
 ]
 
-# Where and whether a program logs is its own affair; without this, Python prints warnings of ours.
+# The program decides whether and where it logs. Without this handler Python prints our warnings.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _CLIENTS = {"Client": "taskqueue.send.client", "AsyncClient": "taskqueue.send.async_client"}

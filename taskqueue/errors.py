@@ -1,4 +1,4 @@
-"""The error tree: one base, a few leaves, each with the exit code of the command line."""
+"""The errors: one base and a few leaves, each with its exit code for the command line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class TaskqueueError(Exception):
 
 
 class ConfigError(TaskqueueError):
-    """taskqueue.ini (or an option) holds something that can't be used: names file, line and key."""
+    """taskqueue.ini (or an option) holds something that can't be used. The text names file, line and key."""
 
     exit_code = 2
 
 
 class InvalidTask(TaskqueueError):
-    """A message that can't be a task; `field` names what is wrong with it."""
+    """A message that can't be a task. `field` names the part that is wrong."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -33,7 +33,7 @@ class BrokerUnreachable(TaskqueueError):
 
 
 class BrokerRefused(TaskqueueError):
-    """The broker answered, and said no: permissions, version, or a missing feature."""
+    """The broker answered and refused: permissions, version, or a missing feature."""
 
 
 class NotDeclared(TaskqueueError):
@@ -49,4 +49,4 @@ class PublishFailed(TaskqueueError):
 
 
 class NotKnown(TaskqueueError):
-    """The broker did not answer in time: what was asked is neither so nor not so."""
+    """The broker did not answer in time, so what was asked is not known."""

@@ -1,8 +1,8 @@
-"""Request handlers: what each queue may do to a request before it goes out, and make of its answer.
+"""Request handlers: they may change a request before it goes out, and judge its answer.
 
-A handler is a class derived from Handler. Queues name theirs in ``handlers``, by the name of an
-entry point in the group ``taskqueue.handlers`` or as ``package.module:Class``; each is made once
-per queue with the queue's settings, and called from many threads.
+A handler is a class derived from Handler. A queue names its handlers in ``handlers``, by the name of an
+entry point in the group ``taskqueue.handlers`` or as ``package.module:Class``. Each handler is made once
+per queue, with the queue's settings, and is called from many threads.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from taskqueue.task.decode import Task
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it will be made; changed by replacing it."""
+    """A request as it will be made. It is frozen: a handler gives back a changed copy."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes | None
-    """None for a request that has none."""
+    """None for a request without a body."""
 
     def header(self, name: str) -> str | None:
-        """Look up a header, whatever case it is written in."""
+        """Look up a header. Upper and lower case are the same."""
         wanted = name.lower()
         return next((value for key, value in self.headers.items() if key.lower() == wanted), None)
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
-        """Give the same request with these headers set, each in place of one of the same name."""
+        """Give a copy with these headers set. Each replaces a header of the same name."""
         names = {name.lower() for name in headers}
         kept = {name: value for name, value in self.headers.items() if name.lower() not in names}
         return replace(self, headers={**kept, **headers})
@@ -39,14 +39,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the receiver said; `headers` by lower-case name, those that came twice joined by commas."""
+    """What the receiver said; `headers` by lower-case name, with commas between values that came twice."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    """Its first 64 KiB, not decompressed."""
+    """The first 64 KiB of the body, not decompressed."""
     whole: bool
-    """Whether that is all of it."""
+    """Whether `body` is all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """A task that is sent to the same queue once this one has succeeded, confirmed before its ack."""
+    """A task that is sent to the same queue after a success, and confirmed before the ack."""
 
     name: str
-    """What it is to the task: its id is ``<id>.<name>``, the same if it is sent twice after a crash."""
+    """A name of its own. The id is ``<id>.<name>``, the same if a crash has the follow-up sent twice."""
     url: str
     """A path (joined to base_url) or a full http(s) URL."""
     payload: Any = field(default_factory=dict)
-    """Any JSON: a text is sent as it is, anything else encoded."""
+    """Any JSON: a text is sent as it is, anything else is encoded."""
     max_retries: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -76,24 +76,24 @@ class FollowUp:
 class Handler:
     """Derive from this and override any of its methods. An exception fails the attempt.
 
-    InvalidTask (taskqueue.errors) from `prepare` says that the task can't be run, now or later: it is
-    dead at once, reason ``invalid``.
+    InvalidTask (taskqueue.errors) from `prepare` says that the task can never run: it is dead at once,
+    reason ``invalid``.
     """
 
     def __init__(self, settings: QueueSettings) -> None:
-        """Get ready for one queue; raise taskqueue.errors.ConfigError where its settings don't do."""
+        """Get ready for one queue; raise taskqueue.errors.ConfigError where its settings are not good."""
 
     def prepare(self, request: Request, task: Task) -> Request:
         """Give the request to make: this one, or a changed one.
 
         The method may be one of GET, POST, PUT, PATCH and DELETE. Host, Content-Length, hop-by-hop
-        headers, Idempotency-Key and what begins with Taskqueue- stay as they are.
+        headers, Idempotency-Key and headers that begin with Taskqueue- can't be changed.
         """
         del task
         return request
 
     def judge(self, answer: Answer, task: Task) -> Verdict | None:
-        """Give a verdict on the answer, or None to leave it to the next handler, last the status."""
+        """Give a verdict on the answer, or None to leave it to the next handler and at last to the status."""
         del answer, task
         return None
 

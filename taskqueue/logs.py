@@ -1,4 +1,4 @@
-"""Log lines for people or for machines, on standard error."""
+"""Log lines for people (text) or machines (JSON), on standard error."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def start(log_format: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Python itself would write them, and wait for whoever reads them.
+    # Python itself would write them, and wait until somebody reads them.
     logging.captureWarnings(capture=True)
-    # What goes wrong on a connection is told by our own link, once.
+    # Our own link logs what goes wrong on a connection, once.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def finish() -> bool:
-    """Write what is left, as long as somebody reads it; False where that is not all."""
+    """Write what is left, as long as somebody reads it; False where lines remain."""
     ours = [handler for handler in logging.getLogger().handlers if isinstance(handler, BackgroundHandler)]
     return all(handler.finish() for handler in ours)
 
@@ -49,7 +49,7 @@ def _encoding() -> str:
 
 
 def harmless(text: str) -> str:
-    """Escape whatever a terminal might obey, or a reader take for a line of its own."""
+    """Escape what a terminal might obey, and what a reader might take for a line of its own."""
     if text.isprintable():
         return text
     return "".join(

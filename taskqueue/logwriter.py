@@ -1,4 +1,4 @@
-"""Log lines on their way to a file that may take them late or never: nobody who logs waits for it."""
+"""Writes log lines to a file that may take them late or never, while nobody who logs waits."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from collections import deque
 MOST_LINES = 10_000
 MOST_BYTES = 4 * 2**20
 _STUCK = 1.0
-"""Seconds without a line written after which the end of a process waits no longer."""
+"""Seconds without a line written, after which a process that ends waits no longer."""
 _LONGEST_END = 10.0
 
 
 class BackgroundHandler(logging.Handler):
     """Has a thread of its own write to a file descriptor.
 
-    What finds no room in the queue, or can't be written, is dropped and counted; the count is told as a
-    warning where the lines are missing, once it goes on.
+    A line that finds no room in the queue, or can't be written, is dropped and counted. When writing goes on,
+    a warning with the count stands where the lines are missing.
     """
 
     def __init__(self, descriptor: int, encoding: str) -> None:
@@ -29,7 +29,7 @@ class BackgroundHandler(logging.Handler):
         self._descriptor = descriptor
         self._encoding = encoding
         self._lines: deque[tuple[bytes, int]] = deque()
-        """Each with how many lines it stands for: a warning for those that were dropped."""
+        """Lines, each with the number of lines that it stands for (a warning stands for those dropped)."""
         self._size = 0
         self._dropped = 0
         self._failing = False
@@ -37,7 +37,7 @@ class BackgroundHandler(logging.Handler):
         self._ending = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="taskqueue-log", daemon=True)
-        # Signals are for the threads that expect them.
+        # Other threads expect the signals.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._thread.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -58,9 +58,9 @@ class BackgroundHandler(logging.Handler):
             self._changed.notify()
 
     def finish(self) -> bool:
-        """Write what is left, as long as it goes on; False where that is not all."""
+        """Write what is left, as long as writing goes on; False where lines remain."""
         with self._changed:
-            # Whoever waited once, in vain, does not wait again.
+            # After one wait in vain there is no second one.
             written = self._written if self._ending else -1
             self._ending = True
             self._changed.notify()
@@ -71,7 +71,7 @@ class BackgroundHandler(logging.Handler):
         return not self._thread.is_alive() and not self._dropped
 
     def close(self) -> None:
-        """End as `finish` does; called by logging itself at the end of the process."""
+        """End as `finish` does. logging itself calls this at the end of the process."""
         self.finish()
         super().close()
 
@@ -116,12 +116,12 @@ class BackgroundHandler(logging.Handler):
         return f"{self.format(record)}\n".encode(self._encoding, "backslashreplace")
 
     def _write(self, line: bytes) -> None:
-        # One line, one write: processes that share a pipe do not cut into each other's.
+        # One write for each line, so that processes that share a pipe do not mix their lines.
         while line:
             try:
                 line = line[os.write(self._descriptor, line) :]
             except BlockingIOError:
-                # Whoever shares the file with us has made it non-blocking.
+                # Another process that shares the file has made it non-blocking.
                 select.select((), (self._descriptor,), ())
 
 

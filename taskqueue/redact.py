@@ -1,4 +1,4 @@
-"""URLs as they may stand in a message or a log: without what logs somebody in."""
+"""URLs as they may stand in an error or a log: without user and password."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d+)?")
-# The only ones in whose paths people write an @.
+# The only schemes in whose paths people write an @.
 _WEB = frozenset({"http", "https"})
 
 
 def redacted(url: str) -> str:
     """Write a URL without user and password, and with ``?…`` for its query and fragment.
 
-    Takes any text and never fails. Where an unencoded ``/``, ``?`` or ``#`` in a password leaves in
-    doubt how far the login goes, it goes up to the last ``@``: hiding too much does no harm.
+    Takes any text and never fails. An unencoded ``/``, ``?`` or ``#`` in a password leaves in doubt where the
+    login ends. Everything up to the last ``@`` is hidden then: hiding too much does no harm.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or not _SCHEME.fullmatch(scheme):

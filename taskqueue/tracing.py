@@ -1,8 +1,8 @@
-"""Spans for send, wait and run (extra `opentelemetry`); nothing is imported where it is off.
+"""Spans for send, wait and run (extra `opentelemetry`). Nothing is imported where tracing is off.
 
-Spans go to the tracer provider of the process: that of the program that sends, or the one that
-``opentelemetry-instrument taskqueue run`` sets up. A message carries ``traceparent`` and
-``tracestate`` as AMQP headers, whoever wrote them, and the request carries those of its own span.
+Spans go to the tracer provider of the process. A program that sends has its own, and
+``opentelemetry-instrument taskqueue run`` sets one up. A message carries ``traceparent`` and ``tracestate``
+as AMQP headers, whoever wrote them. The request carries those of its own span.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Tracing:
 
     @contextmanager
     def send(self) -> Iterator[None]:
-        """Wrap a call that sends tasks; it is the parent of whatever becomes of them."""
+        """Wrap a call that sends tasks: its span is the parent of all later spans of the tasks."""
         attributes = {**_SYSTEM, "messaging.operation.type": "send"}
         kind = self._trace.SpanKind.PRODUCER
         with self._tracer.start_as_current_span("send", kind=kind, attributes=attributes):
             yield
 
     def carried(self, headers: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the headers of a message with the current trace, unless they name one themselves."""
+        """Give the headers of a message with the current trace, unless they name a trace themselves."""
         carrier = dict(headers)
         if "traceparent" not in carrier:
             self._context.inject(carrier)
@@ -54,7 +54,7 @@ class Tracing:
 
     @contextmanager
     def run(self, task: Task, queue: str) -> Iterator[Run]:
-        """Wrap an attempt: a span for the wait that ends, one for the run, both children of the sender's."""
+        """Wrap an attempt: a span for the wait before it, one for the run, both children of the sender's."""
         parent = self._context.extract(
             {
                 name: value
@@ -74,7 +74,7 @@ class Tracing:
             context=parent,
             kind=self._trace.SpanKind.CONSUMER,
             attributes=attributes,
-            # How it went is told in our own words.
+            # `ended` tells how it went, in our own words.
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
@@ -105,7 +105,7 @@ class Run:
 
     def __init__(self, tracing: Tracing, span: Any, headers: Mapping[str, str]) -> None:
         self.headers = headers
-        """What the request has to carry."""
+        """The trace headers that the request carries."""
         self._tracing = tracing
         self._span = span
 
@@ -118,5 +118,5 @@ class Run:
 
 
 def started(setting: str) -> Tracing | None:
-    """Make what `tracing` in the ini asks for, None for ``off``."""
+    """Make the Tracing that `tracing` in the ini asks for, None for ``off``."""
     return None if setting == "off" else Tracing()

@@ -1,4 +1,4 @@
-"""How a broker is reached: one set of connection parameters for everything that connects."""
+"""How to reach a broker: the same connection parameters for everything that connects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, Task
 from taskqueue.settings import Settings
 
 HEARTBEAT = 30
-"""Seconds: a peer that went away without a word is noticed in about a minute."""
+"""Seconds between heartbeats. A peer that is silently gone is noticed in about a minute."""
 OLDEST = (3, 10)
 """The first RabbitMQ whose quorum queues have message TTL and at-least-once dead-lettering."""
 _IN_REPR = re.compile(r"""^ConnectionClosed\w*: \(\d+\) (?P<text>'.*'|".*")$""", re.DOTALL)
@@ -35,7 +35,7 @@ _NOT_LET_IN = re.compile(r"vhost .* not found$|access to vhost .* refused for us
 
 
 def parameters(settings: Settings, *, name: str = "taskqueue") -> list[pika.URLParameters]:
-    """Give what pika needs for each host, in order; `name` is what the broker shows for us.
+    """Give pika's parameters for each host, in order; the broker shows `name` for the connection.
 
     Raises ConfigError for a URL that pika can't use or a TLS file that can't be read.
     """
@@ -63,18 +63,18 @@ def connect(
 
 
 def version(connection: pika.BlockingConnection) -> tuple[int, ...]:
-    """Give the broker's version, ``(3, 10, 8)``; empty where it does not tell one."""
+    """Give the broker's version, such as ``(3, 10, 8)``; empty where the broker does not tell it."""
     return parsed_version(properties(connection))
 
 
 def properties(connection: pika.BlockingConnection) -> Mapping[str, Any]:
-    """Give what the broker said of itself when the connection was opened."""
+    """Give the properties that the broker sent when the connection was opened."""
     # BlockingConnection has no accessor of its own for it, nor do the type stubs know the attribute.
     return connection._impl.server_properties or {}  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def parsed_version(server_properties: Mapping[str, Any]) -> tuple[int, ...]:
-    """Read the version among the broker's properties, without a suffix such as ``-rc.1``."""
+    """Read the version from the broker's properties, without a suffix such as ``-rc.1``."""
     found = re.match(r"\d+(\.\d+)*", _text(server_properties.get("version")))
     return tuple(int(part) for part in found[0].split(".")) if found else ()
 
@@ -134,7 +134,7 @@ def _tls(settings: Settings) -> ssl.SSLContext:
 
 
 def refusal(error: BaseException, host: Parameters) -> TaskqueueError | None:
-    """Read an answer that waiting does not change: a login or a virtual host that is refused."""
+    """Read an answer that waiting does not change: the broker refuses the login or the virtual host."""
     user = getattr(host.credentials, "username", "")
     if isinstance(error, (ProbableAuthenticationError, AuthenticationError)):
         return BrokerUnreachable(f"{where(host)} refused the login of user {user!r}: check 'server'")
@@ -166,7 +166,7 @@ def failure(error: BaseException, host: Parameters) -> TaskqueueError:
 
 
 def worst(failures: list[TaskqueueError]) -> TaskqueueError:
-    """Make one error of one for each host: a broker that answers 'no' says more than one that is down."""
+    """Choose among the errors of all hosts: a broker that answers 'no' says more than one that is down."""
     told = "; ".join(dict.fromkeys(str(failure) for failure in failures))
     for failure in failures:
         if isinstance(failure, BrokerRefused):
@@ -186,7 +186,7 @@ def cause(error: BaseException | str) -> Exception:
 
 
 def reason(error: BaseException | str) -> str:
-    """Tell what went wrong in a word or two: pika wraps the socket's error several times."""
+    """Tell in a word or two what went wrong: pika wraps the socket's error several times."""
     while isinstance(error, BaseException):
         every = getattr(error, "exceptions", None)
         inner = every[-1] if every else getattr(error, "exception", None)

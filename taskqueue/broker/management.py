@@ -1,4 +1,4 @@
-"""What only RabbitMQ's management API knows: which messages are neither ready nor gone."""
+"""What only RabbitMQ's management API tells: what exists, and which messages are neither ready nor gone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Counts:
     """Messages of a queue that are not ready."""
 
     unacked: int
-    """With a consumer."""
+    """Handed out to a consumer, and not acked yet."""
     held: int
-    """Expired, and not yet confirmed by the queue that they go to next."""
+    """Expired, and not yet confirmed by the next queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Policies:
 class Management:
     """Asks the API at `management_url`, with its own login or else with that of the first server.
 
-    Never fails: what could not be read is None, and `fault` says why, without the password; it is
-    asked no more until `fault` is None again.
+    Never fails: what could not be read is None, and `fault` says why, without the password. The API is
+    not asked again until `fault` is None.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -56,7 +56,7 @@ class Management:
         self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, **trust)
 
     def counts(self) -> dict[str, Counts] | None:
-        """Count what is not ready, by queue, as of some seconds ago; None where that is not known."""
+        """Count what is not ready, by queue, some seconds ago; None where that is not known."""
         found = self._get(f"queues/{self._vhost}?columns=name,messages_unacknowledged,messages_dlx")
         if not isinstance(found, list):
             return None

@@ -1,7 +1,7 @@
 """A session of a command with the broker: many questions at once, and an end to each.
 
 The broker may answer no question at all: a leader that hangs stops the channel that asked for it, for good.
-So each answer is waited for a while only, and the channel is given up with it.
+So each answer has a time limit, after which the channel is given up.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from taskqueue.settings import Settings
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Progress = Callable[[str, int, int], None]
-"""Told the step, how much of it is done, and how much there is."""
+"""Called with the step, how much of it is done, and how much there is."""
 
 CHANNELS = 16
 """Questions at once: a quorum queue answers after it has written to its disk, and many write together."""
@@ -48,12 +48,12 @@ class Session:
 
     @property
     def properties(self) -> Mapping[str, Any]:
-        """Give what the broker said of itself."""
+        """The properties that the broker sent when the connection was opened."""
         return self._connection.server_properties or {}
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[Channel]:
-        """Give a channel; it is used again afterwards where it still answers and consumes nothing."""
+        """Give a channel. It is used again afterwards where it still answers and consumes nothing."""
         while self._idle and not self._idle[0].usable:
             self._idle.popleft()
         channel = self._idle.popleft() if self._idle else await self.open_channel()
@@ -94,7 +94,7 @@ class Session:
 
     @asynccontextmanager
     async def own_channel(self) -> AsyncIterator[Channel]:
-        """Give a channel that is closed afterwards: what it holds then goes back to where it was."""
+        """Give a channel that is closed afterwards: messages that it still holds go back to their place."""
         channel = await self.open_channel()
         try:
             yield channel
@@ -110,7 +110,7 @@ class Session:
         *,
         at_once: int = CHANNELS,
     ) -> list[Result]:
-        """Do `work` on every item, several at once, and give the results in order; an error ends it."""
+        """Do `work` on every item, several at once, and give the results in order. An error ends it."""
         todo = deque(enumerate(items))
         total = len(todo)
         done: dict[int, Result] = {}
@@ -144,7 +144,7 @@ class Session:
             except Refused as error:
                 if error.absent:
                     return False
-                # What belongs to another connection can't be looked at, but it is there.
+                # A queue that is exclusive to another connection can't be looked at, but it exists.
                 if error.code != RESOURCE_LOCKED:
                     raise error.told() from error
         return True
@@ -153,8 +153,8 @@ class Session:
         """Count what is ready in a queue and its consumers, None where there is no such queue.
 
         RabbitMQ answers zero for both where the leader of a quorum queue does not answer it in a quarter of a
-        second (``rabbit_quorum_queue:stat/2``). So zeros are believed only together with the leader's own
-        word, an empty ``basic.get``. Raises NotKnown without it, BrokerRefused.
+        second (``rabbit_quorum_queue:stat/2``). So zeros are believed only together with an empty
+        ``basic.get``, the leader's own word. Raises NotKnown without that word, and BrokerRefused.
         """
         async with self.channel() as channel:
             for _ in range(_LOOKS):
@@ -176,7 +176,7 @@ class Session:
         raise NotKnown(f"{queue}: the broker counts nothing in it, and hands out messages")
 
     async def close(self) -> None:
-        """Close the connection; one that hangs is cut, so that the broker takes back what it had given."""
+        """Close the connection. If it hangs, cut it, so that the broker takes back what it had handed out."""
         if self._connection.is_open:
             closed = asyncio.Event()
             self._connection.add_on_close_callback(lambda *_: closed.set())
@@ -248,7 +248,7 @@ async def _connect(host: Parameters) -> TolerantAsyncio:
 
 
 def run(work: Awaitable[Result]) -> Result:
-    """Run what a command does in a session to its end."""
+    """Run the work of a command, in a session, to its end."""
 
     async def main() -> Result:
         return await work

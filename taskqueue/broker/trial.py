@@ -1,4 +1,4 @@
-"""One publish on a channel of its own: what the broker refuses closes that channel, and no other."""
+"""One publish on a channel of its own: a refusal closes that channel, and no other."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Trial:
-    """Publishes one message; `ended` gets its outcome, and the broker's code and reason where it refused.
+    """Publishes one message; `ended` gets its outcome, and the broker's code and reason for a refusal.
 
-    AMQP closes a channel over one bad publish without saying which, and with it goes all that is out on the
-    channel. Here there is only one. Used on the I/O thread only.
+    AMQP closes a channel over one bad publish without saying which, and everything else on the channel is
+    lost with it. Here there is only one publish. Used on the I/O thread only.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Trial:
         self._channel = ConfirmChannel(link, connection, opened=self._opened, closed=self._closed)
 
     def abandon(self, reason: str) -> None:
-        """End as lost, for a connection that is gone."""
+        """End as lost, as the connection is gone."""
         self._channel.abandon(reason)
 
     def _opened(self, channel: ConfirmChannel) -> None:
@@ -50,5 +50,5 @@ class Trial:
     def _closed(self, _channel: ConfirmChannel, code: int, reason: str) -> None:
         if not self._over:
             self._over = True
-            # A connection that ends tells its code to each of its channels, too.
+            # When a connection ends, its code is also told to each of its channels.
             self._ended(Outcome.LOST, code if code in REFUSALS else 0, reason)

@@ -1,4 +1,4 @@
-"""Between pika's objects and ours, and a connection that no message can break."""
+"""Turns pika's objects into ours and back, on a connection that no message can break."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class FaultyProperties(pika.BasicProperties):
 
 
 class Tolerant:
-    """What makes a connection of pika survive headers that pika can't decode.
+    """Makes a connection of pika survive headers that pika can't decode.
 
-    Timestamps past the year 9999, NaN and deep nesting raise in pika's decoder, which would end
-    the connection, bring the message back, and end the next one too. Overrides the one place where
-    pika reads a frame; tests/integration/consume/test_hostile_headers.py holds it to that.
+    pika's decoder raises for timestamps past the year 9999, NaN and deep nesting. That would end the
+    connection, bring the message back, and end the next connection too. This overrides the one place
+    where pika reads a frame; tests/integration/consume/test_hostile_headers.py tests that.
     """
 
     def _read_frame(self) -> Any:

@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Call a URL later, reliably: delayed webhooks in which RabbitMQ does all the waiting.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # Usage errors as plain lines: a box wraps them, and a log or a grep loses the words.
+    # Usage errors are plain lines: a box would wrap them, and logs and grep would lose words.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 fine, 1 a check failed, 2 bad usage or configuration, 3 no broker."""
-    # What pika logs comes back as an exception too, and then as one line that says what to do.
+    # What pika logs also comes as an exception, which becomes one line that says what to do.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     streams.prepare()
     with common.errors():
@@ -50,5 +50,5 @@ def _options(
 ) -> None: ...
 
 
-# Each registers itself with `app`, which must exist by then.
+# Each module registers its command with `app`, which must exist by then.
 from taskqueue.cli import check, dead, declare, inspect, run, send, waiting  # noqa: E402, F401

@@ -33,7 +33,7 @@ _HANDLER_OF = {"signing_secret": "signing", "bearer_token": "bearer", "basic_aut
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at; `detail` says what was found, `advice` what to do about it."""
+    """One thing that was checked; `detail` says what was found, `advice` what to do about it."""
 
     check: str
     ok: bool
@@ -47,7 +47,7 @@ class Check:
 def check(
     *, queues: common.Queues = None, as_json: common.Json = False, config: common.Config = None
 ) -> None:
-    """Check configuration, broker, permissions and that everything is declared; changes nothing.
+    """Check the configuration, the broker, the permissions, and that everything is declared; changes nothing.
 
     Exits with 0 where all is fine, 1 where something is not, 2 for a bad configuration, 3 without a broker.
     """
@@ -62,7 +62,7 @@ def check(
 
 
 def _checks(config: common.Config, queues: common.Queues) -> Iterator[Check]:
-    """Check one thing after the other, as far as each rests on those before it."""
+    """Check one thing after the other, and stop where the next one needs what has failed."""
     try:
         settings = common.only(load(config), queues)
     except ConfigError as error:
@@ -150,7 +150,7 @@ def _check_leaders(queues: Iterable[QueueState], ladders: Iterable[LadderState])
 
 
 def _check_requests(queue: QueueSettings) -> Check:
-    """Make what makes the requests: handlers are loaded and files are read, as `taskqueue run` would."""
+    """Check that requests can be made: load the handlers and read the files, as `taskqueue run` would."""
     try:
         Executor(queue).close()
     except ConfigError as error:

@@ -23,7 +23,7 @@ from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, Task
 from taskqueue.settings import QueueSettings, Settings
 
 FAILED = 1
-"""Exit code: the command worked, and what it looked at is not as it should be."""
+"""Exit code: the command worked, and found something that is not as it should be."""
 
 Config = Annotated[
     Path | None,
@@ -44,12 +44,12 @@ _ENDLESS = 100_000
 
 
 class _Console(Console):
-    """A terminal is what is one; everything else gets plain lines, as long as they are."""
+    """Formats for a real terminal only: everything else gets plain lines of full length."""
 
     @property
     def is_terminal(self) -> bool:
-        """Tell whether people read it."""
-        # The one of rich says yes where FORCE_COLOR is set, and a pipe would get a table of 80 columns.
+        """Tell whether the output is a terminal."""
+        # rich says yes where FORCE_COLOR is set, and a pipe would get a table of 80 columns.
         try:
             file: Any = self.file
             return file is not None and file.isatty()
@@ -58,7 +58,7 @@ class _Console(Console):
 
     @property
     def size(self) -> ConsoleDimensions:
-        """Give the room that there is."""
+        """Give the size of the terminal; in a pipe lines have no end."""
         return super().size if self.is_terminal else ConsoleDimensions(_ENDLESS, super().size.height)
 
     @size.setter
@@ -72,7 +72,7 @@ class _Console(Console):
             return
         with self.capture() as captured:
             super().print(*objects, **options)
-        # The last column of a table is filled up with blanks.
+        # rich fills the last column of a table with blanks.
         self.file.write(re.sub(r" +$", "", captured.get(), flags=re.MULTILINE))
         self.file.flush()
 
@@ -85,7 +85,7 @@ class Commands(TyperGroup):
     """A group whose help tells what each of its commands does to the end of the paragraph."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Find a command; what is shown of it in a list is not cut."""
+        """Find a command, with a help text in lists that is not cut."""
         found = super().get_command(ctx, cmd_name)
         if found is not None and found.help and not found.short_help:
             found.short_help = " ".join(found.help.strip().split("\n\n")[0].split())
@@ -122,13 +122,13 @@ def limited(settings: Settings, only: Sequence[str] | None) -> tuple[QueueSettin
 
 
 def only(settings: Settings, names: Sequence[str] | None) -> Settings:
-    """Give the settings with no queues but those that were asked for, or as they are; raises ConfigError."""
+    """Give the settings with only the queues that were asked for, or with all; raises ConfigError."""
     return dataclasses.replace(settings, queues={queue.name: queue for queue in limited(settings, names)})
 
 
 @contextmanager
 def errors(*, plus: int = 0) -> Iterator[None]:
-    """Turn every error that is not a fault of ours into one line and an exit code, with `plus` added."""
+    """Turn every error but faults in the code into one line and an exit code, to which `plus` is added."""
     try:
         yield
     except streams.OutputFailed as error:
@@ -145,7 +145,7 @@ def errors(*, plus: int = 0) -> Iterator[None]:
 
 def fail(error: TaskqueueError, *, plus: int = 0) -> None:
     """Print the error as one red line on standard error, and exit with its code and `plus`."""
-    # Behind the log, if there is one; and whoever does not read that would not read this.
+    # After the log, if there is one. Where nobody reads the log, nobody would read this.
     if logs.finish():
         say(f"taskqueue: {error}", "red")
     raise SystemExit(error.exit_code + plus)

@@ -25,7 +25,7 @@ Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue they died
 Ids = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ID]...", help="Only these; of several with one id the oldest.", show_default=False
+        metavar="[ID]...", help="Only these. Of several with one id it is the oldest.", show_default=False
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="All that are dead at this moment.")]
@@ -68,7 +68,7 @@ def show(
     as_json: common.Json = False,
     config: common.Config = None,
 ) -> None:
-    """Show all there is of one dead task: what became of it, its headers and its body."""
+    """Show one dead task in full: what became of it, its headers and its body."""
     settings = common.only(load(config), [queue])
     task = run(_found(settings, queue, task_id))
     if task is None:
@@ -93,7 +93,7 @@ def replay(
     reason: Reason = None,
     config: common.Config = None,
 ) -> None:
-    """Run dead tasks again at once, with all their attempts; what is not chosen stays where it is."""
+    """Run dead tasks again at once, with all their attempts. Other tasks stay in the dead queue."""
     selection = _selection(ids, every=every, reason=reason)
     settings = common.only(load(config), [queue])
 
@@ -138,12 +138,12 @@ def purge(
 async def _listed(
     settings: Settings, queue: str, limit: int, reason: str | None
 ) -> tuple[list[dict[str, Any]], int]:
-    """Give a row for each of the oldest tasks, and how many there are."""
+    """Give a row for each of the oldest tasks, and the number of all."""
     async with connected(settings, name=_NAME) as session:
         total = await dead.count(session, queue)
         if not limit or not total:
             return [], total
-        # Rows at once, so that no body is kept.
+        # Make rows at once, so that no body stays in memory.
         return [_row(task) async for task in dead.entries(session, queue, limit=limit, reason=reason)], total
 
 

@@ -44,10 +44,10 @@ def inspect(
 ) -> None:
     """Show what is ready, running, waiting and dead; exits with 1 where something is missing or unknown.
 
-    Waiting tasks are counted by the wait queue that holds them: it tells that they are due within a minute,
-    within an hour, or later. A question mark is a queue whose leader does not answer. What the broker keeps
-    though its stay is over is held: for a moment always, for up to 3 minutes after the broker was down.
-    Unacked and held take management_url.
+    Waiting tasks are due within a minute, within an hour, or later: the wait queue that holds them tells.
+    A question mark stands for a queue whose leader does not answer. A task is held when its stay in a wait
+    queue is over and the broker has not handed it on: always for a moment, for up to 3 minutes after the
+    broker was down. Unacked and held need management_url.
     """
     if watch and as_json:
         raise ConfigError("--watch and --json: choose one of them")
@@ -84,7 +84,7 @@ class Picture:
 
     @property
     def failed(self) -> bool:
-        """Whether something is missing, not known, or more than it may be."""
+        """Whether something is missing, not known, or above its limit."""
         states: tuple[QueueState | LadderState, ...] = (*self.queues, *self.ladders.values())
         return (
             any(state.missing or state.unknown for state in states)
@@ -153,7 +153,7 @@ class Picture:
         return table
 
     def document(self) -> dict[str, Any]:
-        """Give it all for JSON; null where nothing is known."""
+        """Give everything for JSON; null where something is not known."""
         return {
             "queues": [
                 {
@@ -223,7 +223,7 @@ async def _picture(
 
 
 async def _watch(settings: Settings, interval: float, max_dead: int | None) -> None:
-    """Look again and again; a broker that is not there is shown as that, and waited for."""
+    """Look again and again. Where the broker is away, say so and wait for it."""
     management = Management(settings)
     shown: RenderableType = ""
     with _screen() as show:
@@ -244,7 +244,7 @@ async def _watch(settings: Settings, interval: float, max_dead: int | None) -> N
 
 @contextmanager
 def _screen() -> Iterator[Callable[[RenderableType], None]]:
-    """Give what shows the next picture: in place of the last on a terminal, below it in a pipe."""
+    """Give a function that shows the next picture: on a terminal in place of the last, in a pipe below it."""
     if not common.out.is_terminal:
         yield common.out.print
         return

@@ -1,4 +1,4 @@
-"""A whole message for people and for programs: properties, headers and body."""
+"""Writes a whole message for people and for programs: properties, headers and body."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from taskqueue.task.message import Message
 
 
 def document(message: Message) -> dict[str, Any]:
-    """Give a message as JSON: a body that is no UTF-8 is in `body_base64` and `body` is null."""
+    """Give a message as JSON. A body that is not UTF-8 is in `body_base64`, and `body` is null."""
     body = _text(message.body)
     found: dict[str, Any] = {
         "properties": _json(message.properties),
@@ -37,7 +37,7 @@ def lines(message: Message) -> Iterator[tuple[str, str | None]]:
 
 
 def _line(value: Any) -> str | None:
-    """Write a value for people: a text as it is, what has parts as JSON."""
+    """Write a value for people: a text as it is, lists and tables as JSON."""
     plain = _json(value)
     return plain if isinstance(plain, str | None) else json.dumps(plain, ensure_ascii=False)
 

@@ -1,4 +1,4 @@
-"""How a plan is shown, and what became of it: as lines to read and search, and as JSON."""
+"""Shows a plan and what became of it: as lines to read and search, and as JSON."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Outcome:
     findings: Findings | None
     replaced: tuple[Replaced, ...] = ()
     moved: dict[str, int] | None = None
-    """Messages that a migration has moved, by queue; None where it did not run."""
+    """Messages that a migration has moved, by queue; None where none ran."""
     leftovers: tuple[Leftover, ...] = ()
     done: bool = False
 
 
 def lines(settings: Settings, outcome: Outcome, *, dry_run: bool) -> Iterator[str]:
-    """Write the plan where nothing was to be changed, else what is declared now, moved and removed."""
+    """Write the plan for a dry run, else what is now declared, moved and removed."""
     if dry_run:
         yield from _plan_lines(settings, outcome.findings)
     elif outcome.done and outcome.findings is not None:

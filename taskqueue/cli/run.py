@@ -31,7 +31,7 @@ def run(
     processes: Annotated[
         int | None,
         typer.Option(
-            min=0, max=1000, metavar="N", help="Processes; 0: one for each core. Default: the ini's."
+            min=0, max=1000, metavar="N", help="Processes; 0: one for each core. Default: that of the ini."
         ),
     ] = None,
     grace: Annotated[
@@ -42,7 +42,7 @@ def run(
     queues: common.Queues = None,
     config: common.Config = None,
 ) -> None:
-    """Run due tasks until SIGTERM, SIGINT or SIGHUP; another one, a second later or more, ends it at once."""
+    """Run due tasks until SIGTERM, SIGINT or SIGHUP. Another one, a second later or more, ends it at once."""
     if log_level not in logs.LEVELS:
         raise ConfigError(f"--log-level: must be one of {', '.join(logs.LEVELS)}, got {log_level!r}")
     if PROCESS in os.environ:
@@ -62,7 +62,7 @@ def run(
 
 
 def _start(config: common.Config, queues: common.Queues, log_level: str) -> tuple[Settings, Settings]:
-    """Give the settings of the queues that were asked for and of all, and begin to log."""
+    """Give the settings of the queues that were asked for, and those of all queues, and begin to log."""
     whole = load(config)
     settings = common.only(whole, queues)
     logs.start(settings.log_format, log_level)
@@ -70,7 +70,7 @@ def _start(config: common.Config, queues: common.Queues, log_level: str) -> tupl
 
 
 def _supervise(settings: Settings, count: int) -> int:
-    # Blocked before any thread is there, so that each of them leaves the signals to the supervisor.
+    # Blocked before any thread starts, so that every thread leaves the signals to the supervisor.
     signal.pthread_sigmask(signal.SIG_BLOCK, watched())
     command = [sys.executable, "-m", "taskqueue", *sys.argv[1:]]
     with shared_page(settings.metrics) as (environment, ended):
@@ -78,19 +78,19 @@ def _supervise(settings: Settings, count: int) -> int:
 
 
 def _child(settings: Settings, whole: Settings, grace: float) -> None:
-    """Run one of several consumers, until a signal or the end of the parent."""
+    """Run one of several consumers, until a signal comes or the parent ends."""
     consumer = Consumer(
         settings, _hosts(settings), started(None), known=whole.queues, rate_share=share(os.environ[PROCESS])
     )
     threading.Thread(target=_watch_parent, args=(consumer,), daemon=True).start()
     _heed_signals(consumer)
-    # Our parent had them blocked, and what came before there was anybody to heed it comes now.
+    # The parent had the signals blocked. One that came in the meantime is delivered now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, watched())
     consumer.run(grace=grace)
 
 
 def _watch_parent(consumer: Consumer) -> None:
-    """Stop when the pipe ends that the parent holds: it has ended, however it did."""
+    """Stop when the pipe that the parent holds ends, as the parent has ended then."""
     while os.read(0, 1):
         pass
     consumer.stop()

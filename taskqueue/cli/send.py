@@ -42,9 +42,7 @@ def send(
     metadata: Annotated[
         str | None, typer.Option(metavar="JSON", help="An object for request handlers.")
     ] = None,
-    id_: Annotated[
-        str | None, typer.Option("--id", help="Its id; without one it gets a new one, which is printed.")
-    ] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="The id of the task (default: a new one).")] = None,
     priority: Annotated[int | None, typer.Option(min=0, max=255, help="AMQP priority.")] = None,
     timeout: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for the confirm.")
@@ -52,7 +50,7 @@ def send(
     config: common.Config = None,
     as_json: common.Json = False,
 ) -> None:
-    """Send a task; prints its id once the broker has confirmed it."""
+    """Send a task, and print its id when the broker has confirmed it."""
     options: dict[str, Any] = {
         "countdown": countdown, "eta": eta, "max_retries": max_retries, "expires": expires,
         "roll_back": roll_back, "id": id_, "priority": priority,
@@ -63,7 +61,7 @@ def send(
         with Client.from_config(config, timeout=timeout) as client:
             sent = client.send(url, queue, payload=_payload(payload), **options)
     except InvalidTask as error:
-        # Here it is the user's own command line that is wrong.
+        # Here the mistake is in the command line of the user.
         raise ConfigError(str(error)) from error
     if as_json:
         common.emit({"id": sent, "queue": queue})
@@ -95,5 +93,5 @@ def _json(option: str, text: str) -> Any:
 
 
 def _refuse(name: str) -> None:
-    msg = f"{name} is no JSON number"
+    msg = f"{name} is not a JSON number"
     raise ValueError(msg)

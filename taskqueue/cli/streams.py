@@ -1,4 +1,4 @@
-"""Standard streams that can be relied on: open, in any locale, and with one line where they fail."""
+"""Makes the standard streams reliable: always open, right in any locale, one line where they fail."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _SHOWN = 200
 
 
 class OutputFailed(TaskqueueError):
-    """Standard output can't be written: a full disk, most often. What the command did is done."""
+    """Standard output can't be written, most often as a disk is full. What the command did stays done."""
 
 
 class _Output(io.FileIO):
-    """A stream whose faults are told by `failed`, which raises, or takes them as they are."""
+    """A stream that calls `failed` for each fault. `failed` raises, or ignores the fault."""
 
     def __init__(self, descriptor: int, failed: Callable[[OSError, bytes], None]) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -35,13 +35,13 @@ class _Output(io.FileIO):
 
 
 def prepare() -> None:
-    """Open what is closed, and have text go out that the locale can't hold; once, before anything else.
+    """Open streams that are closed, and escape text that the locale lacks; once, before anything else.
 
-    A file or a socket must not get the number of a standard stream: it would be written to as one.
+    No file or socket may get the number of a standard stream, as output would be written to it.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            # The lowest number that is free is that of the stream.
+            # open takes the lowest free number, which is that of the stream.
             descriptor = os.open(os.devnull, os.O_RDWR)
             stream = os.fdopen(descriptor, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
             setattr(sys, name, stream)
@@ -52,7 +52,7 @@ def prepare() -> None:
 
 
 def finish() -> None:
-    """Write what is left; raises OutputFailed where that can't be, and SystemExit where nobody reads it."""
+    """Write what is left; raises OutputFailed where that fails, and SystemExit where nobody reads it."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -61,7 +61,7 @@ def finish() -> None:
 
 
 def drop() -> None:
-    """Leave unwritten what could not be written: Python would try again at its end, and complain."""
+    """Drop what could not be written: Python would try again at its end, and complain."""
     try:
         descriptor = os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, sys.stdout.fileno())
@@ -98,10 +98,10 @@ def _wrapped(stream: TextIO, failed: Callable[[OSError, bytes], None]) -> io.Tex
 
 def _tell(error: OSError, data: bytes) -> None:
     text = data.decode(errors="replace").strip()
-    # What a command has to say in one word, such as the id of a task that is sent, is said here then.
+    # A short output, such as the id of a task that was sent, is repeated in the error.
     told = f"; it was to be: {text}" if text and len(text) <= _SHOWN and text.isprintable() else ""
     raise OutputFailed(f"can't write to standard output: {error.strerror}{told}") from error
 
 
 def _pass_over(_error: OSError, _data: bytes) -> None:
-    """Say nothing: there is nobody to say it to."""
+    """Say nothing, as nobody reads it."""

@@ -1,4 +1,4 @@
-"""What stands in tables and JSON: times, unknown values, and text that others wrote."""
+"""Writes values for tables and JSON: times, unknown values, and text that others wrote."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 
 def show(filled: Table) -> None:
-    """Print a table: fitted to a terminal, and in lines as long as they are for a pipe."""
+    """Print a table: fitted to a terminal, with lines of full length in a pipe."""
     common.out.print(filled)
 
 
@@ -82,14 +82,14 @@ def fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
 
 
 def cell(value: object, style: str = "") -> Text:
-    """Write a value into a table: no markup and no control character of others gets to the terminal."""
+    """Write a value into a table, so that no markup or control character of others gets to the terminal."""
     if value is None:
         return Text("-", "dim")
     return Text(streams.fitting(harmless(str(value))), style)
 
 
 def count(value: int | None, style: str = "", *, known: bool = True) -> Text:
-    """Write a number into a table: a question mark where nobody knows it, a dash where there is none."""
+    """Write a number into a table: a question mark where it is not known, a dash where there is none."""
     return cell(value, style) if known else Text("?", "red")
 
 

@@ -54,7 +54,7 @@ def cancel(
     *,
     config: common.Config = None,
 ) -> None:
-    """Take tasks off the ladder, so that they never run; of several with one id the first that is found.
+    """Take tasks off the ladder, so that they never run. Of several with one id it is the first one found.
 
     A task that is already on its way to the work queue may still run.
     """
@@ -69,7 +69,7 @@ def cancel(
     common.line(f"{len(set(ids)) - len(missing)} cancelled")
     for task_id in sorted(missing):
         common.say(
-            f"{task_id} does not wait in {queue}: it may have run, or be in the work queue and still run",
+            f"{task_id} does not wait in {queue}: it may have run, or still run from the work queue",
             "yellow",
         )
     if missing:

@@ -1,4 +1,4 @@
-"""Which deliveries can be acked with one frame: pure bookkeeping of delivery tags."""
+"""Which deliveries one frame can ack: pure bookkeeping of delivery tags; deliveries.py sends the acks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Acks:
     def flush(self) -> list[Ack]:
         """Take out what may be acked: the settled head in one frame, the rest one by one.
 
-        A long request at the head keeps nobody waiting: what was settled behind it is acked alone.
+        A long request at the head delays no other: what is settled behind it is acked alone.
         """
         if not self._settled:
             return []

@@ -26,7 +26,7 @@ from taskqueue.topology.plan import Exchange, Queue, ladder_essentials
 log = logging.getLogger(__name__)
 
 GRACE = 65.0
-"""Seconds that requests get to finish when a consumer stops: the default timeout and a little."""
+"""Seconds that requests get to finish when a consumer stops: a little more than the default timeout."""
 _GOODBYE = 5.0
 _OTHER_CHANNELS = 3
 """What settles the deliveries of all, what tries an exchange, and what looks at the ladders."""
@@ -36,8 +36,8 @@ _TOO_MANY = "number of channels opened"
 class Consumer:
     """Runs the due tasks of every queue of the settings until it is stopped.
 
-    It holds no task that is not due, and none that it could lose: what is not acked goes back.
-    `known` names the queues that a task may be moved to, where it is more than those it consumes.
+    It holds no task that is not due, and can't lose a task: the broker takes back what is not acked.
+    `known` names the queues that a task may be moved to, where those are more than it consumes.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Consumer:
         return Workers(Executor(queue), queue.name, queue.concurrency, finished, self._pool)
 
     def run(self, *, grace: float = GRACE) -> None:
-        """Consume until `stop`, then finish within `grace` seconds what runs.
+        """Consume until `stop`, then let what runs finish within `grace` seconds.
 
         Raises NotDeclared where a queue was not declared when the consumer first looked.
         """
@@ -95,11 +95,11 @@ class Consumer:
         log.info("stopped")
 
     def stop(self) -> None:
-        """Ask `run` to come to an end; from any thread or a signal handler."""
+        """Ask `run` to end; may be called from any thread and from a signal handler."""
         self._stop.set()
 
     def connected(self, connection: TolerantConnection) -> None:
-        """Give every subscription its channel, the first time once every ladder is seen to be there."""
+        """Give every subscription its channel; the first time only after every ladder was found declared."""
         if self._ladders:
             LadderCheck(self._link, connection, self._ladders, found=self._found, missing=self._no_ladder)
         else:
@@ -145,10 +145,10 @@ class Consumer:
             subscription.disconnected(reason)
 
     def unreachable(self, reason: str) -> None:
-        """Do nothing: the link has logged it, and tries again for ever."""
+        """Do nothing: the link has logged the failure, and tries again for ever."""
 
     def missing(self, queue: str, reason: str) -> None:
-        """Come to an end: what was never declared will not appear by itself."""
+        """Come to an end: what was not declared will not appear by itself."""
         self._fail(
             f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare', "
             "or 'taskqueue run --declare'"

@@ -1,9 +1,8 @@
-"""One attempt with nothing beside it: for a task that may end the process it runs in.
+"""Runs one attempt with nothing beside it: for a task that may end the process it runs in.
 
-When a consumer dies, the broker counts that against everything the consumer held, the guilty task
-and all that happened to be prefetched beside it. So what has been counted often runs alone: every
-queue of the process first finishes what runs and puts back what has not begun. If the process ends
-then, only the one task is counted again.
+When a consumer dies, the broker counts that against every task that the consumer held, guilty or not.
+So a task that has been counted often runs alone. Before it runs, every queue of the process finishes
+what runs and puts back what has not begun. If the process ends then, only this task is counted again.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ class Member(Protocol):
 
     @property
     def still(self) -> bool:
-        """It takes nothing, nothing of it runs, and nothing waits for a confirm."""
+        """Whether it takes nothing, runs nothing, and waits for no confirm."""
 
     def suspend(self) -> None:
         """Take no more, and put back what has not begun."""
@@ -52,7 +51,7 @@ class Isolation:
         self._members.append(member)
 
     def ask(self, begin: Callable[[], None]) -> int:
-        """Have `begin` called once nothing else is held; 0 where another attempt has asked before.
+        """Have `begin` called when nothing else is held; gives 0 where another attempt has asked before.
 
         Gives the number of this turn, for `hasten` and `finish`.
         """
@@ -66,7 +65,7 @@ class Isolation:
         return self._turn
 
     def hasten(self, turn: int) -> None:
-        """Begin although something is still held: what can't end must not hold every queue up."""
+        """Begin although something is still held: a request without an end must not hold up every queue."""
         if turn == self._turn and self._state is _State.EMPTYING:
             self._run_alone()
 
@@ -76,7 +75,7 @@ class Isolation:
             self._open()
 
     def progressed(self) -> None:
-        """Look whether the next step is due; to be called whenever something of a member has ended."""
+        """Look whether the next step is due. Call it whenever something of a member has ended."""
         if self._state is _State.OPEN or not all(member.still for member in self._members):
             return
         if self._state is _State.EMPTYING:

@@ -1,4 +1,4 @@
-"""Whether the ladders of a consumer are the declared ones: retries on another would find no way.
+"""Checks that the ladders of a consumer are declared: retries on other ladders would find no way.
 
 Everything here runs on the I/O thread.
 """
@@ -15,9 +15,9 @@ from taskqueue.topology.plan import Exchange, Queue
 
 
 class LadderCheck:
-    """Asks for each thing by its name: `found` is called where all are there, `missing` where one is not.
+    """Asks for each queue and exchange by its name: `found` is called where all exist, else `missing`.
 
-    Neither is called where the connection is lost meanwhile: the next one is asked again.
+    Neither is called where the connection is lost meanwhile: the check begins again on the next one.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a consumer counts, and the page that shows it (extra `metrics`: prometheus-client)."""
+"""The counts of a consumer, and the page that shows them (extra `metrics`: prometheus-client)."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from taskqueue.errors import ConfigError
 
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _OURS = "TASKQUEUE_METRICS_DIR"
-"""Set to the same folder for the children of our supervisor: without it, `_SHARED` is for somebody else."""
-# The library's own end at 10 s: a request may take 25 minutes, and a backlog make tasks an hour late.
+"""Our supervisor sets it to the same folder for its children. Without it `_SHARED` is meant for others."""
+# The library's own buckets end at 10 s. A request may take 25 minutes, and a task may be hours late.
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1500, 3600)
 
 
 class Metrics(Protocol):
-    """What a consumer tells. Called on its I/O thread."""
+    """What a consumer reports. Called on its I/O thread."""
 
     def started(self, queue: str, lateness: float) -> None:
         """A task was handed to a worker, so many seconds after it was due."""
 
     def finished(self, queue: str, outcome: str, seconds: float) -> None:
-        """A request is over: ``done``, ``retried`` or ``dead_…``; or ``postponed``, and none was made."""
+        """An attempt is over: ``done``, ``retried``, ``dead_…``, or ``postponed`` without a request."""
 
     def dropped(self, queue: str, count: int) -> None:
-        """So many tasks at a worker were given back before they began."""
+        """So many tasks were given back before they began."""
 
     def died(self, queue: str, reason: str) -> None:
         """A task was put in the dead queue."""
@@ -101,7 +101,7 @@ class PrometheusMetrics:
         self._seconds.labels(queue).observe(seconds)
 
     def dropped(self, queue: str, count: int) -> None:
-        """Take them off those that run."""
+        """Count them as not running."""
         self._running.labels(queue).dec(count)
 
     def died(self, queue: str, reason: str) -> None:
@@ -114,9 +114,9 @@ class PrometheusMetrics:
 
 
 def started(address: str | None) -> Metrics:
-    """Count, and serve the page on ``host:port`` (loopback where the host is empty), or do neither.
+    """Count and serve the page on ``host:port`` (loopback where the host is empty), or do neither.
 
-    A child of a supervisor with a page counts for that page. Raises ConfigError where the address
+    Where the supervisor has a page, its child counts for that page. Raises ConfigError where the address
     can't be used or the extra is missing.
     """
     if address is None and not _counts_for_parent():
@@ -131,7 +131,7 @@ def started(address: str | None) -> Metrics:
 def shared_page(address: str | None) -> Iterator[tuple[Mapping[str, str], Callable[[int], None]]]:
     """Serve one page for several processes while the context lasts.
 
-    Gives the environment of the processes, and what is to be called with the pid of each that ends
+    Gives the environment for the processes, and a function to call with the pid of each that ends
     (https://prometheus.github.io/client_python/multiprocess/).
     """
     if address is None:
@@ -167,7 +167,7 @@ def _counts_for_parent() -> bool:
 
 
 def _library() -> Any:
-    # Where the library finds the variable as it is imported, it counts in that folder.
+    # The library counts in the folder that this variable names when it is imported.
     other = None if _counts_for_parent() else os.environ.pop(_SHARED, None)
     try:
         return importlib.import_module("prometheus_client")

@@ -1,11 +1,11 @@
 """A rate limit that waits in the broker: which task may run when. Pure: `now` is an argument.
 
 Runs are spaced by the generic cell rate algorithm (ITU-T I.371). A task that would wait longer
-than a second is given the next free slot of a line and goes on the ladder until then. Slots are
-only a promise of order: a token is spent when a task runs, so none is lost with a task that does
-not come back here, and the rate is never passed by tasks that come back late and together.
+than a second gets the next free slot of a line, and goes on the ladder until then. A slot is only a
+promise of order: a task spends its token when it runs. So no token is lost with a task that does not
+come back here, and tasks that come back late and together never pass the rate.
 
-A clock that is set back takes along what was reserved by it: the queue does not stand still for as long.
+Where the clock is set back, reserved slots move back with it, so that the queue does not stand still.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Pace:
         self._seen = 0.0
 
     def hold(self, now: float, *, has_slot: bool) -> float | None:
-        """Take a token and give the seconds until it may be used, or None: it must take a slot."""
+        """Take a token and give the seconds until it may be used; None where the task must reserve a slot."""
         self._follow(now)
         wait = max(0.0, max(self._next, now) - self._tolerance - now)
         behind_others = not has_slot and self._line > now + LONGEST_HOLD

@@ -1,4 +1,4 @@
-"""The successors of one delivery on their way to the broker: what stands between a decision and its ack."""
+"""Publishes the successors of one delivery: the step between a decision and its ack."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _ADVICE = {
 
 
 class Settler(Protocol):
-    """Who is told how a settlement ended: exactly one of the three, exactly once."""
+    """Who is told how a settlement ended: exactly one of the three methods is called, exactly once."""
 
     def settled(self, delivery: Delivery) -> None:
         """Every successor is confirmed: the delivery may be acked."""
 
     def lost(self) -> None:
-        """The channel is gone, and with it the right to ack."""
+        """The channel is gone, so the delivery can't be acked any more."""
 
     def instead(self, delivery: Delivery, task: Task | None, decision: Dead) -> None:
-        """It can't be settled as decided; this is what to do instead."""
+        """The delivery can't be settled as decided; this is the decision to settle instead."""
 
 
 class Settlement:
-    """The successors of one delivery on their way: acked when the last of them is confirmed."""
+    """Publishes the successors of one delivery, which is acked when the last of them is confirmed."""
 
     def __init__(
         self,

@@ -23,9 +23,9 @@ _LONGEST_DELAY = 30.0
 _HEALTHY = 30.0
 """A consumer that has lived so many seconds is started again at once."""
 GAVE_UP = 100
-"""A child adds this to the exit code of an error that it ends with: Python ends with 1 after any fault."""
+"""A child adds this to the exit code of our own errors, as Python ends with 1 after any fault."""
 _FINAL = {GAVE_UP + 1: 1, GAVE_UP + 2: 2}
-"""What no restart would mend, and the exit code of all for it: not declared, unusable configuration."""
+"""Exit codes of a child that no restart mends (not declared, unusable ini), and the parent's for each."""
 
 
 @dataclass(slots=True)
@@ -95,13 +95,13 @@ class Supervisor:
                 child.process.send_signal(number)
 
     def _patience(self) -> float:
-        """Give the seconds until the next start; every signal comes before."""
+        """Give the seconds until the next start; a signal ends the wait before."""
         waits = [child.due - time.monotonic() for child in self._children if child.process is None]
         return max(0.01, min(waits)) if waits and not self._stopping else 60.0
 
     def _start(self, child: _Child) -> None:
         environment = {**self._environment, PROCESS: f"{child.number + 1}/{len(self._children)}"}
-        # A session of its own: Ctrl-C reaches the parent alone, which passes it on once.
+        # A session of its own, so that Ctrl-C reaches only the parent, which passes it on once.
         child.process = subprocess.Popen(  # noqa: S603 our own command
             self._command, env=environment, stdin=subprocess.PIPE, start_new_session=True
         )
@@ -151,7 +151,7 @@ class Supervisor:
 
 
 def stops() -> tuple[signal.Signals, ...]:
-    """Name the signals that ask for a stop: SIGHUP too, unless we were told to outlive a terminal (nohup)."""
+    """Name the signals that ask for a stop. SIGHUP is one, unless the process is to outlive its terminal."""
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return (signal.SIGTERM, signal.SIGINT) if ignored else (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -162,7 +162,7 @@ def watched() -> frozenset[signal.Signals]:
 
 
 def share(process: str) -> float:
-    """Read from ``2/4`` what part of a rate limit is this process's: each has the same, 0.25."""
+    """Read the share of a process in a rate limit from its number: 0.25 from ``2/4``."""
     return 1 / int(process.partition("/")[2])
 
 

@@ -32,10 +32,10 @@ class Attempt:
 
 
 class Pool:
-    """The threads of one process: as many as there is work for, and none for long without any.
+    """The threads of one process: as many as there is work for, and none for long without work.
 
-    A thread that begins makes the next one where more waits. So the I/O thread never makes more than one, and
-    many short requests of many queues, due at once, are done by a few threads instead of one for each.
+    A thread that begins starts the next one where more jobs wait. So the I/O thread never starts more than
+    one, and a few threads do many short requests of many queues that are due at once.
     """
 
     def __init__(self, name: str = "taskqueue-worker") -> None:
@@ -46,7 +46,7 @@ class Pool:
         self._made = 0
         self._starting = False
         self._spare = 0
-        """Threads that wait less the jobs that are in the line; below zero where there are too few."""
+        """Waiting threads minus the jobs in the line; below zero where there are too few threads."""
 
     def run(self, job: Callable[[], None]) -> None:
         """Have a thread do a job, soon."""
@@ -100,7 +100,7 @@ class Pool:
                 return self._jobs.get(timeout=_IDLE)
             except queue.Empty:
                 with self._lock:
-                    # Otherwise a job is about to come, and it was counted on this thread.
+                    # Otherwise a job is about to come that counts on this thread.
                     if self._spare > 0:
                         self._spare -= 1
                         return None
@@ -136,7 +136,7 @@ class Workers:
         self._pool.run(self._serve)
 
     def drop(self) -> list[Attempt]:
-        """Empty the line and give what was in it; what runs already goes on."""
+        """Empty the line and give what was in it. What runs already goes on."""
         with self._lock:
             dropped = list(self._line)
             self._line.clear()

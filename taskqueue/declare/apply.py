@@ -18,11 +18,11 @@ NAME = "taskqueue declare"
 
 
 def declare(settings: Settings, *, progress: Progress | None = None) -> Findings:
-    """Verify what exists of every queue, then create what is missing; gives what was there before.
+    """Verify what exists of every queue, then create what is missing; gives what existed before.
 
-    Doing it again changes nothing. Raises TopologyConflict before anything is changed where something exists
-    with other settings, BrokerRefused where a permission is missing or the broker is too old, NotKnown where
-    it does not answer, BrokerUnreachable.
+    A second call changes nothing. Raises TopologyConflict, before anything is changed, where something exists
+    with other settings; BrokerRefused where a permission is missing or the broker is too old; NotKnown where
+    the broker does not answer; BrokerUnreachable.
     """
 
     async def work() -> Findings:
@@ -48,9 +48,9 @@ async def verify(session: Session, settings: Settings, progress: Progress | None
 async def apply(
     session: Session, settings: Settings, findings: Findings, progress: Progress | None = None
 ) -> None:
-    """Create what is missing, exchanges before queues before bindings: no way ever leads nowhere.
+    """Create what is missing: exchanges, then queues, then bindings, so that no way ever leads nowhere.
 
-    Bindings can't be looked at, and making one again is harmless, so all of them are made. Raises
+    AMQP can't look at bindings, and a second bind is harmless, so everything is bound again. Raises
     BrokerRefused, or TopologyConflict where a migration was interrupted or someone else declares meanwhile.
     """
     await session.each("looking for migrations", _require_none_moving, settings.queues, progress)
@@ -80,12 +80,12 @@ async def create(session: Session, item: Exchange | Queue) -> None:
 
 
 async def bind(session: Session, binding: Binding) -> None:
-    """Bind a queue; again changes nothing."""
+    """Bind a queue; a second bind changes nothing."""
     await _bound("queue_bind", session, binding)
 
 
 async def unbind(session: Session, binding: Binding) -> None:
-    """Unbind a queue; again changes nothing."""
+    """Unbind a queue; a second unbind changes nothing."""
     await _bound("queue_unbind", session, binding)
 
 

@@ -1,4 +1,4 @@
-"""When a queue may be deleted: on its leader's word that nothing is in it, never on a count."""
+"""Proves that a queue may be deleted: by its leader's word that nothing is in it, never by a count."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from taskqueue.errors import NotKnown, TopologyConflict
 from taskqueue.settings import Settings
 
 _MOMENT = 1.0
-"""Seconds in which what was routed before a key was unbound arrives."""
+"""Seconds after an unbind in which messages that were routed before it arrive."""
 _FRESH = 30.0
-"""Seconds in which the management API tells what is so now: leaders report every five."""
+"""Seconds in which the management API learns of a change: leaders report every five."""
 _LOOK = 0.5
 
 
 async def settled() -> None:
-    """Wait until what was on its way to a queue, when its last key was unbound, is there."""
+    """Wait until messages have arrived that were on their way when the last key was unbound."""
     await asyncio.sleep(_MOMENT)
 
 
 async def require_empty(session: Session, settings: Settings, queue: str) -> None:
-    """Raise unless nothing is in a quorum queue that no key leads to and that only one consumer has, ours.
+    """Raise unless a quorum queue is empty. No key may lead to it, and only our consumer may be on it.
 
-    The leader says so by an empty ``basic.get``. It does not say what it is dead-lettering at that moment.
-    That is told by the management API, where there is one: a report in which a second consumer stands was
-    made after that one came, and counts what is ready, unacked and being dead-lettered in one look. Raises
-    NotKnown or TopologyConflict.
+    The leader says so by an empty ``basic.get``. That does not tell what the leader is dead-lettering at the
+    moment. The management API tells it, where there is one. A second consumer is put on the queue: a report
+    that knows of it was made later, and counts what is ready, unacked and being dead-lettered in one look.
+    Raises NotKnown or TopologyConflict.
     """
     async with session.channel() as channel:
         try:
@@ -56,9 +56,9 @@ async def require_empty(session: Session, settings: Settings, queue: str) -> Non
 async def reported(
     settings: Settings, queues: tuple[str, ...], *, consumers: int = 1
 ) -> dict[str, int | None]:
-    """Give what each queue holds by a report of the management API that knows of so many consumers on it.
+    """Give what each queue holds, by a report of the management API that knows of so many consumers on it.
 
-    None where no such report came in time. `queues` must each have that many since a moment only.
+    None where no such report came in time. The last of those consumers must have come a moment ago.
     """
     management = Management(settings)
     found: dict[str, int | None] = dict.fromkeys(queues)
@@ -77,8 +77,8 @@ async def reported(
 def _held(report: Mapping[str, Any]) -> int:
     """Count what a quorum queue held when its consumers were counted.
 
-    All of it is persistent. `messages` is collected apart from the rest, and may be older (*measured*: half a
-    second, on 3.10.8).
+    Every message in it is persistent. The report collects `messages` separately, and that may be older
+    (half a second, seen on 3.10.8).
     """
     total: int = report.get("messages_persistent", report.get("messages", 0))
     dead_lettering: int = report.get("messages_dlx", 0)
@@ -86,9 +86,9 @@ def _held(report: Mapping[str, Any]) -> int:
 
 
 async def delete(session: Session, queue: str, *, classic: bool = False) -> bool:
-    """Delete a queue that was proven to be empty; a `classic` one only if the broker finds it so once more.
+    """Delete a queue that was proven to be empty; a `classic` one only if the broker too finds it empty.
 
-    Gives False where it does not.
+    Gives False where the broker does not.
     """
     try:
         async with session.channel() as channel:

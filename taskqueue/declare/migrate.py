@@ -20,7 +20,7 @@ from taskqueue.topology.plan import CLASSIC, QUORUM, hops
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A work queue that is to be replaced, or whose replacement was interrupted."""
+    """A work queue that is to be replaced, or the replacement of which was interrupted."""
 
     queue: str
     current: str
@@ -30,7 +30,7 @@ class Replaced:
 
 
 async def examine(session: Session, settings: Settings, findings: Findings) -> tuple[Replaced, ...]:
-    """Find what there is to replace; changes nothing.
+    """Find the work queues to replace; changes nothing.
 
     Raises TopologyConflict where something conflicts in another way than by the type of a work queue.
     """
@@ -57,7 +57,7 @@ async def migrate(
     replaced: Iterable[Replaced],
     progress: Progress,
 ) -> dict[str, int]:
-    """Replace what `examine` found, then declare all of the configuration; gives the messages moved by queue.
+    """Replace what `examine` found, then declare the whole configuration; gives the moved messages by queue.
 
     Raises TopologyConflict where a queue has consumers, NotKnown where it can't be told whether it is empty,
     BrokerRefused, PublishFailed; run it again after any of them.
@@ -95,9 +95,9 @@ async def _create_all_but(session: Session, queues: set[str], findings: Findings
 
 
 async def _switch_rungs(session: Session, settings: Settings, ladder: str, progress: Progress) -> None:
-    """Have each key lead to the rung of the new type; what comes between goes by the alternate exchange."""
+    """Bind each key to the rung of the new type. What comes in between takes the alternate exchange."""
     former = QUORUM if settings.queue_type == CLASSIC else CLASSIC
     old = tuple(hops(ladder, settings.rungs, former))
-    await session.each(f"leaving the {former} rungs of {ladder}", unbind, old, progress)
+    await session.each(f"unbinding the {former} rungs of {ladder}", unbind, old, progress)
     new = tuple(hops(ladder, settings.rungs, settings.queue_type))
     await session.each(f"binding the {settings.queue_type} rungs of {ladder}", bind, new, progress)

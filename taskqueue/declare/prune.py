@@ -1,8 +1,9 @@
-"""Remove what was declared for a configuration that has changed since: only what is proven to be empty.
+"""Remove what was declared for a former configuration: only what is proven to be empty.
 
-What belongs to a queue that the configuration does not name is removed together or not at all: a task on an
-old ladder still needs every rung of it, and the work queue at its end. Of a ladder that is still named, each
-rung that is not goes by itself once it is empty; what finds no way any more comes to the work queue.
+What belongs to a queue that the configuration no longer names is removed together or not at all: a task on
+an old ladder still needs every rung of it, and the work queue at its end. A ladder that is still named may
+have rungs that are not. Each of those goes by itself when it is empty, as a task that finds no way comes to
+the work queue.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ _TARGET = "x-dead-letter-exchange"
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """What goes together; `busy` says why it has to stay, None where it may go."""
+    """What is removed together; `busy` says why it has to stay, None where it may go."""
 
     owner: str
     queues: tuple[str, ...]
     exchanges: tuple[str, ...]
     busy: str | None = None
     known: bool = True
-    """Whether anybody could tell; it stays where nobody could."""
+    """Whether it is known to be empty or busy. It stays where nobody could tell."""
     ways: tuple[Binding, ...] = ()
-    """Everything that leads to one of the queues."""
+    """Every binding that leads to one of the queues."""
     classic: frozenset[str] = frozenset()
-    """Those of the queues that the broker itself deletes only where they are empty."""
+    """The classic ones among the queues, which the broker itself deletes only where they are empty."""
 
 
 def leftovers(settings: Settings, only: Collection[str] | None = None) -> tuple[Leftover, ...]:
     """Find what the virtual host has under our naming scheme and the configuration does not name.
 
-    `only` limits it to what bears one of those names. Raises ConfigError without `management_url`, as AMQP
+    `only` limits it to what belongs to these names. Raises ConfigError without `management_url`, as AMQP
     itself can't list anything, and BrokerUnreachable where the API does not answer.
     """
     if settings.management_url is None:
@@ -61,13 +62,13 @@ def leftovers(settings: Settings, only: Collection[str] | None = None) -> tuple[
 def sorted_out(
     settings: Settings, queues: Iterable[Listed], exchanges: Iterable[Listed], bindings: Iterable[Listed]
 ) -> tuple[Leftover, ...]:
-    """Sort what is listed by what it belongs to; what the plan has is left out.
+    """Sort what is listed by the queue it belongs to; what the plan has is left out.
 
-    An exchange `Q.wait.due`, made as we make it, shows that `Q` was ours. Without one nothing is touched:
+    An exchange `Q.wait.due` with our arguments shows that `Q` was ours. Without it nothing is touched:
     applications of every kind have a queue `orders` and another `orders.dead`.
     """
     planned = plan(settings.layout)
-    # Apart: a level exchange bears the name of its first quorum rung.
+    # Separate, as a level exchange has the same name as its first quorum rung.
     kept = {queue.name for queue in planned.queues}
     kept_exchanges = {exchange.name for exchange in planned.exchanges}
     listed = tuple(queues)
@@ -90,7 +91,7 @@ def sorted_out(
                 _leftover(owner, mine, tuple(level for level in extra if level == target), spare, ways)
                 for target, mine in _by_level(rungs, spare)
             ]
-            # As a prune leaves one that ended before it.
+            # A prune that ended early leaves one like this.
             found += [
                 Leftover(owner, (), (name,))
                 for name in extra
@@ -106,12 +107,12 @@ def sorted_out(
 async def prune(
     session: Session, settings: Settings, found: Iterable[Leftover], progress: Progress | None = None
 ) -> tuple[Leftover, ...]:
-    """Remove what can go; gives each with `busy` set where it turned out to be in use by now.
+    """Remove what can go; gives each with `busy` set where it has turned out to be in use.
 
-    What leads to a queue is unbound first. Then a consumer of ours is put on each, and a report of the
-    management API in which it stands is waited for: it was made after nothing led there any more, and counts
-    what is ready, unacked and being dead-lettered in one look of the leader. Only then the queue is deleted;
-    what is not empty is bound again.
+    First every way to the queues is unbound. Then a consumer of ours is put on each queue. A report of the
+    management API must know of it. That report was made after nothing led there any more. It counts what is
+    ready, unacked and being dead-lettered in one look of the leader. Where that is nothing the queue is
+    deleted, else it is bound again.
     """
     todo = [each for each in found if each.busy is None]
     removed: set[int] = set()
@@ -146,7 +147,7 @@ async def _bind_again(session: Session, way: Binding) -> None:
 
 
 async def _looked_at(session: Session, found: Leftover) -> Leftover:
-    """Ask each leader for what it has: one that does not answer would hold up what comes next."""
+    """Ask each leader for its counts, as one that does not answer would hold up what comes next."""
     for queue in found.queues:
         try:
             counts = await session.counts(queue)
@@ -160,7 +161,7 @@ async def _looked_at(session: Session, found: Leftover) -> Leftover:
 async def _remove(
     session: Session, watching: Channel, found: Leftover, counts: Mapping[str, int | None]
 ) -> Leftover:
-    """Delete what is proven to be empty, the queues that others still need last."""
+    """Delete what is proven to be empty; the queues that others still need go last."""
     if found.busy is not None:
         return found
     for queue in found.queues:
@@ -193,7 +194,7 @@ def _is_ours(exchanges: Mapping[str, Listed], owner: str) -> bool:
 
 
 def _rung_owner(queue: Listed) -> str | None:
-    """Name the ladder of a wait queue; the name alone is no proof, its arguments are."""
+    """Name the ladder of a wait queue. Its arguments are the proof, not its name."""
     found = names.timed(queue["name"])
     arguments = queue.get("arguments") or {}
     if found is None or arguments.get("x-message-ttl") != found.seconds * 1000:
@@ -208,7 +209,7 @@ def _is_level(exchange: str, owner: str) -> bool:
 
 
 def _by_level(rungs: Iterable[str], spare: Mapping[str, Listed]) -> list[tuple[str, tuple[str, ...]]]:
-    """Group rungs by the level exchange that they dead-letter to, which goes with the last of them."""
+    """Group rungs by the level exchange that they dead-letter to. It goes with the last of them."""
     levels: dict[str, list[str]] = {}
     for name in rungs:
         levels.setdefault(str(spare[name]["arguments"][_TARGET]), []).append(name)
@@ -229,7 +230,7 @@ def _leftover(
 
 
 def _busy(queue: Listed) -> str | None:
-    # Those that a quorum queue is handing on right now are in neither of the other counts.
+    # The other two counts lack the messages that a quorum queue is handing on at the moment.
     messages = max(queue.get("messages", 0), queue.get("messages_dlx", 0))
     return _told(queue["name"], messages, queue.get("consumers", 0))
 

@@ -1,4 +1,4 @@
-"""Compare a plan with what the broker has: what is missing, and what is there but different."""
+"""Compare a plan with what the broker has: what is missing, and what exists but differs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VALUE = re.compile(r"(?:the value )?'(?P<value>.*?)'(?: of type '\w+')?$")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One property that should have another value; None where there is no value."""
+    """One argument that should have another value; None where there is no value."""
 
     argument: str
     wanted: str | None
@@ -40,26 +40,26 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Something that exists under a planned name, and not as it is planned."""
+    """Something that exists under a planned name with other settings."""
 
     item: Exchange | Queue
     differences: tuple[Difference, ...]
     told: str
-    """The broker's own words, for when they name no property."""
+    """The broker's own words, for a conflict that names no argument."""
 
     def __str__(self) -> str:
-        """Tell what it is and what it should be, in one line."""
+        """Tell in one line what exists and what should exist."""
         found = ", ".join(map(str, self.differences)) or self.told
         return f"{self.item.kind} {self.item.name!r} exists with other settings: {found}"
 
     @property
     def type(self) -> str | None:
-        """The type of the queue where it differs, which `declare --migrate` mends."""
+        """The type of the queue where it differs. `declare --migrate` mends that."""
         return next((each.current for each in self.differences if each.argument == "x-queue-type"), None)
 
     @property
     def of_type(self) -> bool:
-        """Whether it is the type of the queue that differs."""
+        """Whether the type of the queue differs."""
         return any(each.argument == "x-queue-type" for each in self.differences)
 
     @property
@@ -69,7 +69,7 @@ class Conflict:
             return "delete the exchange, or give the task queue another name"
         if any(each.argument == "x-queue-type" and each.wanted == "quorum" for each in self.differences):
             return (
-                f"{self.item.name!r} is a classic queue, declared by an application perhaps: let that one "
+                f"{self.item.name!r} is a classic queue, perhaps declared by an application: let that one "
                 "publish only or declare passively and run 'taskqueue declare --migrate', which takes along "
                 "what waits there, or set queue_type = classic"
             )
@@ -82,7 +82,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the broker has of a plan, and what it has in another shape."""
+    """What the broker has of a plan, and what it has with other settings."""
 
     plan: Plan
     existing: frozenset[Exchange | Queue]
@@ -101,7 +101,7 @@ class Findings:
 
 
 class _Attempt:
-    """A declaration that is changed step by step into what the broker has."""
+    """A declaration that takes over, step by step, the values that the broker has."""
 
     def __init__(self, item: Exchange | Queue) -> None:
         self._name = item.name
@@ -110,7 +110,7 @@ class _Attempt:
         self._flags = {"durable": True}
 
     async def declare(self, channel: Channel) -> None:
-        """Make it: nothing happens where it equals what exists, 406 where it does not."""
+        """Declare it: nothing happens where it equals what exists, 406 where it does not."""
         if self._type is None:
             await channel.ask("queue_declare", self._name, arguments=self._arguments, **self._flags)
         else:
@@ -119,7 +119,7 @@ class _Attempt:
             )
 
     def adopt(self, argument: str, current: str | None) -> None:
-        """Take over the broker's value of one property."""
+        """Take over the broker's value of one argument."""
         if argument == "type":
             self._type = current
         elif argument in {"durable", "auto_delete", "exclusive", "internal"}:
@@ -185,7 +185,7 @@ async def _absent(session: Session, plan: Plan, listed: Listed | None) -> frozen
 
 
 async def _differences(session: Session, item: Exchange | Queue) -> tuple[tuple[Difference, ...], str]:
-    """Find what differs: the broker names one property at a time, so take its value over and ask again."""
+    """Find what differs. The broker names one argument at a time, so take its value over and ask again."""
     attempt = _Attempt(item)
     found: dict[str, Difference] = {}
     answer = ""
@@ -205,7 +205,7 @@ async def _differences(session: Session, item: Exchange | Queue) -> tuple[tuple[
         wanted, current = _value(told["wanted"]), _value(told["current"])
         found[told["argument"]] = Difference(told["argument"], wanted, current)
         attempt.adopt(told["argument"], current)
-    # What kind of queue it is explains the rest.
+    # The type of a queue explains the other differences.
     return tuple(sorted(found.values(), key=lambda each: each.argument != "x-queue-type")), answer
 
 

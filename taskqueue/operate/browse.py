@@ -1,8 +1,8 @@
-"""Look through the messages of a queue without taking them, and take only chosen ones.
+"""Look through the messages of a queue without taking them, or take only chosen ones.
 
-Messages are consumed without an ack, a page at a time, and all that were not taken go back to where they
-stood when the channel closes. Memory holds no more than one page. A look sees all that its queue held when
-it began, or raises NotKnown.
+Messages are consumed without an ack, a page at a time. When the channel closes, all that were not taken go
+back to their place. Memory holds one page at most. A look sees every message that its queue held when it
+began, or raises NotKnown.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Progress = Callable[[int, int], None]
 """Called with how many messages were looked at, and how many there are to look at."""
 _FIRST_PAGE = 200
 _LARGEST_PAGE = 65_535
-"""AMQP's largest prefetch; none at all would be 2000 for a quorum queue."""
+"""AMQP's largest prefetch. A quorum queue takes none at all for 2000."""
 _PAGE_BYTES = 64 * 2**20
 _COUNTS = frozenset({"x-delivery-count", "x-acquired-count"})
 _TICK = 0.1
 _QUIET = 0.3
-"""Seconds in which a message that a follower of the queue hands out may come behind the leader's answer."""
+"""Seconds by which a message from a follower of the queue may come after the leader's answer."""
 _PATIENCE = 15.0
-"""Seconds in which a broker reads on from its disk, or takes back what another look held."""
+"""Seconds in which a broker reads from its disk, or takes back what another look held."""
 _POLL = 0.02
 _SHARED = "{}: somebody else holds messages of it, so a look would not be complete: try again"
 
@@ -75,16 +75,16 @@ class Look:
             yield found
 
     def take(self, found: Delivery) -> None:
-        """Ack a message: it is gone from the queue."""
+        """Ack a message, which removes it from the queue."""
         self._channel.ack(found)
         if found.tag > self._newest_of_former:
             self._room += 1
 
     async def end(self) -> None:
-        """Go on to where messages come that no look has seen, before all is returned.
+        """Go on up to the first messages that no look has seen, then give all back.
 
         A quorum queue puts what comes back behind what came back before, and ahead of all else. So a look
-        that ended amid messages that had been looked at before goes on to the end of those.
+        that ends amid messages from an earlier look goes on to the end of those.
         """
         if self._shared:
             return
@@ -114,7 +114,7 @@ class Look:
         self._tag = f"browse-{self._page:06d}"
         self._size = self._room = size
         self._newest_of_former = self._newest
-        # Before the former one ends: without a consumer another look would take this one for over.
+        # Before the former page ends: without a consumer another look would think that this one is over.
         await self._channel.consume(self._queue, window=size, tag=self._tag)
         if former:
             await self._channel.ask("basic_cancel", former)
@@ -134,7 +134,7 @@ class Look:
             # One that began a moment after this look finds it here, and gives back what it got. A quorum
             # queue counts each page as a consumer, cancelled as it is, for as long as anything of it is out.
             if counts is not None and not counts.ready and counts.consumers <= self._page:
-                # The channel answers this behind what its queue had given it by then.
+                # The channel answers this after everything that its queue has given it so far.
                 await self._channel.ask("basic_qos", prefetch_count=self._size)
                 found = await self._channel.next(_QUIET)
                 if found is None:
@@ -157,7 +157,7 @@ class Look:
     async def _counts(self) -> Counts:
         answer = await self._channel.ask("queue_declare", self._queue, passive=True)
         if not answer.consumer_count:
-            # At least we are one: nobody has asked the leader.
+            # We are one consumer at least, so this zero is not the leader's.
             raise NotKnown(f"{self._queue}: its leader does not answer: the look is not complete")
         return Counts(answer.message_count, answer.consumer_count)
 
@@ -166,9 +166,9 @@ class Look:
 async def look(
     session: Session, queue: str, *, limit: int | None = None, most_extra: float = math.inf
 ) -> AsyncIterator[Look]:
-    """Look through a queue from its head, at most `limit` messages; in the end what was not taken goes back.
+    """Look through a queue from its head, at most `limit` messages. What was not taken goes back at the end.
 
-    Covers what is ready when it starts, so that it ends even where more keeps coming. Waits for what another
+    Covers what is ready at the start, so that it ends even where more keeps coming. Waits for what another
     look holds, before and after. Raises NotDeclared where there is no such queue, NotKnown where it can't be
     seen as a whole.
     """
@@ -187,7 +187,7 @@ async def look(
 
 
 async def count(session: Session, queue: str) -> int:
-    """Count what is ready in a queue; raises NotDeclared where there is none of that name, NotKnown."""
+    """Count what is ready in a queue; raises NotDeclared where no queue has this name, NotKnown."""
     counts = await session.counts(queue)
     if counts is None:
         raise NotDeclared(f"queue {queue} does not exist: run `taskqueue declare`")
@@ -195,7 +195,7 @@ async def count(session: Session, queue: str) -> int:
 
 
 async def _undisturbed(session: Session, queue: str) -> Counts:
-    """Wait until nobody holds anything of a queue: what has been looked at comes back as its look ends."""
+    """Wait until nobody holds a message of a queue: messages come back when the look at them ends."""
     deadline = asyncio.get_running_loop().time() + _PATIENCE
     while True:
         counts = await session.counts(queue)
@@ -209,19 +209,19 @@ async def _undisturbed(session: Session, queue: str) -> Counts:
 
 
 def url_of(body: bytes) -> str | None:
-    """Read the url from a body, without a login that it may hold; None where there is none to read."""
+    """Read the url from a body, without a login that it may hold; None where there is no url."""
     try:
         # As int refuses what has more than 4,300 digits.
         document = json.loads(body, parse_int=float)
     except (ValueError, RecursionError):
         return None
     url = text(document.get("url")) if isinstance(document, dict) else None
-    # A login stands before an @, which a path may have too: only what may hold one is written anew.
+    # A login stands before an @. A path may hold an @ too: only a URL that may hold a login is written anew.
     return url if url is None or "@" not in url or not is_full(url) else redacted(url)
 
 
 def text(value: object) -> str | None:
-    """Read a text that others may have written: what is no Unicode is escaped, no text is None."""
+    """Read a text that others may have written: what is not Unicode is escaped. Other values give None."""
     if isinstance(value, str):
         # JSON can spell half of a surrogate pair, which nothing can print.
         value = value.encode(errors="backslashreplace")
@@ -229,6 +229,6 @@ def text(value: object) -> str | None:
 
 
 def whole(headers: Mapping[str, Any], name: str) -> int | None:
-    """Read a whole number ≥ 0 from a header that others may have written, None where it is none."""
+    """Read a whole number ≥ 0 from a header that others may have written; None for anything else."""
     value = headers.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,4 +1,4 @@
-"""The dead queue: what is in it, why, and how it gets out again."""
+"""The dead queue: lists, replays and purges what is in it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from taskqueue.task.message import Message, Publish
 from taskqueue.topology import names
 
 _MOST_EXTRA = 20_000
-"""Bounds a short look into a long dead queue; past it, their order may change, which only looks odd."""
+"""Most messages of a short look into a long dead queue. Beyond it the order may change, without harm."""
 _WINDOW = 200
-"""Tasks without a confirm at once: what is there twice when a replay is killed."""
+"""Most tasks without a confirm: as many may be there twice when a replay is killed."""
 _CONFIRMING = 30.0
 _EXPIRED = "its AMQP expiration was over before a consumer had it: by the broker, so no roll_back was called"
 _KEPT = frozenset(
@@ -36,7 +36,7 @@ _KEPT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class DeadTask:
-    """What became of one task; None where its message does not say."""
+    """What became of one dead task; None where its message does not say."""
 
     id: str | None
     reason: str
@@ -51,19 +51,19 @@ class DeadTask:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which dead tasks are meant: by id (the oldest of each), by reason, by both, or all."""
+    """A choice of dead tasks: by id (the oldest of each), by reason, by both, or all."""
 
     ids: frozenset[str] | None = None
     reason: str | None = None
 
     def covers(self, task: DeadTask) -> bool:
-        """Tell whether a task is meant."""
+        """Tell whether a task is chosen."""
         return (self.ids is None or task.id in self.ids) and self.reason in {None, task.reason}
 
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """How many tasks were replayed or purged, and which ids of the selection were not there."""
+    """How many tasks were replayed or purged, and which chosen ids were not in the queue."""
 
     count: int
     missing: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ async def count(session: Session, queue: str) -> int:
 async def entries(
     session: Session, queue: str, *, limit: int, reason: str | None = None
 ) -> AsyncIterator[DeadTask]:
-    """Yield the oldest `limit` dead tasks, of one reason if it is given; leaves them where they are."""
+    """Yield the oldest `limit` dead tasks, of one reason if it is given. They stay in the queue."""
     selection = Selection(reason=reason)
     async with _opened(session, queue, limit if reason is None else None) as looking:
         async for found in looking:
@@ -153,8 +153,8 @@ async def purge(
 ) -> Handled:
     """Delete the chosen tasks for good: those that were seen, never what has died meanwhile.
 
-    So nothing is purged as a whole: a leader that hangs would do it when it comes to, whatever is in the
-    queue by then.
+    So the queue is never purged as a whole. A leader that hangs would do that when it recovers, whatever is
+    in the queue by then.
     """
 
     async def take(found: Delivery) -> None:
@@ -232,7 +232,7 @@ class _Replay:
 def _broker_death(headers: Mapping[str, Any], queue: str) -> Mapping[str, Any]:
     """Find the broker's own record of a death in the work queue (most recent first).
 
-    ``x-first-death-reason`` won't do: of a task that came up the ladder it tells of the ladder.
+    ``x-first-death-reason`` is of no use: for a task that was on a ladder it tells of the ladder.
     """
     deaths = headers.get("x-death")
     for death in deaths if isinstance(deaths, list) else ():

@@ -1,4 +1,4 @@
-"""How many tasks are where: passive look-ups only, nothing is declared and no message is touched."""
+"""Counts how many tasks are where, by passive look-ups: nothing is declared and no message is touched."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _HOUR_MS = 3_600_000
 class Due:
     """Waiting tasks by the wait queue that holds them: due within a minute, an hour, later.
 
-    The longest leg comes first, so the rung that a task stands on tells within its own length when it is due:
-    what is left are shorter ones. None where a rung's leader does not answer.
+    The longest leg comes first, and only shorter ones follow. So the rung of a task tells when the task
+    is due, to within the length of that rung. None where a rung's leader does not answer.
     """
 
     minute: int | None
@@ -33,7 +33,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """One task queue at a glance; None where nothing is known."""
+    """The counts of one task queue; None where a count is not known."""
 
     name: str
     ladder: str
@@ -42,7 +42,7 @@ class QueueState:
     dead: int | None
     consumers: int | None
     missing: tuple[str, ...]
-    """Every queue and exchange that should exist and does not, ``queue mail.dead``."""
+    """Every queue and exchange that should exist and does not, such as ``queue mail.dead``."""
     unknown: tuple[str, ...]
     """Every queue that does not answer."""
 
@@ -58,13 +58,13 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class LadderState:
-    """One ladder at a glance; None where nothing is known."""
+    """The counts of one ladder; None where a count is not known."""
 
     name: str
     due: Due | None
     """None where nothing of it is declared."""
     held: int | None
-    """Tasks whose stay in a wait queue is over, and which the broker has not handed on yet."""
+    """Tasks that the broker has not handed on yet although their stay in a wait queue is over."""
     lost: int | None
     """Messages on a shared ladder that name no queue of it."""
     missing: tuple[str, ...]
@@ -80,7 +80,7 @@ class LadderState:
 
 @dataclass(frozen=True, slots=True)
 class _Unknown:
-    """What a look found where no answer came."""
+    """Stands for a count where no answer came."""
 
 
 _Seen = Mapping[str, Counts | _Unknown | None]
@@ -94,7 +94,7 @@ async def states(
 ) -> tuple[tuple[QueueState, ...], tuple[LadderState, ...]]:
     """Look at each of `queues` and at the ladders they wait on; raises BrokerRefused.
 
-    `unready` are the counts of the management API, by the name of the queue; None where nobody can tell.
+    `unready` are the counts of the management API, by the name of the queue; None where they are not known.
     """
     wanted = tuple(queues)
     ladders = tuple(dict.fromkeys(queue.ladder for queue in wanted))
@@ -187,7 +187,7 @@ def _unknown(items: Iterable[Exchange | Queue], seen: _Seen) -> tuple[str, ...]:
 
 
 def _unready(counts: Mapping[str, Unready], queue: str) -> Unready:
-    # A queue that was declared a moment ago is not known there yet.
+    # The management API does not know yet of a queue that was declared a moment ago.
     return counts.get(queue, Unready(0, 0))
 
 

@@ -1,8 +1,8 @@
-"""The ladder of one queue: which tasks wait on it, and taking some off it.
+"""The ladder of one queue: lists the tasks that wait on it, and takes some off it.
 
-The wait queues are looked through from the longest TTL to the shortest, which is the way that tasks walk: one
-that moves on meanwhile is met again further down, never missed. While a wait queue is looked through its
-messages are held, so one that comes due in that moment is late by it.
+The wait queues are looked through from the longest TTL to the shortest. Tasks walk the same way, so a task
+that moves on meanwhile is met again further down and never missed. A look holds the messages of its wait
+queue, so a task that comes due in that moment is late by the rest of the look.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class Rung:
     ttl_ms: int
     queue: str
     within_ms: int
-    """Every task on it is due within so long: its TTL, and shorter legs behind it."""
+    """Milliseconds within which every task on it is due: its TTL and all shorter legs."""
 
 
 def rungs(ladder: str, settings: Settings, listed: Iterable[str] = ()) -> tuple[Rung, ...]:
     """List the wait queues of a ladder from the longest TTL to the shortest.
 
-    `listed` names queues that exist: those of this ladder that the configuration no longer names, of a former
-    resolution or type perhaps, still hand on what waits there.
+    `listed` names queues that exist. Some of this ladder may be of a former resolution or type, which the
+    configuration no longer names: they still hand on what waits there.
     """
     steps = settings.rungs
     top = steps.levels - 1
@@ -65,7 +65,7 @@ def rungs(ladder: str, settings: Settings, listed: Iterable[str] = ()) -> tuple[
             ttl=steps.ttl(leg),
             ttl_ms=steps.ttl_ms(leg),
             queue=rung_name(ladder, steps.ttl(leg), settings.queue_type),
-            # What is due later than the ladder is long goes round on its last rung.
+            # A task that is due later than the ladder is long goes round on its last rung.
             within_ms=_FOR_EVER
             if (leg.level, leg.digit) == (top, BASE - 1)
             else steps.ttl_ms(leg) * (leg.digit + 1) // leg.digit,
@@ -102,7 +102,7 @@ async def count(session: Session, queue: str, settings: Settings) -> int:
 
 
 async def due_next(session: Session, queue: str, settings: Settings, *, limit: int) -> list[WaitingTask]:
-    """List at most `limit` waiting tasks, those that are due next, whatever their rungs; leaves them there.
+    """List the `limit` waiting tasks that are due next, whatever their rungs. They stay there.
 
     Raises NotDeclared where a rung is missing, NotKnown.
     """
@@ -113,15 +113,15 @@ async def due_next(session: Session, queue: str, settings: Settings, *, limit: i
 
 
 async def _head(session: Session, rung: Rung, queue: str, limit: int) -> list[WaitingTask]:
-    """Read from the head of a rung until nothing behind can be due before `limit` of those before it.
+    """Read from the head of a rung until no task behind can be due before the first `limit` tasks.
 
-    All stay on it equally long, so who comes behind is due later, but for the legs that follow: less than
-    the tick of its level.
+    All stay on it equally long, so a task further behind is due later. The legs that follow may change that
+    by less than the unit of its level.
     """
     tick = (rung.within_ms - rung.ttl_ms) / 1000
     nearest: list[WaitingTask] = []
     bound = math.inf
-    # Nothing is handed on from here: what is held longer than needed may be late.
+    # While they are held, no message is handed on: to hold them longer would make tasks late.
     async with browse.look(session, rung.queue) as looking:
         async for found in looking:
             if not _is_for(found.message, queue):
@@ -154,7 +154,7 @@ async def cancel(
 ) -> frozenset[str]:
     """Take tasks off the ladder (the first copy of each); returns the ids that were not on it.
 
-    Such a task may be in the work queue, running, done, or dead.
+    Those tasks may be in the work queue, running, done, or dead.
     """
     left = set(ids)
     total = await count(session, queue, settings) if progress is not None else 0

@@ -1,4 +1,4 @@
-"""A task to its result: make the request, and say how it went."""
+"""From a task to its result: make the request, and say how it went."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ STOP = "Taskqueue-Stop"
 """The header of an answer that asks for no other attempt; its value says why."""
 LONGEST_STOP = 200
 _AWAY = (1.0, 3.0)
-"""Seconds until a task is looked at again for which this machine had too little of something."""
+"""Seconds (from, to) after which a task is tried again that a shortage on this machine has held up."""
 _QUIET = 10.0
-"""Seconds in which this is not said again."""
+"""Seconds in which a shortage is not logged again."""
 log = logging.getLogger(__name__)
 
 
 class Executor:
-    """Makes the requests of one queue; its threads share it, and the connections in it.
+    """Makes the requests of one queue. The threads of the queue share it and its connections.
 
     Raises ConfigError where the queue's settings can't be used. `context` replaces the system's
     CAs, `resolve` the system's resolver, `transport` all that goes over a network.
@@ -54,7 +54,7 @@ class Executor:
         self._base = _base(settings)
         self._headers = {
             "Content-Type": "application/json",
-            # What every browser and library sends: some firewalls take a request without it for an attack.
+            # Every browser and library sends this header. Some firewalls refuse a request without it.
             "Accept": "*/*",
             "User-Agent": f"taskqueue/{_version()}",
         }
@@ -65,14 +65,14 @@ class Executor:
         self._quiet_until = -math.inf
 
     def run(self, task: Task, *, queue: str) -> Result:
-        """Make one attempt, over within `timeout` seconds; raises nothing whatever task and answer hold."""
+        """Make one attempt, in `timeout` seconds at most. Never raises, whatever task and answer hold."""
         started = monotonic()
         try:
             result = self._attempt(task, queue, started)
         except RequestFailed as failure:
             result = self._failed(failure, task, queue, started)
         except BaseException as failure:
-            # A mistake of ours, or a handler's sys.exit, must cost an attempt and not the thread.
+            # A fault of taskqueue or a handler's sys.exit must end the attempt and not the thread.
             log.exception("%s %s: attempt broke off", queue, task.id)
             error = fault.line(f"unexpected {type(failure).__name__}: {failure}")
             result = Result(None, error, None, monotonic() - started)
@@ -81,7 +81,7 @@ class Executor:
     def _failed(self, failure: RequestFailed, task: Task, queue: str, started: float) -> Result:
         away = None
         if failure.blame is Blame.SENDER:
-            # Not all at once: what is too little for all may do for each in turn.
+            # Tasks come back at different moments: what is too little for all may be enough for each in turn.
             away = random.uniform(*_AWAY)
             self._complain(f"{queue} {task.id}: not sent, which costs no run: {failure.error}", started)
         invalid = failure.blame is Blame.TASK

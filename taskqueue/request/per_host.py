@@ -1,8 +1,8 @@
 """A cap on the requests that one host gets at a time (`per_host`).
 
-A host's requests hold at most twice the cap of a queue's threads: as many as run, and as many that
-wait for a moment so that a place does not stay empty. Any other task is told when to come back, and
-waits in the broker, so that a slow host never holds up the tasks for others.
+One host holds at most twice the cap of a queue's threads. Half of them run, and half wait for a moment, so
+that a place does not stay empty. Any other task for the host gets a time to come back and waits in the
+broker. So a slow host never holds up the tasks for others.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from time import monotonic
 LONGEST_WAIT = 0.5
 """Seconds that a thread waits for a place."""
 SHORTEST_AWAY, LONGEST_AWAY = 1.0, 60.0
-"""Seconds after which a task that found no place comes back."""
+"""Seconds (least, most) after which a task that found no place comes back."""
 _MOST_HOSTS = 1000
 _NEWEST = 0.2
-"""The weight of the last request in the average of a host's."""
+"""The weight of the last request in the average of its host."""
 
 
 class _Host:
@@ -27,13 +27,13 @@ class _Host:
         self.running = 0
         self.waiting = 0
         self.seconds = 0.0
-        """How long a request takes, on average."""
+        """The average length of a request, in seconds."""
         self.line = 0.0
-        """When the next one that is sent away may come back (monotonic)."""
+        """When the next task that finds no place may come back (monotonic)."""
 
 
 class Crowd:
-    """The places at the hosts of one queue, in one process."""
+    """The places for requests at each host of one queue, in one process."""
 
     def __init__(self, limit: int, wait: float = LONGEST_WAIT) -> None:
         self._limit = limit
@@ -42,7 +42,10 @@ class Crowd:
         self._hosts: dict[str, _Host] = {}
 
     def enter(self, name: str) -> float | None:
-        """Take a place, which `leave` gives back; or give the seconds until one may be free."""
+        """Take a place and return None; without a free place, return the seconds until one may be free.
+
+        `leave` gives the place back.
+        """
         with self._lock:
             host = self._hosts.get(name)
             if host is None:
@@ -54,7 +57,7 @@ class Crowd:
             return None
 
     def leave(self, name: str, seconds: float) -> None:
-        """Give a place back after a request of so many seconds."""
+        """Give a place back, after a request of so many seconds."""
         with self._lock:
             host = self._hosts[name]
             host.running -= 1
@@ -71,7 +74,7 @@ class Crowd:
             host.waiting -= 1
 
     def _away(self, host: _Host) -> float:
-        """Reserve a turn: those who are sent away come back as fast as the host works them off."""
+        """Reserve a turn: tasks come back at the rate at which the host answers."""
         now = monotonic()
         turn = min(max(host.line, now + SHORTEST_AWAY), now + LONGEST_AWAY)
         host.line = turn + host.seconds / self._limit

@@ -16,7 +16,7 @@ SERVER = "amqp://guest:guest@localhost:5672/"
 
 
 class Client:
-    """Sends tasks to a broker; thread-safe, fork-safe, and connects when it first has to.
+    """Sends tasks to a broker. It is thread-safe and fork-safe, and connects at the first send.
 
     `server` is one AMQP URL or several with commas between; `tracing` makes spans (extra `opentelemetry`).
     Settings that name queues (`from_config`) limit it to them.
@@ -64,7 +64,7 @@ class Client:
     def send_many(self, tasks: Iterable[NewTask | Mapping[str, Any]]) -> list[str]:
         """Send many tasks, each a mapping of `send`'s arguments, and give their ids in that order.
 
-        Confirms are streamed: what is confirmed when an error is raised stays sent.
+        Confirms are streamed: tasks that are confirmed before an error stay sent.
         """
         ids: list[str] = []
         with self._producer.span():

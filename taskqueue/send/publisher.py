@@ -1,4 +1,4 @@
-"""The client's side of a link: publishes wait for a channel, and each ends in a confirm or an error."""
+"""The publisher of a Client: each publish waits for a channel, and ends in a confirm or an error."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _GOODBYE = 5.0
 _REOPEN = 1.0
 _LOOK = 1.0
 _MOST_REFUSALS = 3
-"""Times that a channel may be closed over a publish, or over one beside it, until it is given up."""
+"""How often a channel may close over a publish, or over one beside it, before that publish is given up."""
 
 
 class _Sending:
-    """One publish of one batch, until its outcome."""
+    """One publish of a batch, until its outcome."""
 
     __slots__ = ("batch", "publish", "refusals")
 
@@ -41,8 +41,8 @@ class _Sending:
 class Sender:
     """A link that only publishes. What was lost with a connection is sent again on the next one.
 
-    The first publish to an exchange goes out on a channel of its own: a queue that is not declared, or that
-    the user may not write to, is the mistake of one caller, and costs no other anything.
+    The first publish to an exchange goes out on a channel of its own. A queue may be undeclared, or the user
+    may not write to it. That is the mistake of one caller, and must not cost the others their channel.
     """
 
     def __init__(self, hosts: Sequence[Parameters]) -> None:
@@ -80,7 +80,7 @@ class Sender:
                 batch.deadline = time.monotonic() + timeout
             batch.wait_below(1, self)
         except BaseException as error:
-            # What still waits for a channel must not go out after the caller was told that it failed.
+            # A publish that waits for a channel must not go out after its caller was told that it failed.
             batch.failed(error if isinstance(error, TaskqueueError) else PublishFailed("given up"))
             raise
 
@@ -101,7 +101,7 @@ class Sender:
         self._open()
 
     def disconnected(self, reason: str) -> None:
-        """Forget the channel; what was on it waits for the next one."""
+        """Forget the channel. What was on it waits for the next one."""
         self._connection = None
         self._proven.clear()
         for trial in tuple(self._trials.values()):
@@ -110,7 +110,7 @@ class Sender:
             self._channel.abandon(reason)
 
     def unreachable(self, reason: str) -> None:
-        """Fail what waits once every host was tried in vain, unless the broker was there before."""
+        """Fail what waits when every host was tried in vain, unless there was a connection before."""
         self._unreachable += 1
         if self._unreachable >= self._hosts and not self._ever_connected:
             error = BrokerUnreachable(f"no broker: {reason}")
@@ -125,7 +125,7 @@ class Sender:
     def _publish(self, sending: _Sending) -> None:
         if sending.batch.error is not None:
             return
-        # A broker that takes no publishes does not read either: they would pile up on the way to it.
+        # A broker that takes no publishes does not read either, so they would pile up on the way to it.
         if self._channel is None or not self._channel.is_open or self._link.blocked:
             self._hold(sending)
             return
@@ -138,7 +138,7 @@ class Sender:
             self._try(sending)
 
     def _try(self, sending: _Sending) -> None:
-        """Publish the first one to an exchange; what is behind it waits for how that ends."""
+        """Publish the first message to an exchange; those behind it wait for its outcome."""
         exchange, connection = sending.publish.exchange, self._connection
         if connection is None or not connection.is_open:
             self._hold(sending)
@@ -164,7 +164,7 @@ class Sender:
             self._link.later(_LOOK, self._look)
 
     def _look(self) -> None:
-        """Publish what can go out by now, and forget what its caller was told has failed."""
+        """Publish what can go out now, and forget publishes that have already failed for their caller."""
         self._looking = False
         self._publish_waiting()
 
@@ -191,14 +191,14 @@ class Sender:
         if code not in REFUSALS:
             self._open()
             return
-        # What was there is there no more, or one message was too much for the broker: look at each again.
+        # An exchange has gone, or the broker refused one message: try each exchange again.
         self._proven.clear()
         failed = self._fail(lambda sending: _closed_over(sending, reason))
-        # What the broker refused and is sent again may be refused again: not in a hot loop.
+        # What the broker has refused may be refused again: wait, so that this is not a busy loop.
         self._link.later(0.0 if failed else _REOPEN, self._open)
 
     def _fail(self, judge: Callable[[_Sending], TaskqueueError | None]) -> int:
-        """Fail what waits and for which `judge` gives an error; gives how many that were."""
+        """Fail each waiting publish for which `judge` gives an error; give how many those were."""
         waiting, self._waiting = self._waiting, deque()
         for sending in waiting:
             if error := judge(sending):

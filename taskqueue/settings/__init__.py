@@ -1,4 +1,4 @@
-"""taskqueue.ini as frozen dataclasses: every key, its default, and what it may be."""
+"""taskqueue.ini as frozen dataclasses: every key, its default, and its allowed values."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from taskqueue.topology.plan import Layout
 __all__ = ["QueueSettings", "Rate", "Settings", "load", "parse"]
 
 OK_ONLY = frozenset({200})
-# Link-local, which is where clouds serve their metadata, in both families.
+# Link-local networks of IPv4 and IPv6: clouds serve their metadata there.
 LINK_LOCAL = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
 _LONGEST_SHOWN = 60
-# Built-in handlers and the key that each can't be without.
+# The key that each of these built-in handlers needs.
 _NEEDS = {"signing": "signing_secret", "bearer": "bearer_token", "basic": "basic_auth"}
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """One section of the ini: how the tasks of one queue run. Seconds where nothing else is said."""
+    """One section of the ini: how the tasks of one queue run. Lengths of time are in seconds."""
 
     name: str
     ladder: str = ""
-    """The ladder that its tasks wait on; its own, of its name, unless it shares one."""
+    """The ladder that its tasks wait on: its own, which has its name, unless it shares one."""
     base_url: str | None = None
     concurrency: int = 10
     per_host: int | None = None
@@ -61,14 +61,14 @@ class QueueSettings:
     delivery_limit: int = 20
 
     def __post_init__(self) -> None:
-        """Give it a ladder of its own where none is named."""
+        """Give the queue a ladder of its own where the ini names none."""
         if not self.ladder:
             object.__setattr__(self, "ladder", self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole ini: what is global, and every queue by its name."""
+    """The whole ini: its global keys, and every queue by its name."""
 
     servers: tuple[str, ...] = field(default=("amqp://guest:guest@localhost:5672/",), repr=False)
     ca_file: Path | None = None
@@ -84,7 +84,7 @@ class Settings:
     queues: Mapping[str, QueueSettings] = field(default_factory=dict)
 
     names: frozenset[str] = frozenset()
-    """Of all queues of the ini, where `queues` holds only some of them."""
+    """The names of all queues of the ini, where `queues` holds only some of them."""
 
     @property
     def rungs(self) -> Ladder:
@@ -92,13 +92,13 @@ class Settings:
         return Ladder(self.resolution, self.levels)
 
     def way(self, queue: str) -> Way:
-        """Give the way that tasks take to a queue; one that is not configured has a ladder of its own."""
+        """Give the way to a queue. A queue that the ini does not name has a ladder of its own."""
         found = self.queues.get(queue)
         return Way(queue, found.ladder if found else queue, self.rungs)
 
     @property
     def layout(self) -> Layout:
-        """What is to be planned for the broker."""
+        """What the plan for the broker is made from."""
         ladders = {name: queue.ladder for name, queue in self.queues.items()}
         return Layout(ladders, self.rungs, self.queue_type, self.names)
 
@@ -143,7 +143,7 @@ def parse(text: str, *, source: str, environ: Mapping[str, str], sending: bool =
 
 
 def _line(key: str, *sections: ini.Section) -> int:
-    """Find the line of the first section that has the key; its own line where none has."""
+    """Give the line of the key in the first section that has it, else the line of that section."""
     for section in sections:
         if key in section.values:
             return section.values[key].line

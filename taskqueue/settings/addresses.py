@@ -1,7 +1,7 @@
 """The values of taskqueue.ini that say where something is: URLs, hosts, networks.
 
-As in values.py, each reader raises ValueError with what is allowed; none of them quotes a URL, as
-it may hold a password.
+As in values.py, each reader raises ValueError with what is allowed. No error quotes a URL, as
+a URL may hold a password.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CELERYS = frozenset({"pyamqp", "librabbitmq"})
 _WHOLE = frozenset({"channel_max", "connection_attempts", "frame_max", "heartbeat"})
 _NUMBERS = frozenset({"blocked_connection_timeout", "retry_delay", "socket_timeout", "stack_timeout"})
 PARAMETERS = _WHOLE | _NUMBERS | {"client_properties", "locale", "ssl_options", "tcp_options"}
-"""What may stand behind the ``?`` of a server: what pika knows."""
+"""The parameters that may stand behind the ``?`` of a server: those that pika knows."""
 _ELSEWHERE = {
     "cacertfile": "ca_file = …",
     "certfile": "cert_file = …",
@@ -34,23 +34,23 @@ _ELSEWHERE = {
     "ssl": "amqps://",
     "vhost": "/vhost behind the host",
 }
-"""What other libraries have as a parameter, and where it is here."""
+"""Parameters of other libraries, and where the same thing is set here."""
 DEFAULT = "default"
-"""In a list of networks: those that would stand there without it."""
+"""A word in a list of networks, which stands for the default networks."""
 
 
 def host_name(text: str) -> str:
-    """Write the name of a host in lower case and ASCII, as it is looked up; raises ValueError for none.
+    """Write a host name in lower case and ASCII, as it is looked up; raises ValueError for what is not one.
 
     What is not ASCII is encoded by IDNA 2008, after the mapping of UTS 46 (capital letters, full-width
-    ones): IDNA 2003, which is in Python, takes faß.de for fass.de, and that is somebody else's.
+    letters). Python itself has IDNA 2003, which takes faß.de for fass.de: another owner's domain.
     """
     try:
         name = text.lower() if text.isascii() else _idna(text)
     except UnicodeError as error:
-        raise ValueError("is no host name") from error
+        raise ValueError("is not a host name") from error
     if not _NAME.fullmatch(name):
-        raise ValueError("is no host name")
+        raise ValueError("is not a host name")
     return name
 
 
@@ -80,7 +80,7 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def servers(text: str) -> tuple[str, ...]:
-    """Read AMQP URLs with commas between; what they hold is decoded by pika."""
+    """Read AMQP URLs with commas between. pika decodes what they hold."""
     urls = listed(_server)(text)
     if not urls:
         raise ValueError(_SERVERS)
@@ -95,7 +95,7 @@ def _server(text: str) -> str:
         parts = urlsplit(url("amqp", "amqps")(text))
     except ValueError:
         raise ValueError(_SERVERS) from None
-    # An @ here is the end of a password with a / or ? in it, and nothing of that is to be told.
+    # An @ here ends a password that holds a / or ?, and no part of that may be shown.
     if "@" in parts.path + parts.query or parts.fragment:
         raise ValueError(_SERVERS)
     if parts.path == "//":
@@ -111,12 +111,12 @@ def _server(text: str) -> str:
 
 
 def _check_parameter(name: str, value: str) -> None:
-    """Refuse what pika would pass over in silence, or quote in an error."""
+    """Refuse what pika would ignore without a word, or quote in an error."""
     if name in _ELSEWHERE:
-        raise ValueError(f"{name} is no parameter: write {_ELSEWHERE[name]} instead")
+        raise ValueError(f"{name} is not a parameter: write {_ELSEWHERE[name]} instead")
     if name not in PARAMETERS:
         shown = name if re.fullmatch(r"[A-Za-z_]{1,40}", name) else "what stands behind the ?"
-        raise ValueError(f"{shown} is no parameter: there are {', '.join(sorted(PARAMETERS))}")
+        raise ValueError(f"{shown} is not a parameter: the parameters are {', '.join(sorted(PARAMETERS))}")
     if name in _WHOLE and not re.fullmatch(r"[0-9]{1,9}", value):
         raise ValueError(f"{name} must be a whole number")
     if name in _NUMBERS and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
@@ -124,7 +124,7 @@ def _check_parameter(name: str, value: str) -> None:
 
 
 def base_url(text: str) -> str:
-    """Read what the paths of tasks are joined to."""
+    """Read the URL that the paths of tasks are joined to."""
     parts = urlsplit(url("http", "https")(text))
     if "@" in parts.netloc:
         raise ValueError("must hold no user and password (write handlers = basic and basic_auth)")
@@ -156,7 +156,7 @@ def address(text: str) -> str:
 
 
 def host_pattern(text: str) -> str:
-    """Read a host name, ``*.`` before one, ``*`` or an IP address, as it is compared with a URL's host."""
+    """Read a host name, ``*.`` before one, ``*`` or an IP address, in the form that the host of a URL has."""
     if text == "*":
         return text
     if ":" in text:
@@ -179,7 +179,7 @@ def _ipv6(text: str) -> str:
 
 
 def network(text: str) -> str:
-    """Read a network such as ``10.0.0.0/8``, or the word ``default``, for the default ones."""
+    """Read a network such as ``10.0.0.0/8``, or the word ``default`` for the default networks."""
     if text == DEFAULT:
         return text
     try:

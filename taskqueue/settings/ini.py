@@ -16,7 +16,7 @@ GLOBAL = "taskqueue"
 ENVIRONMENT = "TASKQUEUE_CONFIG_FILE"
 PLACES = (Path("/etc/taskqueue/taskqueue.ini"), Path("taskqueue.ini"))
 _SECTION = re.compile(r"\[(.*)\]")
-# Narrow, as a key is named in errors: the second line of a base64 secret must not pass for one.
+# Narrow, as errors name the key: the second line of a base64 secret must not pass for a key.
 _KEY = re.compile(r"[A-Za-z_-]{1,40}")
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value as it is to be used, as it is written (variables unread), and its line."""
+    """A value as it is used, the same as it is written (variables not replaced), and its line."""
 
     text: str = field(repr=False)
     written: str = field(repr=False)
@@ -41,9 +41,9 @@ class Section:
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, str]:
-    """Give the file and its text: `path`, else TASKQUEUE_CONFIG_FILE, else the first of PLACES there is.
+    """Give the file and its text: `path`, else TASKQUEUE_CONFIG_FILE, else the first of PLACES that exists.
 
-    Raises ConfigError where there is none (it lists where it looked) or it can't be read as UTF-8.
+    Raises ConfigError where there is no file (the error lists where it looked) or it is not UTF-8.
     """
     if path is not None:
         return path, _text(path, "")
@@ -55,7 +55,7 @@ def find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, str]:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError:
-            # It may be there: going on to the next would hide that this one can't be read.
+            # The file may exist. To go on to the next place would hide that this one can't be read.
             pass
         return place, _text(place, "")
     looked = ", ".join(str(place.absolute()) for place in PLACES)
@@ -74,7 +74,7 @@ def read(
     """
     current = Section(GLOBAL, 0, {})
     sections = {GLOBAL: current}
-    # Not splitlines, which ends lines where no editor does: the numbers would be wrong.
+    # Not splitlines, which ends lines where no editor does, so that the line numbers would be wrong.
     for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         line = raw.strip()
         if not line or line[0] in "#;":
@@ -128,7 +128,7 @@ def _pair(line: str, where: str) -> tuple[str, str]:
 
 
 def _substituted(value: str, where: str, environ: Mapping[str, str]) -> str:
-    """Put environment variables in, once: what they hold is not looked at again."""
+    """Replace environment variables once: a $ in what they hold stays a $."""
 
     def replacement(found: re.Match[str]) -> str:
         if found[0] == "$$":
@@ -138,7 +138,7 @@ def _substituted(value: str, where: str, environ: Mapping[str, str]) -> str:
             raise ConfigError(f"{where}: a variable is written ${{NAME}}, a dollar sign $$")
         if name not in environ:
             raise ConfigError(f"{where}: environment variable {name} is not set")
-        # A secret that was read from a file often ends with a line end.
+        # A secret that came from a file often ends with a line end.
         held = environ[name].strip()
         if _CONTROL.search(held):
             raise ConfigError(

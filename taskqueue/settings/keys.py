@@ -1,4 +1,4 @@
-"""The keys of taskqueue.ini: what each may be, and the errors where it is something else."""
+"""The keys of taskqueue.ini: the values that each allows, and the errors for any other value."""
 
 from __future__ import annotations
 
@@ -72,9 +72,10 @@ _INLINE = re.compile(r"\s[#;]")
 def read_keys(
     section: ini.Section, keys: Mapping[str, Read], source: str, ignore: Mapping[str, Read] | None = None
 ) -> dict[str, Any]:
-    """Give the values of a section by the names of the fields, for the `keys` it may have.
+    """Give the values of a section by the names of the fields; `keys` are those that it may have.
 
-    Keys of `ignore` are somebody else's. Raises ConfigError that names file, line and key.
+    Keys in `ignore` may stand there too, and are read elsewhere. Raises ConfigError that names file, line and
+    key.
     """
     found = {}
     for key, value in section.values.items():
@@ -94,7 +95,7 @@ def _value(key: str, value: ini.Value, reader: Read, where: str) -> Any:
 
 
 def _got(key: str, value: ini.Value) -> str:
-    """Quote a value as it is written: what a variable holds may be a secret."""
+    """Quote a value as it is written, as what a variable holds may be a secret."""
     if key in SECRET:
         return ""
     shown = redacted(value.written) if key == "base_url" or "://" in value.written else value.written
@@ -105,4 +106,6 @@ def _unknown(key: str, keys: Mapping[str, Read], ignore: Mapping[str, Read] | No
     if ignore is None and key in GLOBAL_KEYS:
         return "is for all queues: write it before the first section"
     near = difflib.get_close_matches(key, [*keys, *(ignore or {})], n=1)
-    return f"is no key; did you mean {near[0]}?" if near else f"is no key; there are: {', '.join(keys)}"
+    if near:
+        return f"is not a key; did you mean {near[0]}?"
+    return f"is not a key; the keys are: {', '.join(keys)}"

@@ -16,7 +16,7 @@ _RATE = re.compile(r"([0-9]{1,7})\s*/\s*([smh])")
 _PERIOD = {"s": 1, "m": 60, "h": 3600}
 _TICKS = tuple(map(Decimal, ("0.001", "0.01", "0.1", "1", "10")))
 LONGEST_NAME = 200
-"""Bytes of a queue's name: AMQP allows 255, and ours must fit with it into a routing key."""
+"""Most bytes of a queue's name: AMQP allows 255 in a routing key, which holds more than the name."""
 _MOST_RUNS = 1_000_000
 _NUMBER = re.compile(r"[0-9.]+(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _STATUS = re.compile(r"([0-9])xx|([0-9]{3})(?:\s*-\s*([0-9]{3}))?", re.IGNORECASE)
@@ -67,17 +67,17 @@ def number(low: float, high: float, *, unit: str = " seconds") -> Callable[[str]
 
 
 def optional(read: Callable[[str], Value]) -> Callable[[str], Value | None]:
-    """Take an empty value for none."""
+    """Read an empty value as None."""
     return lambda text: read(text) if text else None
 
 
 def listed(read: Callable[[str], Value]) -> Callable[[str], tuple[Value, ...]]:
-    """Read values with commas between; none where it is empty."""
+    """Read values with commas between. An empty text holds none."""
     return lambda text: tuple(read(part.strip()) for part in text.split(",")) if text else ()
 
 
 def some(read: Callable[[str], Value]) -> Callable[[str], Value]:
-    """Refuse an empty value, which would mean none."""
+    """Refuse an empty value."""
 
     def nonempty(text: str) -> Value:
         if not text:
@@ -107,7 +107,7 @@ def yes_no(text: str) -> bool:
 
 
 def resolution(text: str) -> Decimal:
-    """Read the length of a tick: a power of ten, so that every ladder is a window of the same decimal one."""
+    """Read the length of a tick: a power of ten, so that all ladders are windows of one decimal ladder."""
     try:
         value = Decimal(text) if _NUMBER.fullmatch(text) else None
     except InvalidOperation:
@@ -118,7 +118,7 @@ def resolution(text: str) -> Decimal:
 
 
 def ladder(text: str) -> str:
-    """Read the name of a ladder; empty for a queue's own."""
+    """Read the name of a ladder. An empty value is the queue's own ladder."""
     if not text.isprintable() or len(text.encode()) > LONGEST_NAME:
         raise ValueError(f"must be a name of at most {LONGEST_NAME} bytes, all printable, or empty")
     return text

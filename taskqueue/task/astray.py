@@ -1,7 +1,7 @@
-"""What a message tells of the way it came: where it was to go, and whether it found its rungs.
+"""What a message tells of its way over the ladder: where it was to go, and whether it found its rungs.
 
-Pure. Whoever publishes to a ladder writes the way into the message; one that believes in other rungs than
-there are is led to the work queue by the alternate exchanges of the ladder, too early.
+Pure. A publisher writes the way into the message. It may believe in rungs that do not exist. The alternate
+exchanges of the ladder then lead the message to the work queue, too early: it has gone astray.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from taskqueue.task.message import PREFIX
 from taskqueue.topology import names
 
 SENT_ROUND = f"{PREFIX}sent-round"
-"""When a consumer has last put a task back on the ladder as it came early: milliseconds since the epoch."""
+"""When a consumer last put a task that came early back on the ladder: milliseconds since the epoch."""
 MEANT_FOR = f"{PREFIX}meant-for"
-"""The work queue at the end of the way of a message that has died before it came there."""
+"""The work queue that a message was on its way to when it died."""
 _AT_ONCE_MS = 500
 _WORTH_WAITING_MS = 1000
 
 
 def itinerary(headers: Mapping[str, Any]) -> tuple[str, ...]:
-    """Read the routing keys behind the first one, as they ride in the ``CC`` header."""
+    """Read the routing keys from the ``CC`` header: all but the first."""
     keys = headers.get("CC")
     return tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else ()
 
 
 def meant_for(headers: Mapping[str, Any]) -> str | None:
-    """Name the work queue that the way of a message ends at, None where it does not say.
+    """Name the work queue at the end of the way of a message, None where the message does not say.
 
-    A dead one has lost its way, and says it by a header: replayed, it must not run by another's settings.
+    A dead message has no way any more, and says it by a header: when it is replayed, it must not run with the
+    settings of another queue.
     """
     if isinstance(stated := headers.get(MEANT_FOR), str):
         return stated
@@ -48,7 +49,7 @@ def missed_rungs(headers: Mapping[str, Any]) -> bool:
 def came_back_at_once(headers: Mapping[str, Any], due: int, now_ms: int) -> bool:
     """Tell whether a task that was put on the ladder a moment ago is here again, long before it is due.
 
-    Then the consumer's own ladder is not there any more, and putting it back at once would go on and on.
+    The ladder of this consumer is gone then, and a task that is put back at once would go round without end.
     """
     sent = headers.get(SENT_ROUND)
     if not isinstance(sent, int) or isinstance(sent, bool):

@@ -13,12 +13,12 @@ _MOST_DOUBLINGS = 64
 
 
 def backoff(policy: QueueSettings, failures: int, spread: float) -> float:
-    """Give the wait after so many failures in a row, 1 being the first.
+    """Give the wait in seconds after so many failures in a row; the first failure is 1.
 
     It starts at min_backoff_seconds, doubles max_doublings times, then grows linearly up to
     max_backoff_seconds (as Cloud Tasks does: https://cloud.google.com/tasks/docs/reference/rest).
-    `spread`, from -1 to 1, is where in the ±jitter this one lies. Two significant digits remain,
-    so that it takes at most two legs of the ladder.
+    `spread`, from -1 to 1, says where in the ±jitter this wait lies. The wait is rounded to two
+    significant digits, so that it takes at most two legs of the ladder.
     """
     doublings = min(policy.max_doublings, _MOST_DOUBLINGS)
     steps = failures - 1
@@ -33,8 +33,8 @@ def backoff(policy: QueueSettings, failures: int, spread: float) -> float:
 def retry_after(header: str | None, policy: QueueSettings, now: float) -> float:
     """Read a Retry-After header as seconds from `now`; 0 where it is absent, past or garbage.
 
-    Seconds or an HTTP date (RFC 9110, 10.2.3); capped at max_backoff_seconds, and rounded up to
-    two significant digits, as a receiver that asks for time must get all of it.
+    Seconds or an HTTP date (RFC 9110, 10.2.3); capped at max_backoff_seconds. It is rounded up
+    to two significant digits, as a receiver that asks for time must get all of it.
     """
     wait = _seconds(header, now) if header else 0.0
     if not wait > 0:

@@ -19,50 +19,50 @@ from taskqueue.task.result import Following, Result, succeeded
 
 _LONG_AGO = 365 * 86_400
 _A_LENGTH_OF_TIME = 1_000_000_000
-"""What is below it is no time of our century; a number of seconds was meant, most likely."""
+"""A time below this (POSIX seconds) lies before 2001: most likely a length in seconds was meant."""
 ASKS_FOR_TIME = frozenset({429, 503})
 """The statuses whose Retry-After is heeded (RFC 6585, 4; RFC 9110, 15.6.4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """It is due: make the request."""
+    """The task is due: make the request."""
 
     alone: bool = False
-    """It may be what ends consumers: with nothing beside it that would be counted too."""
+    """The task may be what ends consumers: run nothing beside it, as the broker would count that too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """It has succeeded: publish what follows from that, and ack."""
+    """The task has succeeded: publish what follows from that, and ack."""
 
     following: tuple[Following, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """It belongs in another queue."""
+    """The task belongs in another queue."""
 
     queue: str
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """It runs at `due` (milliseconds since the epoch): put it on the ladder."""
+    """The task runs at `due` (milliseconds since the epoch): put it on the ladder."""
 
     due: int
     runs: int
     error: str | None
     has_slot: bool = False
     crashes: int = 0
-    """What the broker has counted so far, where it starts to count anew before there was an answer."""
+    """How often the broker has handed the task out without an answer, where it now begins to count anew."""
     early: bool = False
-    """It came before its time, by a ladder that is too short, another's clock, or no way."""
+    """The task came before its time: a ladder too short for it, another clock, or no way on the ladder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """It will not run again: the dead queue, and its roll_back."""
+    """The task will not run again: publish it to the dead queue, and its roll_back."""
 
     reason: str
     error: str
@@ -79,11 +79,11 @@ def on_receipt(
 ) -> Run | Move | Again | Dead:
     """Decide what to do with a task that came from the queue of `policy`.
 
-    `known` holds the queues of the configuration, `deliveries` is how often the task was handed out
-    before without an answer (``x-delivery-count`` and its `crashes`), `now` is in seconds since the
+    `known` holds the queues of the configuration. `deliveries` is how often the task was handed out
+    before without an answer (``x-delivery-count`` and its `crashes`). `now` is in seconds since the
     epoch.
     """
-    # One that finds no way on a shared ladder comes to the queue of its name, whoever it is for.
+    # A task that finds no way on a shared ladder comes to the queue of that name, whatever queue it is for.
     wanted = task.queue or task.meant_for
     if wanted is not None and wanted != policy.name:
         if wanted in known:
@@ -106,7 +106,7 @@ def _expired(expires: float, now: float) -> str:
 
 
 def suspect(policy: QueueSettings, deliveries: int) -> bool:
-    """Tell whether what was handed out so often without an answer may be what ends its consumers."""
+    """Tell whether a task that was handed out so often without an answer may be what ends its consumers."""
     return deliveries >= max(1, policy.delivery_limit // 2)
 
 

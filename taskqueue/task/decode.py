@@ -1,6 +1,6 @@
 """A task: decoded from a message, validated, and its state read from the AMQP headers.
 
-The body of a message is never rewritten; what happens to a task is kept in headers.
+The body of a message is never rewritten. The headers keep what happens to a task.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _ABSENT = object()
 _LONGEST_ID = 255
 """AMQP's bound on a short string, in bytes."""
 _FIRST_TIMESTAMP = 1_577_836_800
-"""The beginning of 2020, before there was any taskqueue: an earlier one is a clock or a field that was never
-set. One of milliseconds or the like is later than now, and counts as now."""
+"""The beginning of 2020, POSIX seconds. taskqueue is younger: an earlier timestamp comes from a clock or a
+field that was never set. A timestamp in milliseconds is later than now, and counts as now."""
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?"
 )
@@ -61,7 +61,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A POST to be made when it is due, and what has become of it so far."""
+    """A POST to be made when it is due, and its state so far."""
 
     id: str
     url: str
@@ -84,18 +84,18 @@ class Task:
     """Why the last run failed."""
     failed: Failed | None
     has_slot: bool
-    """It comes from the ladder at a time that a rate limit reserved for it."""
+    """A rate limit has reserved the time at which it comes from the ladder."""
     unknown: tuple[str, ...]
     """Names of fields that taskqueue does not know."""
     since: int | None = None
     """When its last run ended: milliseconds since the epoch."""
     crashes: int = 0
-    """How many consumers have ended without an answer while they held it, before it was last put back."""
+    """How many consumers had ended without an answer while they held it when it was last published again."""
     traceparent: str | None = None
-    """Of the trace that it belongs to (https://www.w3.org/TR/trace-context/)."""
+    """The trace that it belongs to (https://www.w3.org/TR/trace-context/)."""
     tracestate: str | None = None
     meant_for: str | None = None
-    """The work queue at the end of the way that it came; None where it came straight."""
+    """The work queue at the end of its way over a ladder; None where it came without a ladder."""
 
 
 def decode(message: Message, *, now: float) -> Task:
@@ -147,14 +147,14 @@ def encode(document: Mapping[str, Any]) -> bytes:
         try:
             return text.encode()
         except UnicodeEncodeError:
-            # Half a surrogate pair has no UTF-8; escaped it passes, and whoever reads it may refuse it.
+            # Half a surrogate pair can't be UTF-8. Escaped, it passes, and the receiver may refuse it.
             return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTask("message", f"can't be written as JSON: {error}") from error
 
 
 def roll_back_body(body: bytes) -> bytes:
-    """Make the body of a task's roll_back from its own: never longer, as nothing is written anew."""
+    """Make the body of a task's roll_back from its own body: never longer, as its text is taken over."""
     read = documents.read(body)
     members = [b'"url":' + read.written("roll_back")]
     members += [b'"%s":%s' % (name.encode(), read.written(name)) for name in _CARRIED if name in read.values]
@@ -162,7 +162,7 @@ def roll_back_body(body: bytes) -> bytes:
 
 
 def related_id(task_id: str, name: str) -> str:
-    """Name a task that follows from another: always the same, so that a receiver can tell a duplicate."""
+    """Give the id of a task that follows from another: always the same, so that a duplicate is known."""
     related = f"{task_id}.{name}"
     return related if len(related.encode()) <= _LONGEST_ID else uuid.uuid5(uuid.NAMESPACE_URL, related).hex
 
@@ -188,7 +188,7 @@ def _due(document: Mapping[str, Any], timestamp: object, now_ms: float) -> int:
         return math.ceil(eta * 1000)
     start = now_ms
     if isinstance(timestamp, int) and timestamp >= _FIRST_TIMESTAMP:
-        # The timestamp has whole seconds: its end, so that no task is early.
+        # The timestamp has whole seconds. Its second is taken to its end, so that no task is early.
         start = min(now_ms, (timestamp + 1) * 1000)
     return math.ceil(start + countdown * 1000) if countdown else math.floor(start)
 
@@ -213,7 +213,7 @@ def _header_text(headers: Mapping[str, Any], name: str) -> str | None:
 
 
 def _matching(headers: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str | None:
-    """Read a header that is nobody's duty to write well: what does not match is as good as absent."""
+    """Read an optional header that others write: what does not match counts as absent."""
     value = headers.get(name)
     return value if isinstance(value, str) and pattern.fullmatch(value) else None
 

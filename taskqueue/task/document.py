@@ -1,7 +1,7 @@
-"""The JSON object in a message's body, each value beside the text that it was written as.
+"""The JSON object in a message's body: each value beside its own text in the body.
 
-A number of another language may have more digits than ours hold, and a text written again may be longer
-than it was: what goes out again goes out as it came.
+Another language may write numbers with more digits than Python keeps, and a value that is written again may
+be longer than before. So what goes out again goes out as it came.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from taskqueue.errors import InvalidTask
 from taskqueue.task.fields import shown
 
 AS_WRITTEN = "payload"
-"""The member that is sent on and never read: its numbers may be of any size, and its value here is rough."""
+"""The member that is sent on and never read. Its numbers may be of any size, so the value here is rough."""
 _BOM = "\ufeff"
-# It matches anything, be it nothing.
+# Matches any text, also an empty one.
 _skip: Callable[[str, int], re.Match[str]] = re.compile(r"[ \t\n\r]*").match  # type: ignore[assignment]
 _plain_key = re.compile(r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*').match
 
@@ -27,14 +27,14 @@ _plain_key = re.compile(r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*').
 def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        # It could not be told from any other, nor written again.
+        # Such numbers all read as infinity, which JSON can't write.
         msg = f"{text[:20]} is too large a number"
         raise ValueError(msg)
     return value
 
 
 def _not_json(name: str) -> None:
-    msg = f"{name} is no JSON number"
+    msg = f"{name} is not a JSON number"
     raise ValueError(msg)
 
 
@@ -46,7 +46,7 @@ _read_roughly = _rough.raw_decode
 
 @dataclass(slots=True)
 class Document:
-    """The members of an object: of several with one name the last."""
+    """The members of an object. Where several have the same name, the last one counts."""
 
     values: dict[str, Any]
     _text: str
@@ -59,7 +59,7 @@ class Document:
 
 
 def read(body: bytes) -> Document:
-    """Read a JSON object; raises InvalidTask that says what else it is."""
+    """Read a JSON object; raises InvalidTask that says what the body is instead."""
     try:
         text = body.decode()
         document = _members(text, 1 if text.startswith(_BOM) else 0)
@@ -76,7 +76,7 @@ def read(body: bytes) -> Document:
 
 
 def _members(text: str, at: int) -> Document | None:
-    """Read the members one by one; None where the text is no JSON object."""
+    """Read the members one by one; None where the text is not a JSON object."""
     values: dict[str, Any] = {}
     places: dict[str, tuple[int, int]] = {}
     at = _skip(text, at).end()

@@ -1,6 +1,6 @@
-"""The values a message may hold: each check returns the value or raises InvalidTask with both names.
+"""The values that a message may hold: each check returns the value, or raises InvalidTask that names it.
 
-Numbers may be ints or floats, as JSON does not tell them apart; booleans, NaN and strings are none.
+Numbers may be ints or floats, as JSON does not tell them apart. Booleans, NaN and strings are not numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\ud800-\udfff\u2028\u2029]")
 
 
 def shown(value: object) -> str:
-    """Write a value for a message to a person: on one line, bounded."""
+    """Write a value for an error that people read: on one line, of bounded length."""
     text = ascii(value) if isinstance(value, (str, bytes, int, float, type(None))) else type(value).__name__
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
@@ -43,7 +43,7 @@ def number(fields: Mapping[str, Any], name: str) -> float | None:
 
 
 def count(fields: Mapping[str, Any], name: str) -> int | None:
-    """Read an optional whole number ≥ 0; ``3.0`` is one, as some languages write it so."""
+    """Read an optional whole number ≥ 0. ``3.0`` is one, as some languages write whole numbers so."""
     value = fields.get(name)
     if value is None:
         return None
@@ -84,13 +84,13 @@ def _full_url(name: str, value: str, scheme: str) -> None:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise InvalidTask(name, f"is no URL ({error}), got {shown(_bare(value))}") from error
+        raise InvalidTask(name, f"is not a URL ({error}), got {shown(_bare(value))}") from error
     if not host or not value[len(scheme) + 1 :].startswith("//"):
         raise InvalidTask(name, f"must name a host, got {shown(_bare(value))}")
 
 
 def _bare(value: str) -> str:
-    """Drop what may be a password: what stands before the last @."""
+    """Leave out what stands before the last @, as it may be a password."""
     return redacted(value) if "@" in value else value
 
 
@@ -107,7 +107,7 @@ def text(fields: Mapping[str, Any], name: str) -> str | None:
 def mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Read an optional object, empty where it is absent.
 
-    An empty array is one, too: PHP does not tell them apart.
+    An empty array counts as an empty object: PHP does not tell them apart.
     """
     value = fields.get(name)
     if value is None or value == []:

@@ -12,9 +12,9 @@ _LONGEST_NAME, _HIGHEST, _SHOWN = 255, 255, 60
 PREFIX = "taskqueue-"
 _BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-")
 DELIVERIES = "x-delivery-count"
-"""How often a message was handed out before; of a message that comes for the first time, in another queue."""
+"""The broker's count of earlier deliveries. On a first delivery it may be that of a former queue."""
 _BROKERS_COUNTS = frozenset({DELIVERIES, "x-acquired-count", "CC", "BCC"})
-# user_id would be checked against our own login; an expiration would end the stay on a rung early.
+# The broker compares user_id with our own login. An expiration would end the stay on a rung early.
 _NOT_KEPT = ("user_id", "expiration", "cluster_id", "delivery_mode", "headers")
 
 
@@ -26,20 +26,20 @@ class Message:
     headers: Mapping[str, Any] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
     fault: str | None = None
-    """Why the headers could not be decoded (they are empty then), None where they were."""
+    """Why the headers could not be decoded (they are empty then), None where they could."""
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """A message to be published persistent, mandatory and with a confirm."""
+    """A message to publish: persistent, mandatory, and with a confirm."""
 
     exchange: str
     routing_keys: tuple[str, ...]
-    """The routing key and, behind it, what rides in the ``CC`` header."""
+    """The routing key first, then the keys of the ``CC`` header."""
     message: Message
 
     def __post_init__(self) -> None:
-        """Raise InvalidTask for a queue or a priority that AMQP can't carry, before it is on its way."""
+        """Raise InvalidTask for a queue or a priority that AMQP can't carry, before anything is published."""
         for name in (self.exchange, *self.routing_keys):
             _check_name(name)
         if not self.exchange and not self.routing_keys[0]:
@@ -51,7 +51,7 @@ class Publish:
 
 
 def _check_name(name: object) -> None:
-    """Refuse what names a queue, or an exchange of it, and is no short string of AMQP."""
+    """Refuse a name of a queue or exchange that AMQP can't carry as a short string."""
     if not isinstance(name, str):
         raise InvalidTask("queue", f"must be a text, got {ascii(name)[:_SHOWN]}")
     try:
@@ -60,14 +60,14 @@ def _check_name(name: object) -> None:
         raise InvalidTask("queue", f"must be Unicode, got {ascii(name)[:_SHOWN]}") from error
     if size > _LONGEST_NAME:
         raise InvalidTask(
-            "queue", f"is too long a name: {size} bytes with what belongs to it, of {_LONGEST_NAME}"
+            "queue", f"name is too long: {size} bytes together with its suffix, at most {_LONGEST_NAME}"
         )
 
 
 def stripped(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Copy headers without what the broker wrote and without the itinerary.
 
-    A kept ``x-death`` is taken for a cycle, and the message dropped
+    RabbitMQ takes an ``x-death`` that was kept for a cycle, and drops the message
     (https://www.rabbitmq.com/docs/dlx#automatic-dead-lettering-cycles).
     """
     return {

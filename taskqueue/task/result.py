@@ -1,4 +1,4 @@
-"""How an attempt went, as data: what the request gives, and what a decision is made of."""
+"""How an attempt went, as data: made by the request, read by the decision."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Result:
     status: int | None
     """The answer's status, None where none came."""
     error: str | None
-    """Why the attempt failed before or beside its status, None where the status decides."""
+    """Why the attempt failed for another reason than its status, None where the status decides."""
     retry_after: str | None
     """The Retry-After header as it came."""
     seconds: float
     """How long it took."""
     invalid: bool = False
-    """No request was made, and none ever can be: the task asks for what is not possible."""
+    """No request was made, and none ever can be: the task asks for something impossible."""
     permanent: bool = False
     """A handler said that no other attempt makes sense."""
     accepted: bool = False
@@ -40,8 +40,8 @@ class Result:
     following: tuple[Following, ...] = ()
     """The tasks that follow from its success."""
     busy: float | None = None
-    """No request was made, as its host has enough of them, or this machine too little of something: the
-    seconds until it is worth a look. It costs no run."""
+    """Seconds until the next try, where no request was made: its host has enough of them, or this machine is
+    short of something. It costs no run."""
 
 
 def succeeded(result: Result, policy: QueueSettings) -> bool:

@@ -29,15 +29,15 @@ def successors(
 ) -> tuple[Publish, ...]:
     r"""List what to publish before the ack; `task` is None where the message could not be decoded.
 
-    All of it goes through exchanges of the queue it is for, never through the default exchange: whoever may
-    write to ``^Q(\..*)?$`` may settle the tasks of queue Q.
+    All of it goes through exchanges of the queue that it is for, and nothing through the default exchange. So
+    write permission on ``^Q(\..*)?$`` is enough to settle the tasks of queue Q.
     """
     queue = way.queue
     match decision:
         case Done(following):
             return tuple(_follow(message, each, queue, now) for each in following)
         case Move(target) if task is not None:
-            # With its due time, so that a countdown does not begin again there.
+            # With the due time, so that a countdown does not begin again there.
             return (
                 Publish(names.due(target), (target,), _copy(message, {state.DUE: task.due, **_seen(task)})),
             )
@@ -45,11 +45,11 @@ def successors(
             return (_again(message, task, decision, way, now),)
         case Dead():
             publishes = [_dead(message, task, decision, queue, now)]
-            # What is invalid is a mistake to be mended and replayed, with nothing undone by then.
+            # An invalid task is a mistake to mend and replay: a roll_back would undo things before that.
             if task is not None and task.roll_back is not None and decision.reason != INVALID:
                 publishes.append(_roll_back(message, task, decision, queue, now))
             return tuple(publishes)
-    msg = f"{decision} of a message that is no task"
+    msg = f"{decision} of a message that is not a task"
     raise AssertionError(msg)
 
 
@@ -68,7 +68,7 @@ def slimmer(publish: Publish, *, keeps_theirs: bool) -> Publish | None:
 
 
 def roll_back_id(task_id: str) -> str:
-    """Name the roll_back of a task: always the same, so that a receiver can tell a duplicate."""
+    """Give the id of a task's roll_back: always the same, so that a receiver can tell a duplicate."""
     return state.related_id(task_id, "roll_back")
 
 
@@ -124,7 +124,7 @@ def _follow(message: Message, following: Following, queue: str, now: float) -> P
 
 
 def _fresh(message: Message, now: float) -> dict[str, Any]:
-    """Give the headers of a task that follows from another: theirs, and the state of a new one."""
+    """Give the headers of a task that follows from another: those that others wrote, and a new state."""
     headers = {name: value for name, value in amqp.stripped(message.headers).items() if not _ours(name)}
     return headers | {state.DUE: int(now * 1000), state.FIRST_SEEN: int(now * 1000)}
 

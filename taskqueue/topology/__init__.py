@@ -1,1 +1,1 @@
-"""The exchanges and queues of a task queue: what they are called, how they connect, how they come to be."""
+"""The exchanges and queues of a task queue: their names, the ways between them, the plan of them all."""

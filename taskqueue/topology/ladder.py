@@ -1,13 +1,14 @@
 """A delay and the way through the wait queues that adds up to it: pure arithmetic.
 
 Time is counted in ticks of `resolution` seconds and written in decimal. Each non-zero digit is
-one leg: a stay in the wait queue whose TTL is digit x 10^level ticks. Legs go most digit first, so
-that the rung a task stands on tells within its unit when the task is due.
+one leg: a stay in the wait queue whose TTL is digit x 10^level ticks. The most
+significant digit goes first: the rung that a task stands on then tells when the task is due, to within the
+length of that rung.
 
-`resolution` is a power of ten, so every ladder is a window of the same decimal one: a rung's name says
-all of its arguments, and `20s` is the same rung for every resolution and any number of levels.
+`resolution` is a power of ten, so every ladder is a window of the same decimal one. The name of a rung says
+all of its arguments: `20s` is the same rung for every resolution and any number of levels.
 
-The hops ride in the message: RabbitMQ routes by the routing key and by every entry of the ``CC``
+The message carries its hops. RabbitMQ routes by the routing key and by every entry of the ``CC``
 header, and keeps all of them when it dead-letters (https://www.rabbitmq.com/docs/sender-selected).
 """
 
@@ -22,7 +23,7 @@ from taskqueue.topology import names
 
 BASE = 10
 LONGEST_TTL_MS = 315_360_000_000
-"""RabbitMQ's own bound on a TTL: ten years (https://www.rabbitmq.com/docs/ttl)."""
+"""The longest TTL that RabbitMQ takes, in milliseconds: ten years (https://www.rabbitmq.com/docs/ttl)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +54,15 @@ class Ladder:
         return ticks
 
     def ticks(self, delay_ms: float) -> int:
-        """Count the ticks of a delay (milliseconds), rounded up so that nothing is early."""
+        """Count the ticks of a delay (milliseconds), rounded up so that no task is early."""
         if delay_ms <= 0:
             return 0
         return math.ceil(Decimal(delay_ms) / (self.resolution * 1000))
 
     def legs(self, ticks: int) -> tuple[Leg, ...]:
-        """Split a delay into its legs, most digit first.
+        """Split a delay into its legs, the most significant digit first.
 
-        A longer one than the ladder has takes the longest rung, arrives early, and goes round again.
+        A delay that is longer than the ladder takes the longest rung, arrives early, and goes round again.
         """
         if ticks > self.longest:
             return (Leg(self.levels - 1, BASE - 1),)
@@ -78,7 +79,7 @@ class Ladder:
                 yield Leg(level, digit)
 
     def ttl(self, leg: Leg) -> str:
-        """Write the length of a stay in seconds, as it stands in names and routing keys."""
+        """Write the length of a stay as names and routing keys have it: in seconds."""
         return names.seconds(self.resolution * leg.ticks)
 
     def ttl_ms(self, leg: Leg) -> int:
@@ -111,7 +112,7 @@ class Way:
 
     def route(self, due: int, now: float) -> tuple[str, tuple[str, ...]]:
         """Give the exchange and the routing keys that bring a message to the queue at `due` (ms)."""
-        # Whole milliseconds on both sides: a fraction would cost a delay of 20 s a leg of one tick.
+        # Whole milliseconds on both sides: with a fraction a delay of 20 s would take a leg of one tick more.
         keys = self.rungs.itinerary(self.rungs.ticks(due - math.ceil(now * 1000)), self.queue)
         if not keys:
             return names.due(self.queue), (self.queue,)

@@ -36,7 +36,7 @@ def wait(ladder: str) -> str:
 def due(queue: str) -> str:
     """Name the exchange that leads straight to the work queue.
 
-    It also is where a message goes that finds no way on the ladder of that name.
+    A message that finds no way on the ladder of that name goes there too.
     """
     return f"{queue}.wait.due"
 
@@ -54,7 +54,7 @@ def level(ladder: str, unit: str) -> str:
 def rung(ladder: str, ttl: str, *, classic: bool = False) -> str:
     """Name the wait queue whose messages stay for `ttl`.
 
-    Those of one type have other names than those of the other, so that either empties itself.
+    The rungs of either queue type have names of their own, so that those of a former type empty themselves.
     """
     return f"{ladder}.wait.{ttl}{'.classic' if classic else ''}"
 
@@ -75,7 +75,7 @@ def last_hop(leaves: str, queue: str) -> str:
 
 
 def astray(queue: str) -> str:
-    """Name the routing key that brings a message to `queue` once it finds no way on a shared ladder."""
+    """Name the routing key that brings a message to `queue` when it finds no way on a shared ladder."""
     return last_hop(_ASTRAY, queue)
 
 
@@ -101,14 +101,14 @@ def pattern(name: str, *, shared: bool = False) -> str:
 
 
 def owner(name: str) -> str | None:
-    """Give the queue that a name of ours belongs to, None where it could be a queue's own name."""
+    """Give the queue that an exchange or queue of ours belongs to, None for any other name."""
     found = _OURS.fullmatch(name)
     return found["owner"] if found else None
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """What the name of a rung says."""
+    """What the name of a rung says: its ladder and its TTL."""
 
     ladder: str
     seconds: Decimal
@@ -125,6 +125,6 @@ class Timed:
 
 
 def timed(name: str) -> Timed | None:
-    """Read the name of a rung, None where it is none."""
+    """Read the name of a rung, None for any other name."""
     found = _TIMED.fullmatch(name)
     return Timed(found["owner"], Decimal(found["seconds"])) if found else None

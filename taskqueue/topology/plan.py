@@ -1,4 +1,4 @@
-"""What should exist in the broker, as data: nothing here talks to one."""
+"""What should exist in the broker, as data: nothing here talks to a broker."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from taskqueue.topology.ladder import Ladder
 QUORUM = "quorum"
 CLASSIC = "classic"
 NO_DELIVERY_LIMIT = 2_000_000_000
-"""RabbitMQ 4 dead-letters after 20 deliveries unless told otherwise, and browsing is a delivery.
+"""RabbitMQ 4 dead-letters after 20 deliveries by default, and a look at a message is a delivery.
 
-On the work queue it is a backstop: the consumer counts, and settles a task at its `delivery_limit`.
+On the work queue this is a backstop: the consumer counts, and settles a task at its `delivery_limit`.
 """
 
 KEPT: dict[str, str | int] = {
@@ -35,16 +35,16 @@ class Layout:
     rungs: Ladder
     queue_type: str
     names: frozenset[str] = frozenset()
-    """Of all queues, where `ladders` holds only some of them."""
+    """The names of all queues, where `ladders` holds only some of them."""
 
     def is_queue(self, ladder: str) -> bool:
-        """Tell whether a ladder is that of the queue of its name, however many share it."""
+        """Tell whether a queue has the name of this ladder, however many share it."""
         return ladder in self.names or ladder in self.ladders
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A durable exchange; `type` is ``direct`` or ``fanout``, `alternate` takes what it can't route."""
+    """A durable exchange; `type` is ``direct`` or ``fanout``. What it can't route goes to `alternate`."""
 
     kind: ClassVar[str] = "exchange"
     name: str
@@ -53,7 +53,7 @@ class Exchange:
 
     @property
     def arguments(self) -> dict[str, str | int]:
-        """Its arguments (https://www.rabbitmq.com/docs/ae)."""
+        """The ``x-`` or other arguments to declare it with (https://www.rabbitmq.com/docs/ae)."""
         return {} if self.alternate is None else {"alternate-exchange": self.alternate}
 
 
@@ -103,12 +103,12 @@ def plan(layout: Layout) -> Plan:
 def plan_queue(name: str, layout: Layout) -> Plan:
     """Plan one queue: the work queue, where its dead tasks go, and its ways off the ladder.
 
-    A queue on a shared ladder has an entry of its own too, which leads to the work queue at once: whoever
-    does not know of the ladder is corrected by the consumer.
+    A queue on a shared ladder has an entry of its own too, which leads to the work queue at once. A sender
+    that does not know of the ladder publishes there, and the consumer corrects it.
     """
     ladder, dead, due = layout.ladders[name], names.dead(name), names.due(name)
     units = map(layout.rungs.unit, range(layout.rungs.levels))
-    # While a migration replaces the work queue, what comes straight to it goes to the one that is parked in.
+    # While a migration replaces the work queue, what comes straight to it goes to the parking queue.
     exchanges = [Exchange(dead, "fanout"), Exchange(due, "fanout", alternate=names.moving(name))]
     bindings = [Binding(dead, dead, ""), Binding(due, name, "")]
     bindings += (Binding(names.level(ladder, unit), name, names.last_hop(unit, name)) for unit in units)
@@ -126,8 +126,8 @@ def plan_queue(name: str, layout: Layout) -> Plan:
 def plan_ladder(name: str, layout: Layout) -> Plan:
     """Plan a ladder: its entry, an exchange for each level, a wait queue for each digit of each level.
 
-    What finds no way at any of them comes to the work queue of that name. A shared ladder, which has none,
-    leads it to the queue that the message names, and what names none to a queue of its own.
+    A message that finds no way at any of them comes to the work queue of that name. A shared ladder has no
+    such queue: it leads the message to the queue that the message names, else to `names.lost`.
     """
     rungs, due, lost = layout.rungs, names.due(name), names.lost(name)
     exchanges = [Exchange(names.wait(name), alternate=due)]

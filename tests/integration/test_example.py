@@ -91,7 +91,7 @@ def test_a_handler_that_lacks_something_is_told_by_check(
     stage.configure(handlers="partner")
     monkeypatch.delenv("PARTNER_KEYS", raising=False)
     found = read(stage.path, "check", code=2)["checks"]
-    assert "there is none of that name, only" in next(each["detail"] for each in found if not each["ok"])
+    assert "no handler has this name; there are" in next(each["detail"] for each in found if not each["ok"])
     monkeypatch.setenv("PYTHONPATH", str(site))
     found = read(stage.path, "check", code=2)["checks"]
     failed = next(each["detail"] for each in found if not each["ok"])

@@ -1,8 +1,8 @@
-"""The built-in handler ``callback``: a URL that is told of a success, with the answer.
+"""The built-in handler ``callback``: calls a URL after a success, with the answer as its body.
 
-``{"metadata": {"on_success": "/paid"}}``, or with more to say about that task:
-``{"on_success": {"url": "/paid", "max_retries": 5, "metadata": {…}}}``. It is a task of its own in
-the same queue: retried, rate-limited and counted like any other.
+``{"metadata": {"on_success": "/paid"}}``, or with more fields for that task:
+``{"on_success": {"url": "/paid", "max_retries": 5, "metadata": {…}}}``. The call is a task of its own
+in the same queue: retried, rate-limited and counted like any other.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Callback(Handler):
         self._has_base = settings.base_url is not None
 
     def prepare(self, request: Request, task: Task) -> Request:
-        """Refuse what could not be called later, before anything is done that it should tell of."""
+        """Refuse an `on_success` that could not be called later, before the request is made."""
         wanted = task.metadata.get(NAME)
         if wanted is not None and not is_full(_follow_up(wanted).url) and not self._has_base:
             raise InvalidTask(FIELD, "is a path, and the queue has no base_url")
         return request
 
     def follow(self, answer: Answer, task: Task) -> Sequence[FollowUp]:
-        """Give the one task that is wanted, if any."""
+        """Give the task that `on_success` asks for, if any."""
         wanted = task.metadata.get(NAME)
         # A roll_back carries the metadata of the task that failed; its success is not that one's.
         return () if wanted is None or task.failed is not None else (_follow_up(wanted, _told(answer, task)),)
@@ -78,7 +78,7 @@ def _told(answer: Answer, task: Task) -> dict[str, Any]:
 
 
 def _text(answer: Answer) -> str | None:
-    """Read the body as UTF-8, None where it is not; what was cut may end within a character."""
+    """Read the body as UTF-8, None where it is not. A body that was cut may end within a character."""
     for cut in range(1 if answer.whole else 4):
         try:
             return answer.body[: len(answer.body) - cut].decode()

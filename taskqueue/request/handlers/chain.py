@@ -1,4 +1,4 @@
-"""A queue's handlers at work, in their order: before the request, on its answer, after a success."""
+"""Runs the handlers of a queue in their order: before the request, on its answer, after a success."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Chain:
-    """The handlers of one queue; raises ConfigError where one can't be had."""
+    """The handlers of one queue; raises ConfigError where one can't be loaded or made."""
 
     def __init__(self, settings: QueueSettings) -> None:
         handlers = load(settings)
@@ -39,7 +39,7 @@ class Chain:
         return bool(self._judging or self._following)
 
     def prepare(self, request: Request, task: Task) -> Request:
-        """Have the request changed; raises RequestFailed with the name of a handler that can't."""
+        """Let each handler change the request; raises RequestFailed that names a handler that fails."""
         for name, handler in self._preparing:
             try:
                 prepared = handler.prepare(request, task)
@@ -65,7 +65,7 @@ class Chain:
         return None
 
     def follow(self, answer: Answer, task: Task) -> tuple[Following, ...]:
-        """List what follows from a success; raises RequestFailed with the name of a handler that can't."""
+        """List the tasks that follow from a success; raises RequestFailed that names a handler that fails."""
         found: dict[str, Following] = {}
         for name, handler in self._following:
             try:
@@ -91,7 +91,7 @@ class Chain:
 
 
 def _check_url(prepared: Request, before: Request) -> None:
-    """Refuse a URL that a handler made: where none can be asked, that is not the task's fault."""
+    """Refuse a URL from a handler that can't be requested: not the task's fault, so it costs a run."""
     if prepared.url != before.url:
         try:
             target.origin(*target.split(prepared.url)[:2])

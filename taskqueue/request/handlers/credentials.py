@@ -1,7 +1,7 @@
 """The built-in handlers ``bearer`` and ``basic``: an Authorization header from the ini.
 
-Any message may name any URL, so the header goes where the ini says and nowhere else: to the origin
-of base_url, and by https to the hosts of allow_hosts. An Authorization that the task brought itself
+Any message may name any URL, so the ini says where the header goes: to the origin of base_url, by https
+to the hosts of allow_hosts, and nowhere else. An Authorization that the task itself brings
 (``metadata.headers``) stays.
 """
 
@@ -31,7 +31,7 @@ def basic(settings: QueueSettings) -> Handler:
 
 
 class Credentials(Handler):
-    """Adds an Authorization header to requests that go where the ini says."""
+    """Adds an Authorization header to requests to the places that the ini names."""
 
     def __init__(self, settings: QueueSettings, key: str, authorization: str) -> None:
         super().__init__(settings)
@@ -48,14 +48,14 @@ class Credentials(Handler):
         self._is_ours = lru_cache(maxsize=256)(self._is_named)
 
     def prepare(self, request: Request, task: Task) -> Request:
-        """Add the header, where it may go."""
+        """Add the header where it may go."""
         del task
         if request.header("Authorization") is not None:
             return request
         try:
             ours = self._is_ours(*target.split(request.url)[:2])
         except RequestFailed:
-            # Refused when the request is made, in better words.
+            # The request itself is refused later, with a better error.
             return request
         return request.with_headers({"Authorization": self._authorization}) if ours else request
 

@@ -23,7 +23,7 @@ class Headers(Handler):
     """Sets what ``metadata.method`` and ``metadata.headers`` ask for."""
 
     def prepare(self, request: Request, task: Task) -> Request:
-        """Change the request as the metadata say; raises InvalidTask where they can't be used."""
+        """Change the request as the metadata says; raises InvalidTask where it can't be used."""
         metadata = task.metadata
         if not metadata:
             return request
@@ -48,7 +48,7 @@ def _with_method(request: Request, method: str) -> Request:
 
 def _read(headers: object) -> Mapping[str, str]:
     if headers == []:
-        # What PHP makes of an empty object.
+        # PHP writes an empty object like this.
         return {}
     if not isinstance(headers, Mapping):
         raise InvalidTask("metadata.headers", f"must be an object of texts, got {type(headers).__name__}")
@@ -57,7 +57,7 @@ def _read(headers: object) -> Mapping[str, str]:
 
 def _value(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        # Never the value itself: it may be a credential.
+        # The error never shows the value, as it may be a credential.
         raise InvalidTask("metadata.headers", f"{name[:60]!a} must be a text, got {type(value).__name__}")
     if any(char < " " or char == "\x7f" for char in value):
         raise InvalidTask("metadata.headers", f"{name[:60]!a} holds a line end or control character")

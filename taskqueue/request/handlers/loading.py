@@ -1,4 +1,4 @@
-"""From the names in ``handlers`` to handlers that are ready for one queue."""
+"""Turns the names in ``handlers`` into handlers that are ready for one queue."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUILT_IN: dict[str, Callable[[QueueSettings], Handler]] = {
 
 
 def load(settings: QueueSettings) -> tuple[tuple[str, Handler], ...]:
-    """Make a queue's handlers, in their order; raises ConfigError that names the one at fault."""
+    """Make the handlers of a queue, in their order; raises ConfigError that names the handler at fault."""
     return tuple((name, _make(name, settings)) for name in settings.handlers)
 
 
@@ -46,7 +46,7 @@ def _find(name: str, where: str) -> Callable[[QueueSettings], Any]:
     points = {point.name: point for point in entry_points(group=GROUP)}
     if name not in points and "." not in name and ":" not in name:
         known = ", ".join(sorted({*points, *BUILT_IN}))
-        msg = f"{where}: there is none of that name, only {known}; or write package.module:Class"
+        msg = f"{where}: no handler has this name; there are {known}; or write package.module:Class"
         raise ConfigError(msg)
     try:
         found = points[name].load() if name in points else _import(name)

@@ -1,4 +1,4 @@
-"""What any request must keep to, whoever made it: methods, header names and values."""
+"""The rules for any request, whatever handler made it: methods, header names and values."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from taskqueue.task.fields import METHODS
 
 OURS = "taskqueue-"
 LONGEST_VALUE = 2048
-"""Characters of a header that holds a message's text; servers refuse lines over 8 KiB or so."""
+"""Most characters of a header that holds a message's text: servers refuse lines over 8 KiB or so."""
 MOST_HEADERS = 100
 _LARGEST = 8192
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
-# What frames or routes a message, and is the connection's business (RFC 9110, 7.6.1).
+# Headers that frame or route a message: the connection itself sets them (RFC 9110, 7.6.1).
 _NOT_SET = frozenset(
     {
         "connection", "content-length", "expect", "host", "http2-settings", "keep-alive",
@@ -28,13 +28,13 @@ _NOT_SET = frozenset(
 
 
 class HandlerError(Exception):
-    """A handler can't do what it is asked for; the text is for operators."""
+    """A handler can't do what it was asked for. The text is for operators."""
 
 
 def header_text(value: str) -> str:
-    """Make any text fit for a header: what is not printable ASCII is percent-encoded UTF-8.
+    """Make any text fit for a header: characters that are not printable ASCII are percent-encoded as UTF-8.
 
-    A % is left as it is, so that URLs stay readable; LONGEST_VALUE characters are kept.
+    A % stays as it is, so that URLs are readable. LONGEST_VALUE characters are kept.
     """
     if not (value.isascii() and value.isprintable()):
         value = quote(value[:LONGEST_VALUE], safe=_PRINTABLE, errors="replace")
@@ -42,7 +42,7 @@ def header_text(value: str) -> str:
 
 
 def check(request: object, before: Request) -> None:
-    """Refuse what a handler may not do; `before` is the request that it was given."""
+    """Refuse a change that a handler may not make; `before` is the request that it was given."""
     if not isinstance(request, Request):
         raise HandlerError("prepare must give a Request")
     if request.method not in METHODS:
@@ -65,7 +65,7 @@ def _is(value: object, kind: type | tuple[type, ...]) -> bool:
 
 def _check_header(name: object, value: object) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        msg = f"no name for a header: {str(name)[:60]!a}"
+        msg = f"not a header name: {str(name)[:60]!a}"
         raise HandlerError(msg)
     if name.lower() in _NOT_SET:
         msg = f"header {name} can't be set"

@@ -1,8 +1,8 @@
 """The built-in handler ``signing``: Standard Webhooks signatures with the queue's signing_secret.
 
 Specification: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-Several secrets give several signatures, so that receivers can change to a new one in their own
-time. It signs the request as it finds it: name it last in ``handlers``.
+Several secrets give several signatures, so that receivers can change to a new secret in their own
+time. The handler signs the request as it finds it: name it last in ``handlers``.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Head:
     minor: int
     """The y of HTTP/1.y."""
     fields: tuple[tuple[str, str], ...]
-    """Names in lower case and values, in the order in which they came."""
+    """Names (in lower case) and values, in the order in which they came."""
 
     def first(self, name: str) -> str | None:
         """Look up the first field of this name (in lower case)."""
@@ -36,12 +36,12 @@ class Head:
         return None
 
     def listed(self, name: str) -> list[str]:
-        """List what the fields of this name hold with commas between (RFC 9110, 5.6.1)."""
+        """Split the values of all fields of this name at their commas (RFC 9110, 5.6.1)."""
         values = [value for key, value in self.fields if key == name]
         return [part for value in values for each in value.split(",") if (part := each.strip(" \t"))]
 
     def joined(self) -> dict[str, str]:
-        """Give every field once, those that came several times with commas between."""
+        """Give every field once: the values of fields that came several times have commas between."""
         found: dict[str, str] = {}
         for name, value in self.fields:
             found[name] = f"{found[name]}, {value}" if name in found else value
@@ -50,16 +50,16 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """How far the body of an answer goes, and whether its connection is good for another request."""
+    """Where the body of an answer ends, and whether its connection may carry another request."""
 
     length: int | None
-    """Bytes; None where chunks tell, or the end of the connection."""
+    """Length in bytes; None where chunks or the end of the connection tell it."""
     chunked: bool
     keeps: bool
 
 
 def may_begin(data: bytes | bytearray) -> bool:
-    """Tell whether a head may go on that begins like this: what is none should not be waited for."""
+    """Tell whether an answer may begin like this. Anything else fails at once, without a wait for more."""
     line, end, _ = data.partition(b"\n")
     if end:
         return _STATUS_LINE.fullmatch(line.decode("latin-1").rstrip("\r")) is not None
@@ -69,15 +69,15 @@ def may_begin(data: bytes | bytearray) -> bool:
 def read_head(data: bytes) -> Head:
     """Read a head without the empty line at its end; raises BadAnswer where it has no status.
 
-    A line that is no field costs only itself (RFC 9112, 5): one without a colon or with no name is
-    left out, one with a space before its colon is read without that, a folded one is unfolded; a lone CR
-    or a NUL is a space (RFC 9110, 5.5).
+    A line that is not a field costs only itself (RFC 9112, 5). A line without a colon or without a name is
+    left out. A space before the colon is ignored. A folded line is unfolded. A lone CR or a NUL is read as
+    a space (RFC 9110, 5.5).
     """
     text = data.decode("latin-1").replace("\r\n", "\n")
     if "\r" in text:
         text = text.replace("\r", " ")
     if "\n " in text or "\n\t" in text:
-        # What is folded to the status line ends in its reason, which nobody reads.
+        # A line that is folded to the status line belongs to its reason, which nobody reads.
         text = _FOLD.sub(" ", text)
     status_line, *lines = text.split("\n")
     found = _STATUS_LINE.fullmatch(status_line)
@@ -95,14 +95,14 @@ def read_head(data: bytes) -> Head:
 def framing(head: Head, method: str) -> Framing:
     """Find out where the body of an answer to `method` ends (RFC 9112, 6.3).
 
-    Raises BadAnswer where its length is none: whatever was read would be a guess.
+    Raises BadAnswer where the length is not valid: the end would be a guess.
     """
-    # "identity" is what a body without codings was once said to have.
+    # Older receivers name the coding "identity" for a body that has none.
     codings = [coding for each in head.listed("transfer-encoding") if (coding := each.lower()) != "identity"]
     lengths = head.listed("content-length")
     persists = _persists(head)
     if head.status in _BODILESS or method == "HEAD":
-        # Whoever announces a body may send it too, and it would stand before the next answer.
+        # A receiver that announces a body may send it too, and it would stand before the next answer.
         announced = codings or any(each.strip("0") for each in lengths)
         return Framing(0, chunked=False, keeps=persists and not announced)
     if codings:
@@ -115,7 +115,7 @@ def framing(head: Head, method: str) -> Framing:
 
 
 def _length(values: list[str]) -> int:
-    """Read a length, which may come several times if it is always the same."""
+    """Read a length. It may come several times if it is always the same."""
     if (
         not values
         or not all(map(_LENGTH.fullmatch, values))

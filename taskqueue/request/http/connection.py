@@ -16,19 +16,19 @@ from taskqueue.request.http.limits import Allowance, LimitedSocket
 from taskqueue.request.http.outgoing import send
 
 LARGEST_BODY = 64 * 1024
-"""Bytes of an answer's body that are read; past them the connection is closed."""
+"""Most bytes of an answer's body that are read. After a longer body the connection is closed."""
 
 
 class PlainConnection(HTTPConnection):
-    """A connection of a pool: connect(), then post(), head() and body() in turn, after begin()."""
+    """A connection of a pool: connect() once; then begin(), post(), head() and body() for each exchange."""
 
-    auto_open = 0  # connecting is a step of its own: an error in it means another thing
+    auto_open = 0  # connecting is a separate step, as an error in it means something else
 
     def __init__(self, host: str, port: int, *, dialer: Dialer, **options: Any) -> None:
         super().__init__(host, port, **options)
         self.allowance = Allowance()
         self.reusable = False
-        """The last exchange is over, and another may follow it."""
+        """Whether the last exchange is over and another may follow it."""
         self._dialer = dialer
         self._incoming: Incoming
         self._asked = ""
@@ -46,7 +46,7 @@ class PlainConnection(HTTPConnection):
             self.sock.allowance = self.allowance
 
     def _new_conn(self) -> LimitedSocket:
-        # A proxy is the operator's choice; the networks are denied to messages.
+        # The operator chose the proxy. deny_networks is about URLs, which messages choose.
         checked = self.proxy is None
         # urllib3 leaves a proxy's IPv6 address in its brackets.
         host = self._dns_host.strip("[]")
@@ -57,7 +57,7 @@ class PlainConnection(HTTPConnection):
     def post(
         self, method: str, target: str, authority: str, body: bytes | None, headers: Mapping[str, str]
     ) -> None:
-        """Send a request, as far as the other end takes it."""
+        """Send a request, or as much of it as the other end takes."""
         self._asked = method
         self._incoming = Incoming(self._socket)
         head = request_head(method, target, authority, headers, body)
@@ -68,10 +68,10 @@ class PlainConnection(HTTPConnection):
         return self._incoming.head()
 
     def body(self, head: Head) -> tuple[bytes, bool]:
-        """Read the body as far as LARGEST_BODY, and tell whether that was all of it."""
+        """Read the body up to LARGEST_BODY bytes, and tell whether that was all of it."""
         framed = framing(head, self._asked)
         body, whole = self._incoming.body(framed, LARGEST_BODY)
-        # With a byte more or less than was announced nobody knows where the next answer begins.
+        # After a byte more or less than was announced nobody knows where the next answer begins.
         self.reusable = whole and framed.keeps and self._sent and self._incoming.drained
         return body, whole
 
@@ -83,4 +83,4 @@ class PlainConnection(HTTPConnection):
 
 
 class TLSConnection(PlainConnection, HTTPSConnection):
-    """The same over TLS, whose handshake is a part of connecting."""
+    """The same over TLS. The handshake is a part of connecting."""

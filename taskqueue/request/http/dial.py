@@ -32,7 +32,7 @@ def system_resolve(host: str, port: int) -> Sequence[Found]:
 
 
 class Dialer:
-    """Connects to hosts by name; every address is checked, and the checked one is connected to."""
+    """Connects to hosts by name. It checks every address, and connects to the address that it has checked."""
 
     def __init__(self, guard: Guard, timeout: float, resolve: Resolve = system_resolve) -> None:
         self._guard = guard
@@ -73,10 +73,10 @@ class Dialer:
             raise RequestFailed(f"name not resolved: {host}") from error
 
     def _lookup(self, host: str, port: int) -> Future[Sequence[Found]]:
-        """Start a look-up, or join the one that runs: getaddrinfo knows no timeout.
+        """Start a look-up, or join the one that runs: getaddrinfo has no timeout.
 
-        A thread that a dead name server holds costs nobody more than their own deadline, and
-        one look-up of a name at a time bounds how many there are.
+        A dead name server holds the thread of the look-up, while each caller waits only for its own
+        deadline. One look-up of a name at a time bounds how many threads there are.
         """
         key = (host, port)
         with self._lock:
@@ -110,14 +110,14 @@ class Dialer:
 def race(addresses: Sequence[Found], ends: float) -> LimitedSocket:
     """Try the addresses one after another, STAGGER apart, and keep the first that connects.
 
-    A dead IPv6 beside a live IPv4 costs a quarter of a second and not a whole timeout. Raises
-    the last address's OSError, or TimeoutError at `ends`.
+    A dead IPv6 address beside a live IPv4 address costs a quarter of a second and not a whole timeout.
+    Raises the OSError of the last address, or TimeoutError at `ends`.
     """
     left = list(addresses)
     trying: set[LimitedSocket] = set()
     failure: OSError = TimeoutError("no address answered")
     next_start = 0.0
-    # Not epoll, which takes a descriptor of its own.
+    # Not epoll, which needs a descriptor of its own.
     with selectors.PollSelector() as selector:
         try:
             while left or trying:
@@ -162,7 +162,7 @@ def _start(found: Found, trying: set[LimitedSocket], selector: selectors.BaseSel
 
 
 def _has_source(found: Found) -> bool:
-    """Tell a lack of ports from a lack of an address of our own: UDP has other ports, and sends nothing."""
+    """Tell a lack of ports from a lack of a local address: UDP has its own ports, and sends nothing here."""
     family, address = found
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         return probe.connect_ex(address) == 0

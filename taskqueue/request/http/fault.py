@@ -11,10 +11,10 @@ from enum import Enum
 
 LONGEST = 300
 _NEEDED = 3
-"""Descriptors that a resolver has open at the same time, or so."""
+"""About the most descriptors that a resolver has open at the same time."""
 _CREDENTIALS = re.compile(r"(//)[^/\s@]*@")
 CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-"""What is raised where the other end has closed."""
+"""The errors that mean that the other end has closed."""
 _CERTIFICATE_REQUIRED = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
 _SHORT_OF = {
     errno.EMFILE: "too many open files in this process: raise its limit (LimitNOFILE, ulimit -n)",
@@ -29,11 +29,11 @@ class Blame(Enum):
     """Whose fault it is that there is no answer."""
 
     RECEIVER = "receiver"
-    """Or the network's: another attempt may succeed."""
+    """The receiver's or the network's: another attempt may succeed."""
     TASK = "task"
-    """It asks for what can't be done, now or later."""
+    """The task's: it asks for something that can never be done."""
     SENDER = "sender"
-    """This machine or process has too little of something: no request was made."""
+    """This machine's or process's, which is short of something: no request was made."""
 
 
 class RequestFailed(Exception):
@@ -47,7 +47,7 @@ class RequestFailed(Exception):
 
 
 class BadAnswer(Exception):
-    """What came is no answer that can be used; the text says what is wrong with it."""
+    """The bytes that came can't be used as an answer. The text says what is wrong with them."""
 
 
 def line(text: str) -> str:
@@ -59,20 +59,20 @@ def line(text: str) -> str:
 
 
 class SenderShort(OSError):
-    """This machine or process has too little of something that has no number of its own."""
+    """This machine or process is short of something for which there is no errno."""
 
 
 def short_of(error: BaseException) -> str | None:
-    """Say what this machine or process has too little of, None where that is not why this failed."""
+    """Say what this machine or process is short of, None where the error has another reason."""
     if isinstance(error, SenderShort):
         return str(error)
     return _SHORT_OF.get(error.errno or 0) if isinstance(error, OSError) else None
 
 
 def check_descriptors() -> None:
-    """Raise the OSError of having too few descriptors, where so: libraries say something else then.
+    """Raise the OSError for too few descriptors where there are too few: libraries report something else.
 
-    A resolver that can't open its files knows no name, and TLS that can't read its CAs trusts nobody.
+    A resolver that can't open its files finds no name, and TLS that can't read its CAs trusts nobody.
     """
     opened: list[socket.socket] = []
     try:
@@ -97,7 +97,7 @@ def while_connecting(error: Exception, where: str, seconds: float) -> str:
 
 
 def while_talking(error: Exception, where: str, seconds: float, *, answered: bool) -> str:
-    """Say why `where` gave no complete answer within so many seconds; `answered`: it began one."""
+    """Say why `where` gave no complete answer within so many seconds; `answered`: an answer had begun."""
     if isinstance(error, TimeoutError):
         return f"timed out after {seconds:g} s"
     if isinstance(error, CLOSED):
@@ -113,7 +113,7 @@ def while_talking(error: Exception, where: str, seconds: float, *, answered: boo
 def _tls(error: ssl.SSLError, where: str) -> str:
     if error.reason == _CERTIFICATE_REQUIRED:
         return f"TLS failed: {where}: the receiver wants a client certificate (request_cert_file)"
-    # Never its errno, which numbers OpenSSL's own errors.
+    # Never the errno, which numbers OpenSSL's own errors here.
     return f"TLS failed: {where}: {error.reason or error}"
 
 

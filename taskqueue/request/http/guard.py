@@ -1,4 +1,4 @@
-"""Where a request may go: patterns on the name, networks that no address may lie in."""
+"""Where a request may go: patterns that its host must match, networks that its address must not lie in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
-# Linux connects to itself where the address is unspecified.
+# Linux takes an unspecified address for the machine itself.
 _UNSPECIFIED: dict[Address, Address] = {
     ipaddress.IPv4Address("0.0.0.0"): ipaddress.IPv4Address("127.0.0.1"),  # noqa: S104 nothing binds to it
     ipaddress.IPv6Address("::"): ipaddress.IPv6Address("::1"),
@@ -29,9 +29,9 @@ class Guard:
         self._denied = tuple(map(ipaddress.ip_network, _named(settings)))
 
     def check_name(self, host: str) -> None:
-        """Refuse a host that matches no pattern; without patterns every host may be asked.
+        """Refuse a host that matches no pattern. Without patterns every host is allowed.
 
-        A ``*`` stands for any characters, dots too: ``*.example.com`` is every name below
+        A ``*`` stands for any characters, also dots: ``*.example.com`` matches every name below
         example.com, and not example.com itself.
         """
         name = host.rstrip(".")
@@ -39,14 +39,14 @@ class Guard:
             raise RequestFailed(f"host not allowed: {host} (allow_hosts)")
 
     def open_by_default(self) -> list[str]:
-        """List the networks that are denied by default and may be reached here."""
+        """List the default networks that this queue does not deny."""
         nets = map(ipaddress.ip_network, LINK_LOCAL)
         return [str(net) for net in nets if not any(_covers(denied, net) for denied in self._denied)]
 
     def check_literal(self, host: str) -> None:
-        """Refuse a denied address that is written in the URL, for who won't resolve it here: a proxy."""
+        """Refuse a denied address that stands in the URL itself, for requests that a proxy resolves."""
         try:
-            # Understands 2130706433 and 0x7f.1, as resolvers do.
+            # It reads 2130706433 and 0x7f.1 as addresses, like resolvers do.
             text = host if ":" in host else socket.inet_ntoa(socket.inet_aton(host))
         except OSError:
             return
@@ -54,7 +54,7 @@ class Guard:
             raise RequestFailed(f"address not allowed: {text} (deny_networks)")
 
     def permits(self, text: str) -> bool:
-        """Tell whether an address lies in no denied network, whatever form it is wrapped in."""
+        """Tell whether an address lies in no denied network, also where IPv6 wraps an IPv4 address."""
         return not any(
             meaning in network
             for meaning in _meanings(ipaddress.ip_address(text))
@@ -72,7 +72,7 @@ def _covers(wide: Network, narrow: Network) -> bool:
 
 
 def _meanings(address: Address) -> list[Address]:
-    """List the addresses that a packet to this one may end at."""
+    """List the addresses where a packet to this address may end."""
     found: list[Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
         low = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)

@@ -1,7 +1,7 @@
 """The head of a request, written as a whole.
 
 http.client checks and encodes every field by itself, which takes a fifth of the CPU time of a request
-(docs/performance.md).
+(benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def request_head(
 ) -> bytes:
     """Write the head of a request, encoded as HTTP has it (RFC 9112, 3 and 5).
 
-    Raises ValueError where a header or the target would end its line or is not Latin-1.
+    Raises ValueError where a header or the target holds a line end or is not Latin-1.
     """
     lines = [f"{method} {target} HTTP/1.1", f"Host: {authority}"]
     if body is not None or method in _EXPECTED_TO_HAVE_A_BODY:

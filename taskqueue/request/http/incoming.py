@@ -1,7 +1,7 @@
 """An answer on its way in: read from a socket as far as it is wanted, and not a byte further.
 
-What is left over after an answer tells that the other end sent more than it announced. http.client
-reads ahead and drops that, so that it can't be known; and it takes much for an answer that is none.
+Bytes that are left over after an answer show that the other end sent more than it announced. http.client
+reads ahead and drops them, so nobody can know. It also accepts as an answer what is not one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from taskqueue.request.http.fault import BadAnswer
 from taskqueue.request.http.limits import LimitedSocket
 
 LARGEST_HEAD = 128 * 1024
-"""Bytes that status line and headers may take, with those of interim answers."""
+"""Most bytes of a status line and headers, together with those of interim answers."""
 MOST_INTERIM = 20
-"""Interim answers (1xx) before the one that counts."""
+"""Most interim answers (1xx) before the final one."""
 LARGEST_FRAMING = 64 * 1024
-"""Bytes that the chunks' own lines may take: 1-byte chunks are nobody's honest answer."""
+"""Most bytes of all chunk-size lines: no honest answer comes in 1-byte chunks."""
 _PIECE = 64 * 1024
 _END = re.compile(rb"\n\r?\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;.*)?")
@@ -31,7 +31,7 @@ class Ended(ConnectionError):
 
 
 class _TooMuch(Exception):
-    """More bytes are on their way than anybody wants."""
+    """More bytes come than may be read."""
 
 
 class Incoming:
@@ -50,7 +50,7 @@ class Incoming:
 
     @property
     def drained(self) -> bool:
-        """Tell whether nothing has come beyond what was read."""
+        """Tell whether no byte has come beyond the answer."""
         return not self._data and not (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending())
 
     def head(self) -> Head:
@@ -61,7 +61,7 @@ class Incoming:
         return self._final
 
     def comes_early(self) -> bool:
-        """Look, on a socket that does not block, whether the final answer is there, or none will be."""
+        """Look, on a socket that does not block, whether the final answer is there, or will never come."""
         try:
             data = self._sock.recv(_PIECE)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -70,7 +70,7 @@ class Incoming:
         return not data or self._parsed()
 
     def body(self, framing: Framing, most: int) -> tuple[bytes, bool]:
-        """Read a body as far as `most`, and tell whether that was all of it."""
+        """Read a body up to `most` bytes, and tell whether that was all of it."""
         if framing.chunked:
             return self._chunks(most)
         if framing.length is None:

@@ -1,7 +1,7 @@
 """Sockets that know when their exchange ends.
 
-A timeout of a socket is per call, and a receiver that drips a byte a second never meets it. These
-take the time that is left before each call, and count what they receive.
+The timeout of a socket is per call, and a receiver that drips a byte a second never meets it. These
+sockets set the time that is left before each call, and count what they receive.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from time import monotonic
 from typing import Any
 
 SLACK = 0.05
-"""Seconds that a call may outlast its exchange: it spares a system call for each in the usual case."""
+"""Seconds that a call may outlast its exchange. This spares most calls the system call for a new timeout."""
 
 
 class Allowance:
-    """What one exchange on a connection may still take; the connection and its sockets share it."""
+    """The time that one exchange may still take. The connection and its sockets share it."""
 
     __slots__ = ("ends", "received")
 
@@ -33,7 +33,7 @@ class Allowance:
         self.received = 0
 
     def left(self) -> float:
-        """Give the seconds that are left; raises TimeoutError where none are."""
+        """Give the seconds that are left; raises TimeoutError where there are none."""
         left = self.ends - monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
@@ -79,7 +79,7 @@ class LimitedSocket(socket.socket):
 
     @contextmanager
     def unblocked(self) -> Iterator[None]:
-        """Have calls raise what a socket that does not block raises; `wait` is what waits meanwhile."""
+        """Make calls raise as on a socket that does not block; `wait` waits in their place."""
         self._blocks = False
         self.settimeout(0)
         try:

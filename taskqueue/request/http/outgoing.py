@@ -10,15 +10,15 @@ from taskqueue.request.http.incoming import Incoming
 from taskqueue.request.http.limits import LimitedSocket
 
 _AT_ONCE = 16 * 1024
-"""Bytes that a connection takes without waiting for anybody: no socket buffer is smaller."""
+"""Bytes that a connection takes at once: no socket buffer is smaller."""
 _PIECE = 64 * 1024
 
 
 def send(sock: LimitedSocket, head: bytes, body: bytes | None, incoming: Incoming) -> bool:
     """Send a request, in one packet if it fits: half the system calls, and no wait for an ACK.
 
-    False where it was not sent whole: a receiver may answer, and close too, before it has read
-    everything. That answer is still to be read, so a closed connection is no error here.
+    Returns False where the request was not sent whole. A receiver may answer, and even close, before it
+    has read everything. Its answer is still to be read, so a closed connection is not an error here.
     """
     body = body or b""
     try:

@@ -1,10 +1,9 @@
 """urllib3's pools, whose connections are ours.
 
-urllib3 keeps what is idle, looks whether it is still alive before it is used again, bounds how many
-there are, and leads https through a proxy's tunnel. What it does besides in `urlopen`, and for each
-request, is left out here: it writes every URL anew (``%2f`` becomes ``%2F``, ``|`` becomes ``%7C``,
-so that a receiver sees another than the one that was sent), and costs a third of the whole request
-(docs/performance.md).
+urllib3 keeps idle connections, checks that one is still alive before it is used again, bounds their number,
+and leads https through a proxy's tunnel. Its `urlopen` is left out. That writes every URL anew (``%2f``
+becomes ``%2F``, ``|`` becomes ``%7C``), so that a receiver sees another URL than the one that was sent. It
+costs a third of the whole request (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from taskqueue.request.http.connection import PlainConnection, TLSConnection
 from taskqueue.request.http.target import Origin
 
 MOST_ORIGINS = 100
-"""Origins whose connections are kept; those used longest ago are closed first."""
+"""Origins whose connections are kept. Those that were used longest ago are closed first."""
 
 
 class PlainPool(HTTPConnectionPool):
@@ -29,7 +28,7 @@ class PlainPool(HTTPConnectionPool):
     ConnectionCls = PlainConnection
 
     def take(self) -> PlainConnection:
-        """Take the connection that was used last, if it is alive; one that is closed else."""
+        """Take the connection that was used last if it is alive, else a closed connection."""
         return cast("PlainConnection", self._get_conn())
 
     def open(self, connection: PlainConnection) -> None:
@@ -40,7 +39,7 @@ class PlainPool(HTTPConnectionPool):
             connection.connect()
 
     def give(self, connection: PlainConnection) -> None:
-        """Put a connection back, be it open or closed: each that was taken has its place."""
+        """Put a connection back, whether it is open or closed: the pool keeps a place for it."""
         self._put_conn(connection)
 
 
@@ -51,20 +50,20 @@ class TLSPool(PlainPool, HTTPSConnectionPool):
 
 
 def manager(proxy: Url | None, proxy_headers: dict[str, str], **options: Any) -> PoolManager:
-    """Make urllib3's manager of such pools; `options` go to each pool, and from there to connections."""
+    """Make a manager of such pools. `options` go to each pool, and from there to its connections."""
     made = (
         PoolManager(MOST_ORIGINS, **options)
         if proxy is None
         else ProxyManager(proxy.url, MOST_ORIGINS, proxy_headers=proxy_headers, **options)
     )
     made.pool_classes_by_scheme = {"http": PlainPool, "https": TLSPool}
-    # All pools of a manager have the same options, so an origin is all there is to tell them apart.
+    # All pools of a manager have the same options, so only the origin tells them apart.
     made.key_fn_by_scheme = dict.fromkeys(("http", "https"), partial(_key))
     return made
 
 
 def key_of(origin: Origin) -> PoolKey:
-    """Give the key by which a manager knows the pool of an origin: the origin itself."""
+    """Give the key of an origin's pool in its manager: the origin itself."""
     return cast("PoolKey", origin)
 
 

@@ -1,4 +1,4 @@
-"""How an origin is reached: straight, or through the queue's proxy; the environment has no say."""
+"""How an origin is reached: directly, or through the queue's proxy. The environment's proxy is not used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from taskqueue.settings import QueueSettings
 
 
 class Route:
-    """Has the pool of each origin. TLS is verified by `context`, else by the system's CAs."""
+    """Holds the pool of each origin. `context` verifies TLS, else the system's CAs do."""
 
     def __init__(self, settings: QueueSettings, dialer: Dialer, context: ssl.SSLContext | None) -> None:
         self._given = context or _own_context(settings)
@@ -30,35 +30,35 @@ class Route:
         self._credentials: dict[str, str] = {}
         if self._proxy is not None and self._proxy.auth:
             self._credentials = make_headers(proxy_basic_auth=unquote(self._proxy.auth))
-        # As many as there are threads: none is ever made that finds no place when it comes back.
+        # As many places as threads, so that every connection finds a place when it comes back.
         self._pools = manager(self._proxy, self._credentials, maxsize=settings.concurrency, dialer=dialer)
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
-        # Made when it is first needed: the system's CAs take a megabyte for each queue.
+        # Made at its first use: the system's CAs take a megabyte for each queue.
         context = self._given
         if context is None:
-            # Without a descriptor it would be made all the same, and trust nobody for ever.
+            # Without a descriptor the context would be made without CAs, and trust nobody for ever.
             check_descriptors()
             context = ssl.create_default_context()
-        # The handshake's socket keeps to the deadline as any other.
+        # The socket of the handshake keeps to the deadline like any other.
         context.sslsocket_class = LimitedTLSSocket
         return context
 
     @property
     def is_proxied(self) -> bool:
-        """Tell whether names are resolved elsewhere, by a proxy."""
+        """Tell whether a proxy resolves the names."""
         return self._proxy is not None
 
     def where(self, origin: Origin) -> str:
-        """Name what is connected to, for operators."""
+        """Name the other end of the connection, for operators."""
         if self._proxy is None:
             return origin.where
         return f"proxy {self._proxy.host}:{self._proxy.port} for {origin.where}"
 
     def pool(self, origin: Origin) -> PlainPool:
         """Give the pool of connections to an origin."""
-        # Found by the origin itself: connection_from_host would first build a context for a new one.
+        # Looked up by the origin: connection_from_host would first build the context of a new pool.
         found = self._pools.pools.get(key_of(origin)) if self._proxy is None else None
         if found is None:
             trust = {"ssl_context": self._context} if origin.scheme == "https" else None
@@ -66,25 +66,25 @@ class Route:
         return cast("PlainPool", found)
 
     def spare(self, origin: Origin) -> None:
-        """Close what is idle but for one origin: there are too few descriptors."""
+        """Close the idle connections of all other origins, as there are too few descriptors."""
         pools = self._pools.pools
         for key in pools.keys() - {key_of(origin)}:
             with suppress(KeyError):
                 del pools[key]
 
     def close(self) -> None:
-        """Close what is idle; what is in use is closed when it comes back, as its pool is no more."""
+        """Close idle connections. A connection in use is closed when it comes back, as its pool is gone."""
         self._pools.clear()
 
     def dress(self, origin: Origin, path: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
-        """Give the request target and headers as the next hop wants them (RFC 9112, 3.2.2)."""
+        """Give the request target and the headers that the next hop needs (RFC 9112, 3.2.2)."""
         if self._proxy is None or origin.scheme == "https":
             return path, headers
         return origin.url + path, {**headers, **self._credentials}
 
 
 def _own_context(settings: QueueSettings) -> ssl.SSLContext | None:
-    """Read the files of the queue, at once: what can't be read should be known before the first request."""
+    """Read the TLS files of the queue, so that a bad file is known before the first request."""
     key, own, secret = "request_ca_file", settings.request_cert_file, settings.request_key_file
     if settings.request_ca_file is None and own is None:
         return None

@@ -1,4 +1,4 @@
-"""A URL taken apart once, strictly: no second reader of it exists that could see another host."""
+"""A URL, parsed once and strictly: there is no second parser that could see another host."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\ud800-\udfff\u2028\u2029]")
 _URL = re.compile(r"(https?)://([^/?#]*)([^?#]*)(\?[^#]*)?(?:#.*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?")
 _LAST_PORT = 65_535
-# What RFC 3986 allows in a path and a query; a % is left alone, as what is encoded already stays so.
+# The characters that RFC 3986 allows in a path and a query, and %, so that what is encoded stays so.
 _TARGET = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/?%\[\]|]*")
 _KEPT = "-._~!$&'()*+,;=:@/?%[]|"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The other end: what connections are kept by, and what credentials belong to."""
+    """The other end of requests. Connections are kept, and credentials given, for each origin."""
 
     scheme: str
     host: str
@@ -33,24 +33,24 @@ class Origin:
 
     @property
     def where(self) -> str:
-        """Write it for operators."""
+        """Write the origin for operators."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
     @property
     def authority(self) -> str:
-        """Write it as a Host header has it, with no port where it is the scheme's own."""
+        """Write the origin as a Host header has it: without the default port of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Write it as the beginning of a URL."""
+        """Write the origin as the beginning of a URL."""
         return f"{self.scheme}://{self.authority}"
 
 
 def split(url: str) -> tuple[str, str, str]:
-    """Split a URL into scheme, authority, and the path and query that are asked for.
+    """Split a URL into scheme, authority, and path with query.
 
     Raises RequestFailed where it is not a clean http or https URL.
     """
@@ -62,7 +62,7 @@ def split(url: str) -> tuple[str, str, str]:
     scheme, authority, path, query = match.groups()
     target = (path or "/") + (query or "")
     if not target.startswith("/"):
-        raise refused(f"is no URL: {quoted(url)}")
+        raise refused(f"not a URL: {quoted(url)}")
     if not _TARGET.fullmatch(target):
         target = quote(target, safe=_KEPT)
     return scheme.lower(), authority, target
@@ -72,11 +72,11 @@ def origin(scheme: str, authority: str) -> Origin:
     """Read an authority (``host``, ``host:port``); raises RequestFailed on anything unusual in it."""
     if "@" in authority:
         raise refused("holds credentials before an @: they belong in a header")
-    # Never what follows the colon: in http://user:pass/word@host it is a part of the password.
+    # Never what follows the colon: it is a part of the password in http://user:pass/word@host.
     shown = f"{authority.partition(':')[0][:60]!a}"
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
-        raise refused(f"no host and port: {shown}")
+        raise refused(f"not a host and port: {shown}")
     host, digits = match.groups()
     port = int(digits) if digits else PORTS[scheme]
     if not 1 <= port <= _LAST_PORT:
@@ -85,7 +85,7 @@ def origin(scheme: str, authority: str) -> Origin:
 
 
 def without_login(url: str) -> str:
-    """Write a task's URL as others may see it: as it is, unless it may hold a user and a password."""
+    """Write the URL of a task for others: unchanged, unless it may hold a user and a password."""
     if "@" not in url or not is_full(url):
         return url
     try:
@@ -96,7 +96,7 @@ def without_login(url: str) -> str:
 
 
 def refused(why: str) -> RequestFailed:
-    """Make the error of a URL that no request can ever be made to."""
+    """Make the error for a URL to which no request can ever be made."""
     return RequestFailed(f"url refused: {why}", blame=Blame.TASK)
 
 
@@ -109,7 +109,7 @@ def _address(host: str) -> str:
     try:
         address = ipaddress.IPv6Address(host[1:-1])
     except ValueError as error:
-        raise refused(f"no IPv6 address: {host[:60]!a}") from error
+        raise refused(f"not an IPv6 address: {host[:60]!a}") from error
     if address.scope_id is not None:
         raise refused(f"names an interface of this machine: {host[:60]!a}")
     return str(address)
@@ -119,4 +119,4 @@ def _name(host: str) -> str:
     try:
         return host_name(host)
     except ValueError as error:
-        raise refused(f"no host name: {host[:60]!a}") from error
+        raise refused(f"not a host name: {host[:60]!a}") from error

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Outgoing(Protocol):
-    """What a request has to tell: handlers.Request, without knowing it here."""
+    """What the transport reads of a request: handlers.Request fits, and is not imported here."""
 
     @property
     def method(self) -> str:
@@ -42,7 +42,7 @@ class Outgoing(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names and values that are fit for HTTP."""
+        """Names and values, already fit for HTTP."""
 
     @property
     def body(self) -> bytes | None:
@@ -57,9 +57,9 @@ class Reply:
     head: Head
     body: bytes
     whole: bool
-    """False where the body was longer than LARGEST_BODY, which is as far as it was read."""
+    """False where the body was longer than LARGEST_BODY, and was read only so far."""
     host: str
-    """Who gave it."""
+    """The host that gave it."""
 
 
 class Exchanges(Protocol):
@@ -89,7 +89,7 @@ class _Stale(Exception):
 
 
 class Transport:
-    """Makes the requests of one queue; its threads share it."""
+    """Makes the requests of one queue. The threads of the queue share it."""
 
     def __init__(
         self, settings: QueueSettings, context: ssl.SSLContext | None, resolve: Resolve = system_resolve
@@ -108,7 +108,7 @@ class Transport:
     def send(self, request: Outgoing, ends: float) -> Reply:
         """Make a request and read its answer before `ends` (monotonic).
 
-        Raises RequestFailed, and nothing else for anything that a URL or an answer may hold.
+        Raises RequestFailed and nothing else, whatever a URL or an answer holds.
         """
         origin, path = self._place(request.url)
         hop = _Hop(origin, path, request.method, request.headers, request.body)
@@ -145,7 +145,7 @@ class Transport:
         return origin
 
     def _redirected(self, hop: _Hop, location: str, status: int) -> _Hop:
-        # http.client reads headers as Latin-1; what is not ASCII there is UTF-8 in truth.
+        # Headers are read as Latin-1. What is not ASCII in a Location is UTF-8 in practice.
         location = location.strip(" \t").encode("latin-1", "replace").decode(errors="replace")
         try:
             origin, path = self._place(urljoin(hop.origin.url + hop.target, location))

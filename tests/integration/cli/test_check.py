@@ -254,7 +254,7 @@ def test_a_secret_that_no_handler_uses_is_a_warning(
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ("handlers = nosuch", "queue a: handlers: nosuch: there is none of that name"),
+        ("handlers = nosuch", "queue a: handlers: nosuch: no handler has this name"),
         ("handlers = bearer\nbearer_token = t", "queue a: bearer_token: needs base_url or allow_hosts"),
         ("request_ca_file = /no/such.pem", "queue a: request_ca_file: can't use /no/such.pem"),
     ],

@@ -286,7 +286,7 @@ def test_metadata_reaches_the_headers_handler(stage: Stage, receiver: Receiver) 
         (b"[1]", "body: must be a JSON object"),
         (b'{"payload": 1}', "url: is missing"),
         (b'{"url": "/x", "countdown": "soon"}', "countdown: must be a number of seconds, got 'soon'"),
-        (b'{"url": "/x", "eta": NaN}', "NaN is no JSON number"),
+        (b'{"url": "/x", "eta": NaN}', "NaN is not a JSON number"),
         (b'{"url": "/x", "countdown": -3}', "countdown: must be from 0 to 253402300799 seconds, got -3"),
         (b'{"url": "/x", "eta": 1, "countdown": 1}', "eta: goes without countdown"),
         (b'\xff{"url": "/x"}', "body: is not UTF-8"),

@@ -155,7 +155,7 @@ def test_a_redirect_takes_no_credentials_to_another_origin() -> None:
         ("http://evil.example/", "evil.example (allow_hosts)"),
         ("file:///etc/passwd", "must begin with http:// or https://"),
         ("http://user:pass@127.0.0.1/", "holds credentials"),
-        ("http://user:my/pass@127.0.0.1/", "no host and port: 'user'"),
+        ("http://user:my/pass@127.0.0.1/", "not a host and port: 'user'"),
         ("http://[::1", "redirect to"),
         ("/a b", "holds a space"),
         ("http://127.0.0.1:99999/", "port must be"),

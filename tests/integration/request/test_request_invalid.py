@@ -39,13 +39,13 @@ def decided(result: Result, **changes: Any) -> Any:
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("http://user:secret@127.0.0.1/x", {}, "url refused: holds credentials"),
     ("http://secret@127.0.0.1/x", {}, "url refused: holds credentials"),
-    ("http://user:secret/word@127.0.0.1/x", {}, "url refused: no host and port: 'user'"),
+    ("http://user:secret/word@127.0.0.1/x", {}, "url refused: not a host and port: 'user'"),
     ("http://user:99999/secret@127.0.0.1/x", {}, "url refused: port must be from 1 to 65535: 'user'"),
     ("http://user:se cret@127.0.0.1/x", {}, "url refused: holds a space"),
     ("http:/user:secret@127.0.0.1/x", {}, "url refused: must begin with"),
-    ("http://a..b/x", {}, "url refused: no host name: 'a..b'"),
+    ("http://a..b/x", {}, "url refused: not a host name: 'a..b'"),
     ("http://[fe80::1%25eth0]/", {}, "url refused: names an interface"),
-    ("http://\U0001f4a9.example/", {}, "url refused: no host name"),
+    ("http://\U0001f4a9.example/", {}, "url refused: not a host name"),
     ("/path", {"base_url": None}, "url refused: '/path' is a path"),
 ]
 METADATA: list[tuple[dict[str, Any], str]] = [

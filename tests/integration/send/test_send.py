@@ -75,7 +75,7 @@ def test_countdown_goes_onto_the_ladder(stage: Stage, receiver: Receiver) -> Non
         (("/x", "--eta", "1", "--countdown", "1"), 2, "eta: goes without countdown"),
         (("ftp://x/",), 2, "url: must have the scheme http or https"),
         (("/x", "--payload", "{oops"), 2, "--payload: is not JSON"),
-        (("/x", "--payload", '{"a": NaN}'), 2, "--payload: is not JSON: NaN is no JSON number"),
+        (("/x", "--payload", '{"a": NaN}'), 2, "--payload: is not JSON: NaN is not a JSON number"),
         (("/x", "--id", "x" * 256), 2, "message_id: must have at most 255 bytes"),
         (("/x", "--id", "\udcff"), 2, "message_id: must be Unicode"),
         (("/x", "--timeout", "nan"), 2, "Invalid value for '--timeout'"),

@@ -109,10 +109,10 @@ def test_headers_are_set_and_made_safe() -> None:
         ({"headers": {"X": 1}}, "'X' must be a text, got int"),
         ({"headers": {"X": None}}, "'X' must be a text, got NoneType"),
         ({"headers": {"X": "a\r\nEvil: b"}}, "'X' holds a line end or control character"),
-        ({"headers": {"X\r\nEvil": "b"}}, "no name for a header"),
-        ({"headers": {"": "b"}}, "no name for a header"),
-        ({"headers": {"X Y": "b"}}, "no name for a header"),
-        ({"headers": {"X:": "b"}}, "no name for a header"),
+        ({"headers": {"X\r\nEvil": "b"}}, "not a header name"),
+        ({"headers": {"": "b"}}, "not a header name"),
+        ({"headers": {"X Y": "b"}}, "not a header name"),
+        ({"headers": {"X:": "b"}}, "not a header name"),
         ({"headers": {"host": "b"}}, "header host can't be set"),
         ({"headers": {"Content-Length": "0"}}, "can't be set"),
         ({"headers": {"transfer-encoding": "chunked"}}, "can't be set"),
@@ -198,7 +198,7 @@ def test_a_handler_is_found_by_its_path(path: str) -> None:
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("heders", "there is none of that name, only .*headers.*signing"),
+        ("heders", "no handler has this name; there are .*headers.*signing"),
         ("no.such.module:X", "can't be loaded: ModuleNotFoundError"),
         (f"{__name__}:Missing", "can't be loaded: AttributeError"),
         (f"{__name__}:NOT_A_HANDLER", "must be a class derived from"),

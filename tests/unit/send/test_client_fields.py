@@ -15,8 +15,8 @@ NOBODY = "amqp://127.0.0.1:9/"
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"queue": "x" * 300}, "queue: is too long a name: 30"),
-        ({"queue": "é" * 128}, "queue: is too long a name: 2"),
+        ({"queue": "x" * 300}, "queue: name is too long: 30"),
+        ({"queue": "é" * 128}, "queue: name is too long: 2"),
         ({"queue": "\udcff"}, "queue: must be Unicode, got '\\udcff"),
         ({"priority": 256}, "priority: must be a whole number from 0 to 255, got 256"),
         ({"priority": -1}, "priority: must be a whole number from 0 to 255, got -1"),

@@ -53,7 +53,7 @@ def test_a_name_means_the_same_host_everywhere(text: str, name: str) -> None:
 @pytest.mark.parametrize("text", NO_NAMES)
 def test_what_is_no_name_is_refused_everywhere(text: str) -> None:
     """And never made into another one."""
-    with pytest.raises(ValueError, match="is no host name"):
+    with pytest.raises(ValueError, match="is not a host name"):
         host_name(text)
     with pytest.raises(RequestFailed, match="url refused"):
         target.origin("http", text)
