@@ -65,7 +65,7 @@ client.close()
 def test_what_a_sender_needs_is_checked_as_ever(path: Path) -> None:
     """A wrong key, a double one, a ladder that can't be."""
     for wrong, words in (
-        ("retry_limmit = 3", "retry_limmit: is no key"),
+        ("retry_limmit = 3", "retry_limmit: is not a key"),
         ("rate = 1/s\nrate = 2/s", "rate: stands on line"),
         ("ladder = amq.x", "ladder: is a name that belongs to"),
     ):

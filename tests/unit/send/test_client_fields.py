@@ -46,7 +46,7 @@ def test_a_queue_that_is_no_text_is_refused(queue: Any) -> None:
     [
         ("amqp://me:hunter2@localhost//", "// at its end is how Celery writes"),
         ("amqp://localhost, pyamqp://me:hunter2@localhost", "pyamqp:// is Celery's name for it"),
-        ("amqp://me:hunter2@localhost/?hearbeat=5", "hearbeat is no parameter"),
+        ("amqp://me:hunter2@localhost/?hearbeat=5", "hearbeat is not a parameter"),
         ("amqp://me:hunter2@localhost:port", "must be amqp://"),
         ("localhost", "must be amqp://"),
         ("", "must be amqp://"),
