@@ -13,7 +13,7 @@ from rich.text import Text
 from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
-from taskqueue.cli import app, common
+from taskqueue.cli import common, console
 from taskqueue.declare.permissions import lacking, pattern
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
@@ -23,6 +23,7 @@ from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
 from taskqueue.topology.plan import Plan, joined, plan_ladder, plan_queue
 
+commands = common.commands()
 _SHOWN = 3
 _HANDLER_OF = {"signing_secret": "signing", "bearer_token": "bearer", "basic_auth": "basic"}
 
@@ -39,7 +40,7 @@ class Check:
     exit_code: int = common.FAILED
 
 
-@app.command()
+@commands.command()
 def check(
     *, queues: common.Queues = None, as_json: common.Json = False, config: common.Config = None
 ) -> None:
@@ -51,7 +52,7 @@ def check(
     if as_json:
         common.emit(_document(checks))
     else:
-        common.out.print(_table(checks))
+        console.out.print(_table(checks))
     failed = [each.exit_code for each in checks if not each.ok]
     if failed:
         raise typer.Exit(max(failed))

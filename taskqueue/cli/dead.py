@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from taskqueue.broker.session import connected, run
-from taskqueue.cli import app, common, messages, tables
+from taskqueue.cli import common, console, messages, tables
 from taskqueue.errors import ConfigError
 from taskqueue.operate import dead
 from taskqueue.operate.dead import DeadTask, Handled, Selection
@@ -17,10 +17,7 @@ from taskqueue.settings import Settings, load
 
 _NAME = "taskqueue dead"
 _COLUMNS = ("id", "reason", "url", "attempts", "error", "at")
-commands = typer.Typer(
-    cls=common.Commands, no_args_is_help=True, help="List, show, replay and purge dead tasks."
-)
-app.add_typer(commands, name="dead")
+commands = common.commands("List, show, replay and purge dead tasks.")
 
 Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue they died in.", show_default=False)]
 Ids = Annotated[
@@ -79,7 +76,7 @@ def show(
         common.emit(_row(task) | messages.document(task.message))
     else:
         for name, value in (_row(task) | messages.lines(task.message)).items():
-            common.out.print(Text(f"{name:<12} ", "bold") + tables.cell(value), soft_wrap=True)
+            console.out.print(Text(f"{name:<12} ", "bold") + tables.cell(value), soft_wrap=True)
 
 
 @commands.command()

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from taskqueue.cli import common, streams
+from taskqueue.cli import common, console, streams
 from taskqueue.logs import harmless
 from taskqueue.operate import browse
 
@@ -30,7 +30,7 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def show(filled: Table) -> None:
     """Print a table: fitted to a terminal, and in lines as long as they are for a pipe."""
-    common.out.print(filled)
+    console.out.print(filled)
 
 
 def show_rows(
@@ -71,10 +71,10 @@ def moment(seconds: float | None) -> str | None:
 @contextmanager
 def progress(title: str) -> Iterator[browse.Progress | None]:
     """Show on a terminal how many messages were looked at."""
-    if not common.err.is_terminal:
+    if not console.err.is_terminal:
         yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=common.err, transient=True) as bars:
+    with Progress(*columns, console=console.err, transient=True) as bars:
         bar = bars.add_task(title, total=None)
         yield lambda done, total: bars.update(bar, completed=done, total=total)

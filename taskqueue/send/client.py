@@ -10,17 +10,18 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from taskqueue.broker.connect import parameters
 from taskqueue.errors import ConfigError, InvalidTask
-from taskqueue.send.publisher import Sender
 from taskqueue.settings import Settings, load
 from taskqueue.task import decode as state
 from taskqueue.task.fields import shown
 from taskqueue.task.message import Message, Publish
 from taskqueue.topology.ladder import Way
 from taskqueue.tracing import Tracing
+
+if TYPE_CHECKING:
+    from taskqueue.send.publisher import Sender
 
 ABSENT: Any = object()
 """The payload that is not given: the receiver gets an empty object."""
@@ -126,7 +127,7 @@ class Client:
             self._pid = os.getpid()
         with self._lock:
             if self._sender is None or not self._sender.alive:
-                self._sender = Sender(parameters(self._settings))
+                self._sender = _connecting(self._settings)
             return self._sender
 
     def _publishes(self, tasks: Iterable[Mapping[str, Any]], ids: list[str]) -> Iterator[Publish]:
@@ -145,6 +146,14 @@ class Client:
             publish = publish_of(traced, self._settings.way(queue), time.time())
             ids.append(publish.message.properties["message_id"])
             yield publish
+
+
+def _connecting(settings: Settings) -> Sender:
+    # pika takes longer to import than all else, and most programs that import a Client send much later.
+    from taskqueue.broker.connect import parameters  # noqa: PLC0415
+    from taskqueue.send.publisher import Sender  # noqa: PLC0415
+
+    return Sender(parameters(settings))
 
 
 def publish_of(fields: Mapping[str, Any], way: Way, now: float) -> Publish:
