@@ -50,7 +50,7 @@ class Deliveries:
     the delivery can't be acked any more: the broker hands it out again. `left` is called once nothing
     more can come after `pause` or `stop`. `missing` is called with the reason where something of the
     queue is not declared, and nothing of it was ever consumed. `hoarding` is called where more is out
-    than is soon worked off, since the receivers are slower than they were.
+    than is soon worked off, since the receivers are slower than they were, or hang.
     """
 
     def __init__(
@@ -186,18 +186,20 @@ class Deliveries:
         if self._state is _State.CONSUMING and self._asked is _Asked.TO_STAY:
             self._leave()
             self._consume()
-        if self._window.hoards(len(self._acks)):
-            self._hoarding()
 
     def _watch(self) -> None:
-        """Look after a while whether what is out stands still: requests that hang settle nothing."""
+        """Look after a while whether what is out stands still."""
         if not self._watching and self._window.wide:
             self._watching = True
             self._link.later(ROUND, self._look)
 
     def _look(self) -> None:
         self._watching = False
-        self.flush()
+        size = self._window.size
+        if self._window.hoards(len(self._acks)):
+            if size != self._window.size:
+                self._resize()
+            self._hoarding()
         if len(self._acks):
             self._watch()
 

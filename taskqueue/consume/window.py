@@ -9,9 +9,9 @@ MOST = 400
 LARGEST = 16 * 2**20
 """The most bytes that may stand behind what runs, by the mean of what came lately."""
 ROUND = 1.0
-"""Seconds after which a round ends though not all of the window is worked off."""
+"""Seconds after which a round ends though not all of the window is worked off, and between two looks."""
 HOARD = 2.0
-"""Seconds of work that may be out after the window got smaller: what is more goes back."""
+"""Seconds of work that may stand there where receivers turn slow: what is more goes back."""
 _PAUSE = 0.05
 _GROWTH = 4
 _WORTH = 1.5
@@ -29,17 +29,18 @@ class Window:
     def __init__(self, at_once: int) -> None:
         self.size = at_once
         self._at_once = at_once
+        self._before = 0
+        self._done = 0
         self._since: float | None = None
         self._empty_since: float | None = None
         self._settled = 0
-        self._rate = 0.0
         self._arrived = 0.0
         self._bytes = 0.0
 
     @property
     def wide(self) -> bool:
-        """Tell whether more may be out than what runs."""
-        return self.size > self._at_once
+        """Tell whether more may be out than what runs, or was at the last look."""
+        return max(self.size, self._before) > self._at_once
 
     def arrived(self, size: int, now: float) -> None:
         """Note a delivery of so many bytes; `now` in seconds, of a clock that only goes on."""
@@ -52,6 +53,7 @@ class Window:
 
     def settled(self, count: int, now: float, *, out: int) -> bool:
         """Note that `count` of the `out` are settled; True where the window has another size from now on."""
+        self._done += count
         if out <= count:
             self._empty_since = now
         full = out >= self.size
@@ -62,28 +64,37 @@ class Window:
         elapsed = now - self._since
         if not full or elapsed <= 0 or (self._settled < self.size and elapsed < ROUND):
             return False
-        self._rate = self._settled / elapsed
+        wanted, former = self._wanted(self._settled / elapsed), self.size
         self._begin(now)
-        wanted, former = self._wanted(), self.size
         if not former / _WORTH < wanted < former * _WORTH:
             self.size = wanted
         return self.size != former
 
     def hoards(self, out: int) -> bool:
-        """Tell whether more is out than will soon be worked off, so that it should go back."""
-        return out > max(self.size, self._rate * HOARD)
+        """Look whether what has stood for a ROUND will stand for long, so that it should go back.
+
+        To be asked once in a ROUND with all that is `out`; narrows the window where it is so.
+        """
+        done, stood = self._done, self._before - self._done
+        self._done, self._before = 0, out
+        if stood <= max(self._at_once, done / ROUND * HOARD):
+            return False
+        self.size = min(self.size, self._wanted(done / ROUND))
+        self._begin(None)
+        return True
 
     def lost(self) -> None:
         """Note that the channel is closed, and nothing out."""
         self._begin(None)
         self._empty_since = None
+        self._before = self._done = 0
 
     def _begin(self, now: float | None) -> None:
         self._since = now
         self._settled = 0
 
-    def _wanted(self) -> int:
-        behind = min(self._rate * AHEAD, MOST)
+    def _wanted(self, rate: float) -> int:
+        behind = min(rate * AHEAD, MOST)
         if self._bytes:
             behind = min(behind, LARGEST * self._arrived / self._bytes)
             self._arrived, self._bytes = self._arrived / 2, self._bytes / 2

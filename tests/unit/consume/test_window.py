@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.consume.window import AHEAD, LARGEST, MOST, ROUND, Window
+from taskqueue.consume.window import AHEAD, LARGEST, MOST, Window
 
 
 @dataclass
@@ -76,20 +76,39 @@ def test_receivers_that_turn_slow_narrow_it_within_rounds() -> None:
     at_work = crew(8, 0.002)
     at_work.work(1000)
     assert at_work.window.size > 100
+    at_work.fill()
+    assert not at_work.window.hoards(at_work.out)
     at_work.seconds = 3.0
     at_work.work(2)
     assert at_work.window.size <= 12
     assert at_work.window.hoards(at_work.out)
 
 
-def test_what_stands_still_narrows_it_without_any_answer() -> None:
-    """Requests that hang settle nothing."""
+@pytest.mark.parametrize("out", [9, 100, 408])
+def test_what_stands_still_goes_back_without_any_answer(out: int) -> None:
+    """Requests that hang settle nothing, however much of the window is out."""
     at_work = crew(8, 0.002)
     at_work.work(1000)
-    at_work.fill()
-    for looks in (1, 2):
-        at_work.window.settled(0, at_work.now + 2 * ROUND * looks, out=at_work.out)
+    at_work.window.hoards(out)
+    assert at_work.window.hoards(out)
     assert at_work.window.size == 8
+
+
+@pytest.mark.parametrize("at_once", [1, 8, 500])
+def test_what_runs_is_no_hoard(at_once: int) -> None:
+    """However long it does."""
+    at_work = crew(at_once, 3.0)
+    at_work.fill()
+    assert not any(at_work.window.hoards(at_once) for _ in range(60))
+
+
+def test_what_is_worked_off_is_no_hoard() -> None:
+    """Neither a full window nor a late look."""
+    at_work = crew(8, 0.02)
+    for _ in range(20):
+        at_work.work(50)
+        at_work.fill()
+        assert not at_work.window.hoards(at_work.out)
 
 
 def test_an_idle_queue_is_not_taken_for_a_slow_one() -> None:
@@ -133,5 +152,8 @@ def test_whatever_happens_it_is_between_what_runs_and_the_most(
         window.arrived(size, now)
         former = window.size
         assert window.settled(count, now, out=count + more) == (window.size != former)
+        former = window.size
+        window.hoards(more)
+        assert window.size <= former
         assert at_once <= window.size <= at_once + MOST
-        assert window.wide == (window.size > at_once)
+        assert window.wide == (max(window.size, more) > at_once)
