@@ -139,6 +139,28 @@ def dramatiq(broker: Broker, *, processes: int, threads: int) -> Contender:
     return Contender("Dramatiq", (run,), ("-m", module), environment)
 
 
+def taskiq(broker: Broker, *, processes: int, threads: int) -> Contender:
+    """Give taskiq; `threads` are its tasks of each process at a time."""
+    module = "benchmarks.peers.taskiq_app"
+    run = (
+        "-m", "taskiq", "worker", f"{module}:broker", "--workers", str(processes),
+        "--max-async-tasks", str(threads), "--ack-type", "when_executed", "--log-level", "WARNING",
+    )  # fmt: skip
+    environment = {
+        "BENCHMARK_BROKER": broker.url, "BENCHMARK_QUEUE": "taskiq",
+        "BENCHMARK_PREFETCH": str(threads * 2 + 10),
+    }  # fmt: skip
+    return Contender("taskiq", (run,), ("-m", module), environment)
+
+
+def by_hand(broker: Broker, *, processes: int, threads: int) -> Contender:
+    """Give the consumer that one writes by hand; `threads` are its requests of each process at a time."""
+    module = "benchmarks.peers.asyncio_consumer"
+    run = ("-m", module, "consume", str(threads))
+    environment = {"BENCHMARK_BROKER": broker.url, "BENCHMARK_QUEUE": "asyncio"}
+    return Contender("asyncio, by hand", (run,) * processes, ("-m", module), environment)
+
+
 def raw(receiver: Receiver, *, processes: int, threads: int, requests: int) -> Contender:
     """Give the loop without a broker; it sends nothing, and its workers end by themselves."""
     run = ("-m", "benchmarks.peers.raw_loop", f"{receiver.url}/", str(threads), str(requests // processes))

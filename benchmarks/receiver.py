@@ -1,9 +1,10 @@
-"""A receiver that costs little: nginx answers 200 and writes down when each request came."""
+"""A receiver that costs little: nginx answers and writes down when each request came."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -36,7 +37,7 @@ http {{
     tcp_nodelay on;
     server {{
         listen 127.0.0.1:{port} backlog=4096;
-        location / {{ return 200 "ok"; }}
+        location / {{ return {status} "ok"; }}
     }}
 }}
 """
@@ -55,37 +56,39 @@ class Arrival:
 
 
 class Receiver:
-    """One nginx process of our own, in its own folder, on loopback."""
+    """One process of our own, in its own folder, on loopback; it answers `status`, or 200 after `seconds`."""
 
-    def __init__(self) -> None:
-        program = shutil.which("nginx") or next((path for path in CANDIDATES if Path(path).exists()), None)
-        if program is None:
-            raise ReceiverError(
-                "no nginx found: install the package nginx-light (apt-get install nginx-light)"
-            )
+    def __init__(self, *, status: int = 200, seconds: float = 0) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="taskqueue-receiver-"))
         (self.port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = self._folder / "arrivals"
         self._count = 0
         self._read = 0
-        configuration = self._folder / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(folder=self._folder, port=self.port))
-        command = [
-            program,
-            "-p",
-            str(self._folder),
-            "-c",
-            str(configuration),
-            "-e",
-            str(self._folder / "error.log"),
-        ]
+        command = self._slow(seconds) if seconds else self._nginx(status)
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
         try:
             self._wait_until_ready()
         except BaseException:
             self.stop()
             raise
+
+    def _slow(self, seconds: float) -> list[str]:
+        """Give the program for answers that take a while, which nginx has no way to give."""
+        self._log.touch()
+        module = "benchmarks.slow_receiver"
+        return [sys.executable, "-m", module, str(self.port), str(seconds), str(self._log)]
+
+    def _nginx(self, status: int) -> list[str]:
+        program = shutil.which("nginx") or next((path for path in CANDIDATES if Path(path).exists()), None)
+        if program is None:
+            raise ReceiverError(
+                "no nginx found: install the package nginx-light (apt-get install nginx-light)"
+            )
+        configuration = self._folder / "nginx.conf"
+        configuration.write_text(_CONFIGURATION.format(folder=self._folder, port=self.port, status=status))
+        errors = str(self._folder / "error.log")
+        return [program, "-p", str(self._folder), "-c", str(configuration), "-e", errors]
 
     @property
     def pid(self) -> int:

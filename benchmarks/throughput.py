@@ -1,4 +1,4 @@
-"""Tasks executed a second: taskqueue, Celery, Dramatiq and a bare urllib3 loop, side by side.
+"""Tasks executed a second, side by side: taskqueue, its peers, a consumer by hand and a bare urllib3 loop.
 
 Each contender's queue is filled, its workers are started, and the receiver's log tells how fast the
 requests come; the first tenth (starting) and the last twentieth (running dry) do not count.
@@ -21,6 +21,11 @@ from sandbox.broker import Broker
 
 _FROM, _TO = 0.1, 0.95
 _STALL_SECONDS = 60
+_PROCESSES = 2
+_SLOW = ((0.2, 100), (0.2, 500), (1.0, 100), (1.0, 500))
+"""What a slow receiver takes (seconds), and requests of each process at a time."""
+_SLOW_SECONDS = 6
+"""How long a slow receiver takes for all tasks, where as many as can be are on their way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,45 +109,98 @@ def rows(results: dict[str, list[Measured]]) -> list[report.Row]:
     ]
 
 
+def compare(
+    field: list[Contender], broker: Broker, receiver: Receiver, count: int, *, rounds: int = 1
+) -> list[report.Row]:
+    """Let one after the other run `count` tasks, `rounds` times."""
+    results: dict[str, list[Measured]] = {each.name: [] for each in field}
+    for number in range(rounds):
+        for contender in field:
+            if contender.sender:
+                report.say(f"round {number + 1}: {contender.name}: sending {count:,} tasks")
+                contender.send(f"{receiver.url}/", count)
+            measured = measure(contender, broker, receiver, count)
+            report.say(f"round {number + 1}: {contender.name}: {measured.rate:,.0f} tasks/s")
+            results[contender.name].append(measured)
+    return rows(results)
+
+
+def slow(
+    broker: Broker, folder: Path, only: list[str], *, threads: int, seconds: float, quick: bool
+) -> tuple[str, list[report.Row]]:
+    """Compare those that can have many requests on their way, with a receiver that takes its time."""
+    possible = _PROCESSES * threads / seconds
+    count = int(possible * (_SLOW_SECONDS / 4 if quick else _SLOW_SECONDS))
+    with Receiver(seconds=seconds) as receiver:
+        field = [
+            contenders.ours(broker, receiver, folder, processes=_PROCESSES, threads=threads),
+            contenders.by_hand(broker, processes=_PROCESSES, threads=threads),
+            contenders.taskiq(broker, processes=_PROCESSES, threads=threads),
+        ]
+        heading = (
+            f"answers after {seconds:g} s, {_PROCESSES} x {threads} at a time: {possible:,.0f}/s possible"
+        )
+        return heading, compare(_limited(field, only), broker, receiver, count)
+
+
+def failing(broker: Broker, folder: Path, count: int) -> tuple[str, list[report.Row]]:
+    """Measure attempts a second, each of which fails and goes through the ladder to the next."""
+    with Receiver(status=500) as receiver:
+        again = {"min_backoff_seconds": "1", "max_backoff_seconds": "1"}
+        field = [contenders.ours(broker, receiver, folder, processes=_PROCESSES, threads=8, **again)]
+        field[0].send(f"{receiver.url}/", count)
+        # What is sent here comes on top, and each is tried until this many attempts are made.
+        table = compare(field, broker, receiver, count)
+    return f"{2 * count:,} tasks that fail every time, attempts/s, {_PROCESSES} x 8 at a time", table
+
+
+def _limited(field: list[Contender], only: list[str]) -> list[Contender]:
+    return [each for each in field if not only or each.name.split(",")[0].split()[0] in only]
+
+
 def main() -> int:
-    """Compare, and print the table."""
+    """Compare, and print the tables."""
     parser = report.parser(__doc__ or "")
     parser.add_argument("--tasks", type=int, default=20_000, help="tasks of each contender in each round")
     parser.add_argument(
         "--rounds", type=int, default=1, help="interleaved rounds, of which the median is taken"
     )
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=_PROCESSES)
     parser.add_argument(
         "--threads", type=int, default=8, help="threads of each process (Celery: as many processes)"
     )
-    parser.add_argument("--only", help="names of contenders, with commas between")
+    parser.add_argument("--only", default="", help="names of contenders, with commas between")
+    parser.add_argument("--no-slow", action="store_true", help="no slow receivers, and none that fails")
     arguments = parser.parse_args()
     count, rounds = (2_000, 1) if arguments.quick else (arguments.tasks, arguments.rounds)
     crew = {"processes": arguments.processes, "threads": arguments.threads}
-    with Broker.start() as broker, Receiver() as receiver, tempfile.TemporaryDirectory() as folder:
-        field = [
-            contenders.raw(receiver, **crew, requests=count),
-            contenders.ours(broker, receiver, Path(folder), **crew),
-            contenders.dramatiq(broker, **crew),
-            contenders.celery(broker, processes=arguments.processes * arguments.threads),
-        ]
-        if arguments.only:
+    only = [name for name in arguments.only.split(",") if name]
+    with Broker.start() as broker, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Receiver() as receiver:
             field = [
-                each for each in field if each.name.split(",")[0].split()[0] in arguments.only.split(",")
+                contenders.raw(receiver, **crew, requests=count),
+                contenders.ours(broker, receiver, folder, **crew),
+                contenders.by_hand(broker, **crew),
+                contenders.taskiq(broker, **crew),
+                contenders.dramatiq(broker, **crew),
+                contenders.celery(broker, processes=arguments.processes * arguments.threads),
             ]
-        results: dict[str, list[Measured]] = {each.name: [] for each in field}
-        for number in range(rounds):
-            for contender in field:
-                if contender.sender:
-                    report.say(f"round {number + 1}: {contender.name}: sending {count:,} tasks")
-                    contender.send(f"{receiver.url}/", count)
-                measured = measure(contender, broker, receiver, count)
-                report.say(f"round {number + 1}: {contender.name}: {measured.rate:,.0f} tasks/s")
-                results[contender.name].append(measured)
-    heading = (
-        f"{count:,} due tasks, {arguments.processes} x {arguments.threads} requests at a time, quorum queues"
-    )
-    report.tell(arguments, "throughput", {heading: rows(results)})
+            heading = (
+                f"{count:,} due tasks, {arguments.processes} x {arguments.threads} requests at a time, "
+                "quorum queues"
+            )
+            tables = {heading: compare(_limited(field, only), broker, receiver, count, rounds=rounds)}
+        if not arguments.no_slow:
+            for seconds, threads in _SLOW:
+                title, table = slow(
+                    broker, folder, only, threads=threads, seconds=seconds, quick=arguments.quick
+                )
+                tables[title] = table
+            if not only or "taskqueue" in only:
+                title, table = failing(broker, folder, count)
+                tables[title] = table
+    report.tell(arguments, "throughput", tables)
     return 0
 
 

@@ -248,9 +248,13 @@ async def _connect(host: Parameters) -> TolerantAsyncio:
 
 
 def run(work: Awaitable[Result]) -> Result:
-    """Run the work of a command, in a session, to its end."""
+    """Run what a command does in a session to its end; raises BrokerUnreachable where that is cut off."""
 
     async def main() -> Result:
-        return await work
+        try:
+            return await work
+        except AMQPError as error:
+            msg = f"lost the connection to the broker ({error!r}): run the command again"
+            raise BrokerUnreachable(msg) from error
 
     return asyncio.run(main())

@@ -4,20 +4,56 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from importlib.metadata import version
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from taskqueue.cli import common, streams
 
+COMMANDS = {
+    "check": (
+        "Check the configuration, the broker, the permissions, and that everything is declared; changes nothing."
+    ),
+    "declare": (
+        "Create every queue, exchange and binding that the configuration needs; again changes nothing."
+    ),
+    "inspect": (
+        "Show what is ready, running, waiting and dead; exits with 1 where something is missing or unknown."
+    ),
+    "run": (
+        "Run due tasks until SIGTERM, SIGINT or SIGHUP. Another one, a second later or more, ends it at once."
+    ),
+    "send": "Send a task, and print its id when the broker has confirmed it.",
+    "dead": "List, show, replay and purge dead tasks.",
+    "waiting": "List and cancel waiting tasks.",
+}
+"""What the list of commands says of each, so that their modules need not be there for it."""
+
+
+class _Root(common.Commands):
+    """A group that imports the module of a command when that is what is asked for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what stands before the command."""
+        for flag in self.get_params(ctx):
+            # Typer gives its own flags None, and imports pydantic to see whether that is a value of a flag.
+            flag.default = flag.default or False
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that the arguments name."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found and get_command(import_module(f"{__name__}.{name}").commands), rest
+
+
 app = typer.Typer(
     name="taskqueue",
-    cls=common.Commands,
+    cls=_Root,
     help="Call a URL later, reliably: delayed webhooks in which RabbitMQ does all the waiting.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    # Usage errors are plain lines: a box would wrap them, and logs and grep would lose words.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -37,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _print_version(*, wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 as slow to import as all the rest of `--help`
+
         common.line(f"taskqueue {version('taskqueue')}")
         raise typer.Exit
 
@@ -50,5 +88,9 @@ def _options(
 ) -> None: ...
 
 
-# Each module registers its command with `app`, which must exist by then.
-from taskqueue.cli import check, dead, declare, inspect, run, send, waiting  # noqa: E402, F401
+def _named() -> None:
+    """Stand for a command until its module is imported."""
+
+
+for _name, _about in COMMANDS.items():
+    app.command(_name, help=_about)(_named)

@@ -14,7 +14,7 @@ from rich.text import Text
 from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
-from taskqueue.cli import app, common, tables
+from taskqueue.cli import common, tables
 from taskqueue.cli.inspect import held_back
 from taskqueue.declare import policies
 from taskqueue.declare.permissions import Rights, rights
@@ -26,6 +26,7 @@ from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
 from taskqueue.topology.plan import Plan, joined, plan, plan_ladder, plan_queue
 
+commands = common.commands()
 _SHOWN = 3
 _DECLARE = "run 'taskqueue declare'"
 _HANDLER_OF = {"signing_secret": "signing", "bearer_token": "bearer", "basic_auth": "basic"}
@@ -43,7 +44,7 @@ class Check:
     exit_code: int = common.FAILED
 
 
-@app.command()
+@commands.command()
 def check(
     *, queues: common.Queues = None, as_json: common.Json = False, config: common.Config = None
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,14 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pika.exceptions import AMQPError, ChannelClosedByBroker
-from rich.console import Console, ConsoleDimensions
-from rich.text import Text
 from typer.core import TyperGroup
 
 from taskqueue import logs
 from taskqueue.cli import streams
-from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, TaskqueueError
+from taskqueue.errors import ConfigError, TaskqueueError
 from taskqueue.settings import QueueSettings, Settings
 
 FAILED = 1
@@ -40,46 +36,6 @@ Queues = Annotated[
     typer.Option("--queue", "-q", metavar="NAME", help="Only this queue; can be given several times."),
 ]
 
-_ENDLESS = 100_000
-
-
-class _Console(Console):
-    """Formats for a real terminal only: everything else gets plain lines of full length."""
-
-    @property
-    def is_terminal(self) -> bool:
-        """Tell whether the output is a terminal."""
-        # rich says yes where FORCE_COLOR is set, and a pipe would get a table of 80 columns.
-        try:
-            file: Any = self.file
-            return file is not None and file.isatty()
-        except ValueError:
-            return False
-
-    @property
-    def size(self) -> ConsoleDimensions:
-        """Give the size of the terminal; in a pipe lines have no end."""
-        return super().size if self.is_terminal else ConsoleDimensions(_ENDLESS, super().size.height)
-
-    @size.setter
-    def size(self, new_size: tuple[int, int]) -> None:
-        self._width, self._height = new_size
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Print as rich does."""
-        if self.is_terminal:
-            super().print(*objects, **options)
-            return
-        with self.capture() as captured:
-            super().print(*objects, **options)
-        # rich fills the last column of a table with blanks.
-        self.file.write(re.sub(r" +$", "", captured.get(), flags=re.MULTILINE))
-        self.file.flush()
-
-
-out = _Console(highlight=False)
-err = _Console(stderr=True, highlight=False)
-
 
 class Commands(TyperGroup):
     """A group whose help tells what each of its commands does to the end of the paragraph."""
@@ -90,6 +46,18 @@ class Commands(TyperGroup):
         if found is not None and found.help and not found.short_help:
             found.short_help = " ".join(found.help.strip().split("\n\n")[0].split())
         return found
+
+
+def commands(about: str | None = None) -> typer.Typer:
+    """Make what a file registers its command with, or the several of its group, which `about` tells of."""
+    return typer.Typer(
+        cls=Commands,
+        help=about,
+        no_args_is_help=True,
+        add_completion=False,
+        # Usage errors as plain lines: a box wraps them, and a log or a grep loses the words.
+        rich_markup_mode=None,
+    )
 
 
 def emit(data: Any) -> None:
@@ -106,7 +74,9 @@ def line(text: str) -> None:
 
 def say(text: str, style: str = "") -> None:
     """Print a line for people: on standard error, so that standard output stays what was asked for."""
-    err.print(Text(text, style), soft_wrap=True)
+    from taskqueue.cli import console  # noqa: PLC0415 rich is slow to import, and most that say nothing need none
+
+    console.say(text, style)
 
 
 def limited(settings: Settings, only: Sequence[str] | None) -> tuple[QueueSettings, ...]:
@@ -136,11 +106,6 @@ def errors(*, plus: int = 0) -> Iterator[None]:
         fail(error, plus=plus)
     except TaskqueueError as error:
         fail(error, plus=plus)
-    except ChannelClosedByBroker as error:
-        fail(BrokerRefused(f"the broker refused: {error.reply_text}"), plus=plus)
-    except AMQPError as error:
-        msg = f"lost the connection to the broker ({error!r}): run the command again"
-        fail(BrokerUnreachable(msg), plus=plus)
 
 
 def fail(error: TaskqueueError, *, plus: int = 0) -> None:

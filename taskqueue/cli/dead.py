@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from taskqueue.broker.session import connected, run
-from taskqueue.cli import app, common, messages, tables
+from taskqueue.cli import common, console, messages, tables
 from taskqueue.errors import ConfigError
 from taskqueue.operate import dead
 from taskqueue.operate.dead import DeadTask, Handled, Selection
@@ -16,10 +16,7 @@ from taskqueue.settings import Settings, load
 
 _NAME = "taskqueue dead"
 _COLUMNS = {"id": 36, "reason": 6, "url": 12, "error": 12, "at": 24, "attempts": 8}
-commands = typer.Typer(
-    cls=common.Commands, no_args_is_help=True, help="List, show, replay and purge dead tasks."
-)
-app.add_typer(commands, name="dead")
+commands = common.commands("List, show, replay and purge dead tasks.")
 
 Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue they died in.", show_default=False)]
 Ids = Annotated[
@@ -81,7 +78,7 @@ def show(
         common.emit(_row(task) | messages.document(task.message))
     else:
         for name, value in (*_row(task).items(), *messages.lines(task.message)):
-            common.out.print(tables.cell(f"{name:<12} ", "bold") + tables.cell(value), soft_wrap=True)
+            console.out.print(tables.cell(f"{name:<12} ", "bold") + tables.cell(value), soft_wrap=True)
 
 
 @commands.command()

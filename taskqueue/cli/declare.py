@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from taskqueue.broker.session import Progress, Session, connected, run
-from taskqueue.cli import app, common, plans
+from taskqueue.cli import common, console, plans
 from taskqueue.cli.plans import Outcome
 from taskqueue.declare import migrate as migration
 from taskqueue.declare import prune as pruning
@@ -23,6 +23,7 @@ from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.settings import Settings, load
 from taskqueue.topology.plan import CLASSIC
 
+commands = common.commands()
 _PRUNE_HELP = (
     "Also remove, where it is empty and unused, what the virtual host has under our naming scheme and the "
     "configuration no longer names. Needs management_url."
@@ -34,7 +35,7 @@ _MIGRATE_HELP = (
 _YES_HELP = "Do not ask before work queues are replaced."
 
 
-@app.command()
+@commands.command()
 def declare(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and change nothing.")] = False,
@@ -133,11 +134,11 @@ def _progress(*, shown: bool) -> Iterator[Progress]:
     """Show how far it is: bars on a terminal, and a line for each finished step elsewhere."""
     if not shown:
         yield lambda _step, _done, _total: None
-    elif not common.err.is_terminal:
+    elif not console.err.is_terminal:
         yield lambda step, done, total: common.say(f"{step}: {total}") if done == total else None
     else:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Bars(*columns, console=common.err, transient=True) as bars:
+        with Bars(*columns, console=console.err, transient=True) as bars:
             steps: dict[str, TaskID] = {}
 
             def show(step: str, done: int, total: int) -> None:

@@ -17,18 +17,19 @@ from rich.text import Text
 
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
-from taskqueue.cli import app, common, tables
+from taskqueue.cli import common, console, tables
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.operate.inspect import LadderState, QueueState, states
 from taskqueue.settings import Settings, load
 from taskqueue.topology.names import dead, lost
 
+commands = common.commands()
 _NAME = "taskqueue inspect"
 _SHOWN = 3
 _NUMBERS = ("ready", "unacked", "waiting", "≤ 1 min", "≤ 1 h", "later", "held", "dead", "consumers")
 
 
-@app.command()
+@commands.command()
 def inspect(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[QUEUE]...", help="Only these queues.", show_default=False)
@@ -244,11 +245,11 @@ async def _watch(settings: Settings, interval: float, max_dead: int | None) -> N
 
 @contextmanager
 def _screen() -> Iterator[Callable[[RenderableType], None]]:
-    """Give a function that shows the next picture: on a terminal in place of the last, in a pipe below it."""
-    if not common.out.is_terminal:
-        yield common.out.print
+    """Give what shows the next picture: in place of the last on a terminal, below it in a pipe."""
+    if not console.out.is_terminal:
+        yield console.out.print
         return
-    with Live(console=common.out, screen=True, auto_refresh=False) as live:
+    with Live(console=console.out, screen=True, auto_refresh=False) as live:
         yield lambda picture: live.update(picture, refresh=True)
 
 

@@ -15,7 +15,7 @@ import typer
 
 from taskqueue import logs
 from taskqueue.broker.connect import parameters
-from taskqueue.cli import app, common
+from taskqueue.cli import common
 from taskqueue.consume.consumer import GRACE, Consumer
 from taskqueue.consume.metrics import shared_page, started
 from taskqueue.consume.supervisor import GAVE_UP, PATIENCE, PROCESS, Supervisor, share, stops, watched
@@ -23,8 +23,10 @@ from taskqueue.declare.apply import declare as declare_plan
 from taskqueue.errors import ConfigError
 from taskqueue.settings import Settings, load
 
+commands = common.commands()
 
-@app.command()
+
+@commands.command()
 def run(
     *,
     declare: Annotated[bool, typer.Option("--declare", help="Declare what is missing first.")] = False,

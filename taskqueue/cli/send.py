@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from taskqueue.cli import app, common
+import taskqueue
+from taskqueue.cli import common
 from taskqueue.errors import ConfigError, InvalidTask
-from taskqueue.send.client import Client
-from taskqueue.send.new_task import ABSENT
+
+commands = common.commands()
 
 
-@app.command()
+@commands.command()
 def send(
     queue: Annotated[str, typer.Argument(help="The queue in which it runs.")],
     url: Annotated[
@@ -57,9 +58,12 @@ def send(
     }  # fmt: skip
     if metadata is not None:
         options["metadata"] = _json("--metadata", metadata)
+    if payload is not None:
+        options["payload"] = _payload(payload)
     try:
-        with Client.from_config(config, timeout=timeout) as client:
-            sent = client.send(url, queue, payload=_payload(payload), **options)
+        # Not by its name: it is imported when a task is sent, and not for `--help`.
+        with taskqueue.Client.from_config(config, timeout=timeout) as client:
+            sent = client.send(url, queue, **options)
     except InvalidTask as error:
         # Here the mistake is in the command line of the user.
         raise ConfigError(str(error)) from error
@@ -69,10 +73,8 @@ def send(
         common.line(sent)
 
 
-def _payload(option: str | None) -> Any:
+def _payload(option: str) -> str:
     """Read the payload: checked to be JSON, and sent as it was written."""
-    if option is None:
-        return ABSENT
     try:
         text = option
         if option == "-":

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from taskqueue.cli import common, streams
+from taskqueue.cli import common, console, streams
 from taskqueue.logs import harmless
 from taskqueue.operate import browse
 
@@ -33,8 +33,8 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 
 def show(filled: Table) -> None:
-    """Print a table: fitted to a terminal, with lines of full length in a pipe."""
-    common.out.print(filled)
+    """Print a table: fitted to a terminal, and in lines as long as they are for a pipe."""
+    console.out.print(filled)
 
 
 def show_rows(
@@ -50,7 +50,7 @@ def show_rows(
         max(cell_len(name), *(line[place].cell_len for line in lines)) if lines else 0
         for place, name in enumerate(columns)
     ]
-    shown = fitted(widths, tuple(columns.values()), common.out.width)
+    shown = fitted(widths, tuple(columns.values()), console.out.width)
     filled = table(*(name for name, width in zip(columns, shown, strict=True) if width), right=(right,))
     for column, width in zip(filled.columns, filter(None, shown), strict=True):
         column.width, column.no_wrap = width, True
@@ -107,10 +107,10 @@ def moment(seconds: float | None) -> str | None:
 @contextmanager
 def progress(title: str) -> Iterator[browse.Progress | None]:
     """Show on a terminal how many messages were looked at."""
-    if not common.err.is_terminal:
+    if not console.err.is_terminal:
         yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=common.err, transient=True) as bars:
+    with Progress(*columns, console=console.err, transient=True) as bars:
         bar = bars.add_task(title, total=None)
         yield lambda done, total: bars.update(bar, completed=done, total=total)

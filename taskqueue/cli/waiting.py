@@ -8,15 +8,14 @@ from typing import Annotated
 import typer
 
 from taskqueue.broker.session import connected, run
-from taskqueue.cli import app, common, tables
+from taskqueue.cli import common, tables
 from taskqueue.operate import waiting
 from taskqueue.operate.waiting import WaitingTask
 from taskqueue.settings import Settings, load
 
 _NAME = "taskqueue waiting"
 _COLUMNS = {"id": 36, "due": 24, "url": 12, "error": 12, "runs": 4, "rung": 8}
-commands = typer.Typer(cls=common.Commands, no_args_is_help=True, help="List and cancel waiting tasks.")
-app.add_typer(commands, name="waiting")
+commands = common.commands("List and cancel waiting tasks.")
 
 Queue = Annotated[
     str, typer.Argument(metavar="QUEUE", help="The queue they will run in.", show_default=False)

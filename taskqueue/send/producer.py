@@ -10,17 +10,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from taskqueue.broker.connect import parameters
 from taskqueue.errors import ConfigError, InvalidTask
 from taskqueue.send.new_task import NewTask
-from taskqueue.send.publisher import Sender
 from taskqueue.settings import Settings
 from taskqueue.settings.addresses import servers
 from taskqueue.task.fields import mapping, method, shown
 from taskqueue.task.message import Publish
 from taskqueue.tracing import Tracing
+
+if TYPE_CHECKING:
+    from taskqueue.send.publisher import Sender
 
 _HEADERS = "headers"
 """The handler that reads the method of a request from metadata."""
@@ -46,7 +47,7 @@ class Producer:
             self._pid = os.getpid()
         with self._lock:
             if self._sender is None or not self._sender.alive:
-                self._sender = Sender(parameters(self.settings))
+                self._sender = _connecting(self.settings)
             return self._sender
 
     def close(self) -> None:
@@ -93,6 +94,14 @@ class Producer:
             # It would be dead at its first run, far from whoever wrote it.
             method(mapping({"metadata": task.metadata}, "metadata"))
         return queue
+
+
+def _connecting(settings: Settings) -> Sender:
+    # pika takes longer to import than all else, and most programs that import a client send much later.
+    from taskqueue.broker.connect import parameters  # noqa: PLC0415
+    from taskqueue.send.publisher import Sender  # noqa: PLC0415
+
+    return Sender(parameters(settings))
 
 
 def _settings(server: str) -> Settings:
