@@ -14,7 +14,8 @@ from taskqueue.cli import common, streams
 
 COMMANDS = {
     "check": (
-        "Check the configuration, the broker, the permissions, and that everything is declared; changes nothing."
+        "Check the configuration, the broker, the permissions, and that everything is declared; "
+        "changes nothing."
     ),
     "declare": (
         "Create every queue, exchange and binding that the configuration needs; again changes nothing."
