@@ -77,6 +77,9 @@ class _Stream:
     def disconnected(self, reason: str) -> None:
         """Do nothing: the link tries again."""
 
+    def alarmed(self, *, now: bool) -> None:
+        """Do nothing: the machine has room."""
+
     def unreachable(self, reason: str) -> None:
         """Do nothing: the link tries again."""
 

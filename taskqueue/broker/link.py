@@ -32,7 +32,7 @@ _HEALTHY = 5.0
 
 
 class User(Protocol):
-    """What a link serves. All three are called on the I/O thread."""
+    """What a link serves. All are called on the I/O thread."""
 
     def connected(self, connection: TolerantConnection) -> None:
         """Open channels on a fresh connection."""
@@ -42,6 +42,9 @@ class User(Protocol):
 
     def unreachable(self, reason: str) -> None:
         """Learn that an attempt to connect has failed; the next one comes by itself."""
+
+    def alarmed(self, *, now: bool) -> None:
+        """Learn that the broker takes no publishes over this connection, or takes them again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,6 +212,7 @@ class Link:
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
         self.blocked = True
+        self._user.alarmed(now=True)
         why, since, connection = frame.method.reason, time.monotonic(), self._connection
         log.warning(
             "the broker takes no publishes (%s): nothing is lost, but what is to follow from tasks is held, "
@@ -229,6 +233,7 @@ class Link:
 
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
         self.blocked = False
+        self._user.alarmed(now=False)
         log.warning("the broker takes publishes again: what was held goes out")
 
     def _close(self, timeout: float) -> None:

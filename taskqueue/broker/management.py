@@ -11,6 +11,7 @@ import urllib3
 
 from taskqueue.settings import Settings
 
+_ALARMS = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
 _OK = 200
 _TIMEOUT = 5.0
 
@@ -81,6 +82,21 @@ class Management:
         found = self._get(f"bindings/{self._vhost}?columns=source,destination,destination_type,routing_key")
         return found if isinstance(found, list) else None
 
+    def alarms(self) -> tuple[str, ...] | None:
+        """Name each alarm, ``disk alarm on rabbit@one``; None where that is not known.
+
+        It takes a user with the tag monitoring, which nothing else here does.
+        """
+        found = self._get("nodes?columns=name,mem_alarm,disk_free_alarm", needed=False)
+        if not isinstance(found, list):
+            return None
+        return tuple(
+            f"{kind} alarm on {node['name']}"
+            for node in found
+            for key, kind in _ALARMS.items()
+            if node.get(key)
+        )
+
     def listed(self) -> frozenset[tuple[str, str]] | None:
         """Give kind and name of each queue and exchange of the virtual host, None where that is not known."""
         found = set()
@@ -111,11 +127,13 @@ class Management:
             },
         )
 
-    def _get(self, path: str) -> Any:
+    def _get(self, path: str, *, needed: bool = True) -> Any:
         if self._base is None or self.fault is not None:
             return None
         try:
             answer = self._pool.request("GET", f"{self._base}/api/{path}", headers=self._headers)
+            if answer.status != _OK and not needed:
+                return None
             if answer.status != _OK:
                 self.fault = f"the management API at {self._base} answers {answer.status}"
                 return None

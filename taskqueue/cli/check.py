@@ -93,6 +93,9 @@ async def _check_broker(settings: Settings) -> list[Check]:
         if management.fault is not None:
             advice = "check 'management_url'"
             return [*found, Check("management", ok=False, detail=management.fault, advice=advice)]
+        if alarms := await asyncio.to_thread(management.alarms):
+            advice = "nothing can be published: make room, see 'rabbitmq-diagnostics alarms'"
+            found.append(Check("alarms", ok=False, detail=_some(list(alarms)), advice=advice))
         # A queue whose leader is away does not tell its policy.
         if all(each.ok for each in found if each.check == "leaders"):
             found.append(await _check_policies(settings, management))

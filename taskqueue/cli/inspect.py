@@ -81,6 +81,8 @@ class Picture:
     queues: tuple[QueueState, ...]
     ladders: dict[str, LadderState]
     fault: str | None
+    alarms: tuple[str, ...] | None
+    """Alarms of the broker; None where they are not known."""
     max_dead: int | None
 
     @property
@@ -99,8 +101,7 @@ class Picture:
 
     def problems(self) -> Iterator[str]:
         """Say what is wrong and what to do, a line each."""
-        if self.fault is not None:
-            yield f"unacked and held are unknown: {self.fault}"
+        yield from self._of_broker()
         states: tuple[QueueState | LadderState, ...] = (*self.queues, *self.ladders.values())
         for state in states:
             if state.unknown:
@@ -127,6 +128,15 @@ class Picture:
                     f"{queue.name}: {queue.dead} dead, over {self.max_dead}: "
                     f"see `taskqueue dead list {queue.name}`"
                 )
+
+    def _of_broker(self) -> Iterator[str]:
+        if self.fault is not None:
+            yield f"unacked and held are unknown: {self.fault}"
+        if self.alarms:
+            yield (
+                f"{_some(self.alarms)}: the broker takes no publishes, so nothing is sent, and retries, dead "
+                "tasks and roll_backs are held; nothing is lost: make room, see `rabbitmq-diagnostics alarms`"
+            )
 
     def table(self) -> Table:
         """Make a row for each queue with a ladder of its own, and for each shared ladder."""
@@ -171,6 +181,7 @@ class Picture:
                 }
                 for state in self.queues
             ],
+            "alarms": None if self.alarms is None else list(self.alarms),
             "ladders": [
                 {"name": name, **_numbers(ladder), "lost": ladder.lost}
                 for name, ladder in self.ladders.items()
@@ -220,7 +231,8 @@ async def _picture(
 ) -> Picture:
     counts = await asyncio.to_thread(management.counts)
     queues, ladders = await states(session, settings, settings.queues.values(), counts)
-    return Picture(queues, {each.name: each for each in ladders}, management.fault, max_dead)
+    alarms = await asyncio.to_thread(management.alarms)
+    return Picture(queues, {each.name: each for each in ladders}, management.fault, alarms, max_dead)
 
 
 async def _watch(settings: Settings, interval: float, max_dead: int | None) -> None:

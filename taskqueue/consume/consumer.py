@@ -134,6 +134,7 @@ class Consumer:
     def disconnected(self, reason: str) -> None:
         """Tell every subscription that its channel is gone."""
         self._metrics.reconnecting()
+        self._metrics.blocked(now=False)
         if _TOO_MANY in reason:
             log.error(
                 "the broker refuses the channels of %d queues, which take %d: raise the limit (rabbitmqctl "
@@ -146,6 +147,10 @@ class Consumer:
 
     def unreachable(self, reason: str) -> None:
         """Do nothing: the link has logged the failure, and tries again for ever."""
+
+    def alarmed(self, *, now: bool) -> None:
+        """Show it; the link has logged it."""
+        self._metrics.blocked(now=now)
 
     def missing(self, queue: str, reason: str) -> None:
         """Come to an end: what was not declared will not appear by itself."""

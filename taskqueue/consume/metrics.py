@@ -36,6 +36,9 @@ class Metrics(Protocol):
     def reconnecting(self) -> None:
         """The connection to the broker was lost."""
 
+    def blocked(self, *, now: bool) -> None:
+        """The broker takes no publishes, or takes them again."""
+
 
 class NullMetrics:
     """Counts nothing, at no cost."""
@@ -53,6 +56,9 @@ class NullMetrics:
         """Do nothing."""
 
     def reconnecting(self) -> None:
+        """Do nothing."""
+
+    def blocked(self, *, now: bool) -> None:
         """Do nothing."""
 
 
@@ -88,6 +94,12 @@ class PrometheusMetrics:
             "taskqueue_request_seconds", "Length of a request.", queue, registry=registry, buckets=_BUCKETS
         )
         self._reconnects = counter("taskqueue_reconnects", "Connections lost.", registry=registry)
+        self._blocked = gauge(
+            "taskqueue_broker_blocked",
+            "1 while the broker takes no publishes, as it has a memory or disk alarm.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
 
     def started(self, queue: str, lateness: float) -> None:
         """Count a task at a worker, and how late it is."""
@@ -111,6 +123,10 @@ class PrometheusMetrics:
     def reconnecting(self) -> None:
         """Count a lost connection."""
         self._reconnects.inc()
+
+    def blocked(self, *, now: bool) -> None:
+        """Show whether the broker takes publishes."""
+        self._blocked.set(now)
 
 
 def started(address: str | None) -> Metrics:

@@ -116,6 +116,9 @@ class Sender:
             error = BrokerUnreachable(f"no broker: {reason}")
             self._fail(lambda _: error)
 
+    def alarmed(self, *, now: bool) -> None:
+        """Do nothing: what is on its way waits for as long as its send does."""
+
     def _open(self) -> None:
         if self._connection is not None and self._connection.is_open and self._channel is None:
             self._channel = ConfirmChannel(

@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import urllib3
 
-from sandbox.node import Broker
-from sandbox.receiver import Answer
+from sandbox.node import Broker, free_ports
+from sandbox.receiver import Answer, Receiver
 from taskqueue.broker import link
+from tests.support.command import read
 from tests.support.stage import PATIENCE, Stage, eventually
 
 ALARMS = {
@@ -74,6 +77,51 @@ def test_a_consumer_tells_of_an_alarm_until_it_is_over(
         lasted = len(told("still takes no publishes"))
         receiver.closing.wait(1.5)
         assert len(told("still takes no publishes")) == lasted
+    finally:
+        release.set()
+
+
+@pytest.fixture
+def managed(receiver: Receiver, tmp_path: Path) -> Iterator[tuple[Broker, Stage]]:
+    """Give a node of this test's own that has the management API, and a queue on it."""
+    with Broker.start(management=True) as node:
+        stage = Stage(node.url, receiver, tmp_path).declare()
+        try:
+            yield node, stage
+        finally:
+            stage.close()
+
+
+def test_metrics_inspect_and_check_show_an_alarm(managed: tuple[Broker, Stage]) -> None:
+    """The metric by what the connection is told, the commands by the management API."""
+    node, stage = managed
+    (port,) = free_ports(1)
+    path = stage.path
+    first = f"management_url = {node.management_url}\nmetrics = 127.0.0.1:{port}\n"
+    path.write_text(first + path.read_text(encoding="utf-8"), encoding="utf-8")
+    release = threading.Event()
+    stage.receiver.answer("/x", [Answer(500, hold=release), 200])
+
+    def metric() -> float:
+        page = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics").data.decode()
+        (line,) = (line for line in page.splitlines() if line.startswith("taskqueue_broker_blocked "))
+        return float(line.split()[1])
+
+    stage.publish({"url": "/x"})
+    try:
+        stage.run()
+        stage.receiver.wait_for(1, timeout=PATIENCE)
+        assert metric() == 0
+        assert read(path, "inspect", "--json")["alarms"] == []
+        with alarm(node, "disk"):
+            release.set()
+            eventually(lambda: metric() == 1, "the metric")
+            named = [f"disk alarm on {node.node}"]
+            eventually(lambda: read(path, "inspect", "--json")["alarms"] == named, "the alarm in inspect")
+            failed = [each for each in read(path, "check", "--json", code=1)["checks"] if not each["ok"]]
+            assert [(each["check"], each["detail"]) for each in failed] == [("alarms", named[0])]
+        eventually(lambda: metric() == 0, "the metric")
+        stage.receiver.wait_for(2, timeout=PATIENCE)
     finally:
         release.set()
 
