@@ -16,7 +16,7 @@ from pika.connection import Parameters
 
 from taskqueue.broker.connect import reason, refusal, where
 from taskqueue.broker.outbox import Outbox
-from taskqueue.broker.quiet import IoThread, hush
+from taskqueue.broker.pika_log import IoThread, hush
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.durations import duration
 from taskqueue.tries import Backoff

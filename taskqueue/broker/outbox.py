@@ -1,7 +1,7 @@
-"""The channel on which the deliveries of all others are settled: what the broker refuses costs none of them.
+"""The channel on which everything is published that follows from deliveries: retries, dead tasks, roll_backs.
 
-AMQP closes a channel over one bad publish: to an exchange that is gone, or is not ours to write to any more.
-On the channel of the deliveries that would give all of them back, and have done again what is done.
+AMQP closes a channel over one refused publish, to an exchange that is gone or that the user may not write to.
+On a consuming channel that would requeue every unacked delivery, and tasks that are done would run again.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ class Outbox:
     def publish(
         self, settles: ConfirmChannel, publish: Publish, ended: Ended, *, alone: bool = False
     ) -> None:
-        """Publish what a delivery of `settles` is settled by, `alone` where it was refused before.
+        """Publish what follows from a delivery of the channel `settles`; `alone` where it was refused before.
 
-        `ended` gets LOST at once where that channel is gone. LOST while it is open says that the message may
-        be there or not.
+        `ended` gets LOST when that channel is closed: the delivery comes again. It gets LOST also while that
+        channel is open: the message may have arrived or not, so it is to be published again.
         """
         self._send(_Sending(settles, publish, alone, ended))
 

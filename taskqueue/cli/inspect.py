@@ -196,7 +196,7 @@ def held_back(queue: QueueState, ladder: LadderState) -> Iterator[str]:
     """Say what becomes of tasks that come due while there is no work queue for them, if that is so."""
     if not queue.cut_off(ladder):
         return
-    known = "see management_url for how many" if ladder.held is None else f"{ladder.held} by now"
+    known = "set management_url to see how many" if ladder.held is None else f"{ladder.held} by now"
     yield (
         f"{queue.name}: without its work queue the broker holds what comes due ({known}), in no other count; "
         "it comes within 3 minutes of the next `taskqueue declare` (5 s with deploy/advanced.config)"

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Line(Protocol):
-    """Where attempts wait for a worker."""
+    """Where attempts wait for a worker: `consume/workers.py`."""
 
     def submit(self, attempt: Attempt) -> None:
         """Put an attempt in the line."""
@@ -33,7 +33,7 @@ class Line(Protocol):
 
 
 MakeLine = Callable[[QueueSettings, Callable[[Attempt, Result], None]], Line]
-"""Makes the line of a queue; its workers hand each attempt and its result to the function."""
+"""Makes the line of a queue; its workers hand each attempt and its result to the function, `Results.add`."""
 
 
 class Attempts:

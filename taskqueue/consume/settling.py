@@ -86,7 +86,11 @@ class Settling:
         self.hold(seconds, settle)
 
     def hold(self, seconds: float, then: Callable[[], None]) -> None:
-        """Keep a delivery for a moment, in which the queue is not still: it would be counted with another."""
+        """Call `then` after a moment; until then the queue is not still.
+
+        So no suspect task starts alone meanwhile. If it ended this process, this delivery would be counted
+        too.
+        """
         self.under_way += 1
 
         def over() -> None:

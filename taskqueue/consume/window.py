@@ -21,9 +21,9 @@ _WORTH = 1.5
 class Window:
     """The window of one queue that runs `at_once` deliveries at a time.
 
-    It is measured in rounds, from a moment at which all of it is out to the next, with as many settled in
-    between as it has: only then had the broker more to give, and the window was the limit. It begins with
-    what runs and grows by what was worked off, so that none gets more than has proved to be quick.
+    It is measured in rounds. A round lasts from one moment at which the window is full to the next, with at
+    least `size` deliveries settled in between. Only then had the broker more to hand out, and the window was
+    the limit. The window begins with what runs, and grows only by what was worked off.
     """
 
     def __init__(self, at_once: int) -> None:

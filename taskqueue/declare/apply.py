@@ -102,8 +102,9 @@ async def _bound(method: str, session: Session, binding: Binding) -> None:
 async def _require_none_moving(session: Session, queue: str) -> None:
     """Raise TopologyConflict where a migration was interrupted.
 
-    As good as never there is such a queue, and a look at none is an error in the broker's log. So its name is
-    taken for a moment, which only fails where it is not free. No key leads there meanwhile.
+    The parking queue hardly ever exists, and a passive look at a missing queue is an error in the broker's
+    log. So a queue of its name is declared, exclusive, and deleted again, which only fails where there is one. No
+    key leads to it meanwhile.
     """
     name = names.moving(queue)
     try:

@@ -1,8 +1,8 @@
 """What the user may do with a queue: declare it, send to it, consume from it.
 
-Nothing is made or published to find out, which a broker with an alarm would never answer. RabbitMQ asks for
-the permissions before it looks whether there is anything to do (``rabbit_channel:binding_action``, 3.10 to
-4.3), so what it is asked for is to take away what does not exist. Only what it refuses is in its log.
+We ask RabbitMQ to unbind and to delete what does not exist. It checks the permissions first
+(``rabbit_channel:binding_action``, 3.10 to 4.3), so nothing is changed, and it logs only what it refuses.
+Nothing is published: a broker with an alarm would never answer.
 """
 
 from __future__ import annotations

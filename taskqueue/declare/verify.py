@@ -163,8 +163,9 @@ async def examine(
 async def _absent(session: Session, plan: Plan, listed: Listed | None) -> frozenset[Exchange | Queue]:
     """Find what need not be looked at: each look at what does not exist is an error in the broker's log.
 
-    Where nobody lists what exists, a queue is not declared that has neither a work queue, which applications
-    declare too, nor an entry to its ladder. What there is of it all the same is found when it is created.
+    Without the list of the management API, all of a queue counts as missing where neither its work queue
+    exists, which applications declare too, nor the entry to its ladder. What exists of it all the same is
+    found when it is created.
     """
     if listed is not None:
         return frozenset(item for item in plan.items if (item.kind, item.name) not in listed)

@@ -40,10 +40,11 @@ _SHARED = "{}: somebody else holds messages of it, so a look would not be comple
 class Look:
     """One look through one queue, from its head: `count` messages at most, which is what was ready.
 
-    Where a page is full of messages to be returned the next one, larger, is opened and this one cancelled as
-    a consumer: a quorum queue returns them page by page (in the order of the consumer tags, up to 32 of
-    them), which keeps the order. What is taken makes room for another message in the same page: it is never
-    cancelled with a message on its way, which would come back behind those of the next page.
+    It reads in pages, and each page is a consumer. When a page is full, a larger one is opened and the old
+    consumer is cancelled. A quorum queue returns messages page by page (in the order of the consumer tags, up
+    to 32 of them), so their order is kept. A message that is taken makes room for another one in the same
+    page. So no page is cancelled while a message is on its way to it, which would come back behind those of
+    the next page.
     `most_extra` bounds how far the look goes on at its end to keep the order, see `end`.
     """
 

@@ -1,4 +1,4 @@
-"""Wrap an ASGI application: what is not genuine gets 401, what was done before 200; the rest goes on."""
+"""Wrap an ASGI application: no request that is not genuine (401), and no task twice (200), gets through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A decorator for views of Django: what is not genuine gets 401, what was done before 200.
+"""A decorator for views of Django: 401 for a request that is not genuine, 200 for a task done before.
 
 Such a view needs no CSRF token, as a signature is more.
 """

@@ -1,4 +1,4 @@
-"""A decorator for views of Flask: what is not genuine gets 401, what was done before 200."""
+"""A decorator for views of Flask: 401 for a request that is not genuine, 200 for a task done before."""
 
 from __future__ import annotations
 

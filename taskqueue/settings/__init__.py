@@ -117,7 +117,8 @@ def load(
 def parse(text: str, *, source: str, environ: Mapping[str, str], sending: bool = False) -> Settings:
     """Read settings from the text of an ini; `source` names it in errors. Raises ConfigError.
 
-    Who is `sending` only gets the defaults of what it does not need, and needs no secret of the consumer's.
+    With `sending` the keys of consumers are not read: they keep their defaults, and no secret of theirs is
+    needed.
     """
     skip = OF_CONSUMERS if sending else frozenset()
     sections = ini.read(text, source=source, environ=environ, skip=skip)

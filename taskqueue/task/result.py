@@ -1,4 +1,4 @@
-"""How an attempt went, as data: made by the request, read by the decision."""
+"""How an attempt went, and whether that is a success: made by the request, read by the decision."""
 
 from __future__ import annotations
 

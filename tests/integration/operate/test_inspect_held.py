@@ -20,7 +20,7 @@ def test_what_comes_due_without_a_work_queue_is_shown_as_held(
     plain = command.run(stage.path, "inspect")
     assert plain.returncode == 1
     assert f"{stage.name}: without its work queue the broker holds what comes due" in plain.stderr.decode()
-    assert "see management_url for how many" in plain.stderr.decode()
+    assert "set management_url to see how many" in plain.stderr.decode()
     checked = command.read(stage.path, "check", code=1)
     (held,) = [each for each in checked["checks"] if each["check"] == "held"]
     assert (held["ok"], held["queue"], held["advice"]) == (False, stage.name, "run 'taskqueue declare'")

@@ -1,4 +1,4 @@
-"""Handlers: found, made, kept within bounds; the two that are built in."""
+"""Handlers: found, made, kept within bounds; and those that are built in."""
 
 from __future__ import annotations
 
