@@ -103,7 +103,7 @@ async def _require_none_moving(session: Session, queue: str) -> None:
     """Raise TopologyConflict where a migration was interrupted.
 
     The parking queue hardly ever exists, and a passive look at a missing queue is an error in the broker's
-    log. So a queue of its name is declared, exclusive, and deleted again, which only fails where there is one.
+    log. So a queue of its name is declared, exclusive, and deleted again: only where there is one that fails.
     No key leads to it meanwhile.
     """
     name = names.moving(queue)
