@@ -53,8 +53,7 @@ def test_a_queue_that_is_one_too_many_is_told_as_that(admin: Admin, tmp_path: Pa
     assert done.returncode == 1
     assert f"queue limit in vhost '{admin.vhost}' (4) is reached" in done.stderr.decode()
     assert "someone else" not in done.stderr.decode()
-    checked = command.ran(path, "check", code=1)
-    assert "(4) is reached" in checked
+    command.ran(path, "check", code=1)
     admin.limit("max-queues", -1)
     command.ran(path, "declare")
     command.ran(path, "check")

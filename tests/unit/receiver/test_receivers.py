@@ -81,7 +81,7 @@ def _asgi(work: Work, database: Database | None) -> Any:
 
 
 def _flask(work: Work, database: Database | None) -> Any:
-    app = flask.Flask("receiver")
+    app = flask.Flask("an_application")
     app.testing = True
 
     @app.post("/<path:url>")

@@ -89,7 +89,7 @@ def test_an_asgi_application_runs_in_the_loop_of_the_test(client: RecordingClien
 
 def test_a_flask_application_runs_as_it_is(client: RecordingClient) -> None:
     """It sends a task itself, which is for the next call."""
-    app = flask.Flask("app")
+    app = flask.Flask("an_application")
 
     @app.post("/pay")
     def pay() -> str:
