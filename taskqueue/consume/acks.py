@@ -18,48 +18,33 @@ class Acks:
 
     def __init__(self) -> None:
         self._open: dict[int, bool] = {}
-        self._last = self._former = 0
-        """The last that an earlier consumer got."""
-        self.settled = 0
-        """How many may be acked."""
+        self._settled = 0
 
     def __len__(self) -> int:
         return len(self._open)
 
-    @property
-    def out(self) -> int:
-        """How many of the present consumer's are not acked."""
-        if next(iter(self._open), 0) > self._former:
-            return len(self._open)
-        return sum(tag > self._former for tag in self._open)
-
-    def begin(self) -> None:
-        """Note that another consumer gets what comes from now on."""
-        self._former = self._last
-
     def delivered(self, tag: int) -> None:
         """Note a delivery; tags of a channel only grow."""
         self._open[tag] = False
-        self._last = tag
 
     def settle(self, tag: int) -> bool:
         """Note that a delivery may be acked; True for the first one since the last flush."""
         if self._open[tag]:
             return False
         self._open[tag] = True
-        self.settled += 1
-        return self.settled == 1
+        self._settled += 1
+        return self._settled == 1
 
     def forget(self, tag: int) -> None:
         """Note that a delivery was given back: nobody acks it any more."""
-        self.settled -= self._open.pop(tag)
+        self._settled -= self._open.pop(tag)
 
     def flush(self) -> list[Ack]:
         """Take out what may be acked: the settled head in one frame, the rest one by one.
 
         A long request at the head delays no other: what is settled behind it is acked alone.
         """
-        if not self.settled:
+        if not self._settled:
             return []
         head = 0
         count = 0
@@ -69,11 +54,11 @@ class Acks:
             head = tag
             count += 1
         acks = [Ack(head, multiple=count > 1)] if count else []
-        if count < self.settled:
+        if count < self._settled:
             acks += [
                 Ack(tag, multiple=False) for tag, settled in self._open.items() if settled and tag > head
             ]
         for tag in [tag for tag, settled in self._open.items() if settled]:
             del self._open[tag]
-        self.settled = 0
+        self._settled = 0
         return acks

@@ -15,7 +15,6 @@ from taskqueue.broker.replies import absent, unacked_too_long
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.acks import Acks
 from taskqueue.consume.reopening import Reopening
-from taskqueue.consume.window import ROUND, Window
 from taskqueue.topology.plan import essentials
 
 log = logging.getLogger(__name__)
@@ -45,31 +44,27 @@ class Deliveries:
     A delivery belongs to the channel on which it came. When that is lost, `lost` is called, and
     the delivery can't be acked any more: the broker hands it out again. `left` is called once nothing
     more can come after `pause` or `stop`. `missing` is called with the reason where something of the
-    queue is not declared, and nothing of it was ever consumed. `hoarding` is called where more is out
-    than is soon worked off, since the receivers are slower than they were, or hang.
+    queue is not declared, and nothing of it was ever consumed.
     """
 
     def __init__(
         self,
         queue: str,
-        window: Window,
+        prefetch: int,
         link: Link,
         *,
         received: Callable[[Delivery], None],
         lost: Callable[[], None],
         left: Callable[[], None],
         missing: Callable[[str], None],
-        hoarding: Callable[[], None],
     ) -> None:
         self._queue = queue
-        self._window = window
+        self._prefetch = prefetch
         self._link = link
         self._received = received
         self._lost = lost
         self._left = left
         self._missing = missing
-        self._hoarding = hoarding
-        self._watching = False
         self._asked = _Asked.TO_STAY
         self._state = _State.CLOSED
         self._connection: TolerantConnection | None = None
@@ -132,9 +127,6 @@ class Deliveries:
         """Send the acks that are ready."""
         if self._channel is None or not self._channel.is_open:
             return
-        # Before the acks: with all of the window out, nothing is on its way that a change could hit.
-        if self._window.settled(self._acks.settled, self._link.monotonic(), out=self._acks.out):
-            self._resize()
         for ack in self._acks.flush():
             self._channel.ack(ack.tag, multiple=ack.multiple)
 
@@ -150,7 +142,9 @@ class Deliveries:
 
     def _verify(self, channel: ConfirmChannel) -> None:
         """Look up everything that settling needs, as a publish to what is missing closes the channel."""
-        channel.verify(essentials(self._queue), lambda: self._verified(channel))
+        channel.verify(
+            essentials(self._queue), lambda: channel.prefetch(self._prefetch, lambda: self._verified(channel))
+        )
 
     def _verified(self, channel: ConfirmChannel) -> None:
         if channel is self._channel:
@@ -161,43 +155,15 @@ class Deliveries:
         ready = self._state in {_State.READY, _State.LEAVING}
         if ready and self._asked is _Asked.TO_STAY and self._channel is not None and self._channel.is_open:
             self._state = _State.CONSUMING
-            # What is out of an earlier consumer is not in the window of this one.
-            self._acks.begin()
-            self._channel.prefetch(self._window.size, _nothing)
             self._consumer_tag = self._channel.consume(self._queue, self._delivered, self._consuming)
 
     def _delivered(self, delivery: Delivery) -> None:
         self._acks.delivered(delivery.tag)
-        self._window.arrived(len(delivery.message.body), self._link.monotonic())
-        self._watch()
         self._received(delivery)
 
     def _consuming(self) -> None:
-        log.info("consuming from %s", self._queue)
+        log.info("consuming from %s (prefetch %d)", self._queue, self._prefetch)
         self._reopening.consuming(self._link.monotonic())
-
-    def _resize(self) -> None:
-        """Consume anew with the window that there is now: that of a consumer never changes."""
-        log.debug("%s: window %d", self._queue, self._window.size)
-        if self._state is _State.CONSUMING and self._asked is _Asked.TO_STAY:
-            self._leave()
-            self._consume()
-
-    def _watch(self) -> None:
-        """Look after a while whether what is out stands still."""
-        if not self._watching and self._window.wide:
-            self._watching = True
-            self._link.later(ROUND, self._look)
-
-    def _look(self) -> None:
-        self._watching = False
-        size = self._window.size
-        if self._window.hoards(len(self._acks)):
-            if size != self._window.size:
-                self._resize()
-            self._hoarding()
-        if len(self._acks):
-            self._watch()
 
     def _leave(self) -> None:
         """Have the broker hand out no more."""
@@ -223,7 +189,6 @@ class Deliveries:
             return
         self._channel = None
         self._state = _State.CLOSED
-        self._window.lost()
         self._lost()
         if self._asked is _Asked.TO_LEAVE or self._connection is None or not self._connection.is_open:
             return
@@ -231,10 +196,6 @@ class Deliveries:
         if absent(code, reason) and not self._reopening.ever_consumed:
             self._missing(reason)
         self._link.later(self._reopening.delay(self._link.monotonic()), self._open)
-
-
-def _nothing() -> None:
-    """Wait for nothing: the broker answers in the order in which it is asked."""
 
 
 def _tell(queue: str, code: int, reason: str) -> None:

@@ -24,7 +24,6 @@ from taskqueue.consume.receipt import Receipt
 from taskqueue.consume.settling import Settling
 from taskqueue.consume.turns import Turns
 from taskqueue.consume.verdict import Verdict
-from taskqueue.consume.window import Window
 from taskqueue.settings import QueueSettings
 from taskqueue.topology.ladder import Way
 
@@ -57,18 +56,16 @@ class Subscription:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.queue = queue
-        self._link = link
         self._owner = owner
         self._isolation = isolation
         self._deliveries = Deliveries(
             queue.name,
-            Window(queue.concurrency),
+            self.prefetch,
             link,
             received=self._received,
             lost=self._lost,
             left=isolation.progressed,
             missing=lambda reason: owner.missing(queue.name, reason),
-            hoarding=self._hoarding,
         )
         notices = Notices(queue.name)
         self.settling = Settling(
@@ -98,6 +95,11 @@ class Subscription:
             queue, known, turns=turns, settling=self.settling, notices=notices, clock=clock
         )
         isolation.join(self)
+
+    @property
+    def prefetch(self) -> int:
+        """How many deliveries are out at once: what runs, and enough behind it to go on at once."""
+        return self.queue.concurrency * 2 + 10
 
     @property
     def idle(self) -> bool:
@@ -139,11 +141,6 @@ class Subscription:
 
     def _received(self, delivery: Delivery) -> None:
         self._receipt.receive(delivery)
-
-    def _hoarding(self) -> None:
-        # A broker that takes no publishes would keep it longer than we do.
-        if not self._link.blocked:
-            self.attempts.put_back()
 
     def _lost(self) -> None:
         self.attempts.give_back()

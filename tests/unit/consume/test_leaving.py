@@ -11,7 +11,6 @@ from taskqueue.broker.channel import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.deliveries import Deliveries
-from taskqueue.consume.window import Window
 from tests.support.broker_model import Broker, Channel, Entry
 
 
@@ -25,9 +24,8 @@ class Stage:
         self.received: list[Delivery] = []
         self.left = 0
         self.deliveries = Deliveries(
-            "q", Window(10), cast("Link", self),
+            "q", 10, cast("Link", self),
             received=self.received.append, lost=lambda: None, left=self._left, missing=pytest.fail,
-            hoarding=pytest.fail,
         )  # fmt: skip
         self.deliveries.connected(cast("TolerantConnection", self.broker))
 
