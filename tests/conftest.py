@@ -36,6 +36,23 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have each process begin with its share of the slow tests, so that none has them left at the end.
+
+    pytest-xdist gives each an equal part of the list, one after the other.
+    """
+    processes = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    size = len(items) // processes
+    spread: list[pytest.Item] = []
+    for each in range(processes):
+        share = slow[each::processes]
+        spread += [*share, *quick[: size - len(share)]]
+        del quick[: size - len(share)]
+    items[:] = [*spread, *quick]
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Server]:
     """Give a broker that is there for the whole run; none is a failure and never a skip."""

@@ -17,6 +17,8 @@ from tests.conftest import connect
 from tests.faults.silence import silent
 from tests.support.command import ran, read, run
 
+pytestmark = pytest.mark.slow
+
 WAITING, DEAD, READY = 40, 7, 3
 RUNG = "mail.wait.800s"
 
@@ -170,7 +172,6 @@ def test_a_migration_replaces_no_queue_that_does_not_answer(
     assert counts(classic) == (WAITING, READY, DEAD)
 
 
-@pytest.mark.slow
 def test_a_cluster_node_that_hangs_makes_nothing_zero(tmp_path: Path) -> None:
     """One node of three is stopped: each look says what is there, or that it does not know."""
     if find_script() is None:
