@@ -88,6 +88,7 @@ class ConfirmChannel:
         self._pending: dict[int, _Pending] = {}
         self._confirms = False
         self._ended = False
+        self._retired = False
         self.connection = connection
         """The connection that it is a channel of."""
         self._raw: Channel = connection.channel(on_open_callback=self._on_open)
@@ -183,6 +184,12 @@ class ConfirmChannel:
         if self._raw.is_open:
             self._raw.close(reply_text=reason[:200])
 
+    def retire(self) -> None:
+        """Close as soon as every publish has its outcome."""
+        self._retired = True
+        if not self._pending:
+            self.close("another one is in use")
+
     def abandon(self, reason: str) -> None:
         """End as closed, for a connection that is gone without a word to its channels."""
         self._end(0, reason)
@@ -212,6 +219,8 @@ class ConfirmChannel:
         if pending is None:
             return
         pending.done(Outcome.RETURNED if pending.returned else outcome)
+        if self._retired and not self._pending:
+            self.close("another one is in use")
 
     def _on_return(self, _channel: Any, method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
         # A return carries no delivery tag. What has the same exchange and key is as unroutable.

@@ -17,6 +17,7 @@ import pika
 from pika.exceptions import AMQPError
 
 from taskqueue.broker.channel import ConfirmChannel, Outcome
+from taskqueue.broker.renewal import Renewal
 from taskqueue.broker.replies import ACCESS_REFUSED, NOT_FOUND, REFUSALS
 from taskqueue.broker.trial import Trial
 from taskqueue.task.message import Publish
@@ -56,7 +57,8 @@ class Outbox:
         self._connection: pika.SelectConnection | None = None
         self._channel: ConfirmChannel | None = None
         self._waiting: deque[_Sending] = deque()
-        self._out: dict[_Sending, None] = {}
+        self._renewal = Renewal()
+        self._out: dict[_Sending, ConfirmChannel] = {}
         self._takes: set[str] = set()
         self._refuses: set[str] = set()
         self._trials: dict[str, Trial] = {}
@@ -73,6 +75,7 @@ class Outbox:
         self._takes.clear()
         for trial in tuple(self._trials.values()):
             trial.abandon(reason)
+        self._renewal.abandon(reason)
         if self._channel is not None:
             self._channel.abandon(reason)
         self._send_waiting()
@@ -104,7 +107,7 @@ class Outbox:
         elif self._channel is None or not self._channel.is_open:
             self._waiting.append(sending)
         elif exchange in self._takes and not sending.alone:
-            self._out[sending] = None
+            self._out[sending] = self._channel
             self._channel.publish(sending.publish, partial(self._ended, sending))
         elif exchange in self._trials:
             self._behind.setdefault(exchange, deque()).append(sending)
@@ -113,13 +116,26 @@ class Outbox:
 
     def _ended(self, sending: _Sending, outcome: Outcome) -> None:
         # Where it is lost, the channel ends, and tells why right behind.
-        if outcome is not Outcome.LOST:
-            del self._out[sending]
-            sending.ended(outcome, 0, "")
+        if outcome is Outcome.LOST:
+            return
+        channel = self._out.pop(sending)
+        if outcome is Outcome.NACKED and channel is self._channel:
+            self._renew(channel)
+        sending.ended(outcome, 0, "")
 
-    def _closed(self, _channel: ConfirmChannel, code: int, reason: str) -> None:
-        self._channel = None
-        out, self._out = list(self._out), {}
+    def _renew(self, channel: ConfirmChannel) -> None:
+        if self._renewal.is_due(self._link.monotonic()):
+            self._channel = None
+            self._open()
+            self._renewal.retire(channel)
+
+    def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
+        self._renewal.closed(channel)
+        if channel is self._channel:
+            self._channel = None
+        out = [sending for sending, its in self._out.items() if its is channel]
+        for sending in out:
+            del self._out[sending]
         self._takes.difference_update(sending.publish.exchange for sending in out)
         self._open()
         if code in REFUSALS and len(out) == 1:

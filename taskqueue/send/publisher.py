@@ -10,6 +10,7 @@ from pika.connection import Parameters
 
 from taskqueue.broker.channel import ConfirmChannel, Outcome
 from taskqueue.broker.link import Link
+from taskqueue.broker.renewal import Renewal
 from taskqueue.broker.replies import ACCESS_REFUSED, NOT_FOUND, REFUSALS
 from taskqueue.broker.trial import Trial
 from taskqueue.broker.wire import TolerantConnection
@@ -50,6 +51,7 @@ class Sender:
         self._hosts = len(hosts)
         self._channel: ConfirmChannel | None = None
         self._connection: TolerantConnection | None = None
+        self._renewal = Renewal()
         self._waiting: deque[_Sending] = deque()
         self._proven: set[str] = set()
         self._trials: dict[str, Trial] = {}
@@ -106,6 +108,7 @@ class Sender:
         self._proven.clear()
         for trial in tuple(self._trials.values()):
             trial.abandon(reason)
+        self._renewal.abandon(reason)
         if self._channel is not None:
             self._channel.abandon(reason)
 
@@ -134,11 +137,25 @@ class Sender:
             return
         exchange = sending.publish.exchange
         if exchange in self._proven:
-            self._channel.publish(sending.publish, lambda outcome: self._ended(sending, outcome))
+            self._publish_on(self._channel, sending)
         elif exchange in self._trials:
             self._behind.setdefault(exchange, deque()).append(sending)
         else:
             self._try(sending)
+
+    def _publish_on(self, channel: ConfirmChannel, sending: _Sending) -> None:
+        def ended(outcome: Outcome) -> None:
+            if outcome is Outcome.NACKED and channel is self._channel:
+                self._renew(channel)
+            self._ended(sending, outcome)
+
+        channel.publish(sending.publish, ended)
+
+    def _renew(self, channel: ConfirmChannel) -> None:
+        if self._renewal.is_due(self._link.monotonic()):
+            self._channel = None
+            self._open()
+            self._renewal.retire(channel)
 
     def _try(self, sending: _Sending) -> None:
         """Publish the first message to an exchange; those behind it wait for its outcome."""
@@ -188,6 +205,7 @@ class Sender:
                 sending.batch.failed(PublishFailed(f"the task was not taken, {outcome.value}"))
 
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
+        self._renewal.closed(channel)
         if channel is not self._channel:
             return
         self._channel = None

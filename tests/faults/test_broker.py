@@ -246,22 +246,63 @@ def level_exchanges(stage: Stage) -> list[str]:
     ]
 
 
+def limit(node: Broker, stage: Stage, rung: str) -> None:
+    """Have a wait queue be full with the first message: the bound is checked before one is put in."""
+    set_limit(node, stage, rung, 0)
+    named = f'"{stage.name}"'
+    eventually(lambda: named in node.ctl("list_policies", "--formatter", "json"), "the policy in force")
+
+
+def set_limit(node: Broker, stage: Stage, rung: str, most: int) -> None:
+    """Limit a wait queue by a policy."""
+    pattern = f"^{stage.name}\\.wait\\.{rung}$"
+    node.ctl("set_policy", "--apply-to", "queues", stage.name, pattern, f'{{"max-length": {most}}}')
+
+
+def make_room(node: Broker, stage: Stage, rung: str, how: str) -> None:
+    """End that; RabbitMQ tells no channel that was refused of it."""
+    if how == "raised":
+        set_limit(node, stage, rung, 1000)
+    else:
+        node.ctl("clear_policy", stage.name)
+
+
+@pytest.mark.parametrize("how", ["raised", "taken away"])
+def test_a_client_sends_again_once_a_full_queue_has_room(stage: Stage, node: Broker, how: str) -> None:
+    """A send that was refused says so, and the next ones go through without a new client."""
+    limit(node, stage, "90s")
+
+    def is_refused() -> bool:
+        try:
+            client.send("/x", stage.name, countdown=95)
+        except PublishFailed as error:
+            return "nack" in str(error)
+        return False
+
+    with stage.client() as client:
+        try:
+            eventually(is_refused, "the queue full")
+        finally:
+            make_room(node, stage, "90s", how)
+        eventually(lambda: not is_refused(), "room")
+        for _ in range(20):
+            client.send("/x", stage.name, countdown=95)
+
+
+@pytest.mark.parametrize("how", ["raised", "taken away"])
 def test_a_retry_that_a_full_queue_refuses_is_kept_until_it_is_taken(
-    stage: Stage, receiver: Receiver, node: Broker
+    stage: Stage, receiver: Receiver, node: Broker, how: str
 ) -> None:
     """reject-publish gives a nack, not silence: tried again, and the task is held meanwhile."""
     fails_once(receiver)
     process = stage.run()
-    # The bound is checked before a message is put in, so one message stands in the way of the next.
-    pattern = f"^{stage.name}\\.wait\\.0\\.2s$"
-    node.ctl("set_policy", "--apply-to", "queues", "full", pattern, '{"max-length": 0}')
-    eventually(lambda: '"full"' in node.ctl("list_policies", "--formatter", "json"), "the policy in force")
+    limit(node, stage, r"0\.2s")
     try:
         for number in range(5):
             stage.publish({"url": "/flaky"}, message_id=f"m-{number}")
         process.wait_for("refused by the broker (nack)")
     finally:
-        node.ctl("clear_policy", "full")
+        make_room(node, stage, r"0\.2s", how)
     # The longest pause between two tries is half a minute, and rabbitmqctl takes a while on a busy machine.
     receiver.wait_for(10, timeout=3 * PATIENCE)
     stage.settle()
