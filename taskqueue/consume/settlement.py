@@ -9,6 +9,7 @@ from typing import Protocol
 
 from taskqueue.broker.channel import Delivery, Outcome
 from taskqueue.broker.link import Link
+from taskqueue.broker.replies import NOT_FOUND
 from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
 from taskqueue.task.decode import Task
 from taskqueue.task.message import Message, Publish
@@ -69,8 +70,8 @@ class Settlement:
         )
 
     def _published(self, outcome: Outcome, code: int, reason: str) -> None:
-        if code and isinstance(self._decision, Move):
-            error = f"queue: {self._decision.queue!a} is in taskqueue.ini, and refused: {reason}"
+        if code == NOT_FOUND and isinstance(self._decision, Move):
+            error = f"queue: {self._decision.queue!a} is in taskqueue.ini, and not declared: {reason}"
             self._instead(self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0))
         elif outcome is Outcome.LOST and self._delivery.channel.is_open:
             # The outbox has told why. The task has run, so it is held until the broker takes what follows.

@@ -179,6 +179,8 @@ async def look(
         looking = Look(channel, queue, count, most_extra)
         try:
             yield looking
+        except Refused as error:
+            raise error.told() from error
         except BaseException:
             with suppress(TaskqueueError, Refused):
                 await looking.end()

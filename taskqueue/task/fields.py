@@ -83,8 +83,9 @@ def _full_url(name: str, value: str, scheme: str) -> None:
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise InvalidTask(name, f"is not a URL ({error}), got {shown(_bare(value))}") from error
+    except ValueError:
+        # Its text may quote a password, as may the error that it would be raised from.
+        raise InvalidTask(name, f"is not a URL, as for its host or port, got {shown(_bare(value))}") from None
     if not host or not value[len(scheme) + 1 :].startswith("//"):
         raise InvalidTask(name, f"must name a host, got {shown(_bare(value))}")
 

@@ -94,6 +94,26 @@ def test_a_settlement_that_is_refused_is_held_until_it_is_not(
     assert "connection lost" not in process.log
 
 
+def test_a_task_for_a_queue_that_is_refused_for_now_is_held_and_runs_there_once(
+    admin: Admin, stage: Stage, receiver: Receiver
+) -> None:
+    """It has not run, so nobody is told that it has failed."""
+    stage.configure({"other": {"base_url": receiver.url}})
+    stage.declare()
+    everything = ".*"
+    url = admin.user(everything, rf"^(?!{re.escape(names.due('other'))}$)", everything)
+    process = consumer(stage, url)
+    process.wait_for("consuming from other")
+    stage.publish({"url": "/moved", "queue": "other", "roll_back": "/sorry"}, message_id="m")
+    tried_in_vain(process, stage, receiver)
+    admin.allow(str(urlsplit(url).username), everything, everything, everything)
+    receiver.wait_for(1, path="/moved", timeout=PATIENCE)
+    process.stop()
+    assert len(receiver.to("/moved")) == 1
+    assert receiver.to("/sorry") == []
+    assert stage.depth(names.dead(stage.name)) == 0
+
+
 def test_a_consumer_with_the_rights_that_check_asks_for_settles_all(
     admin: Admin, stage: Stage, receiver: Receiver
 ) -> None:

@@ -143,6 +143,26 @@ def test_what_check_finds_enough_is_enough(
     assert stage.dead()[0][0]["taskqueue-reason"] == "failed"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("dead", "list", "a"), ("dead", "show", "a", "m"), ("dead", "replay", "a", "--all"),
+        ("dead", "purge", "a", "--all", "--yes"), ("waiting", "list", "a"), ("inspect",),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_user_who_may_not_look_is_told_so_in_one_line(
+    admin: Admin, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Whatever the command looks at."""
+    ran(config(tmp_path, ini(admin.url)), "declare")
+    done = run(config(tmp_path, ini(admin.user("^$", "^$", "^a$"))), *command)
+    assert done.returncode == 1
+    told = done.stderr.decode()
+    assert "ACCESS_REFUSED" in told
+    assert "Traceback" not in told
+
+
 def test_one_pattern_is_enough(admin: Admin, tmp_path: Path) -> None:
     """The pattern of the contract passes."""
     pattern = r"^a(\..*)?$"

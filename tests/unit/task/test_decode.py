@@ -236,6 +236,10 @@ def test_a_password_in_a_url_is_not_shown() -> None:
     assert "hunter2" not in refusal({"url": "http://me:hunter2@host/with space"})
     assert "hunter2" not in refusal({"url": "http://me:hunter2/@host/with space"})
     assert "hunter2" not in refusal({"url": "/x", "roll_back": "https://me:hunter2@ho\nst/"})
+    # What Python says of a URL that it can't split quotes what it takes for a port or an address.
+    assert "hunter2" not in refusal({"url": "http://me:hunter2/x@127.0.0.1/x"})
+    assert "hunter2" not in refusal({"url": "/x", "roll_back": "http://me:hunter2?x@127.0.0.1/"})
+    assert "hunter2" not in refusal({"url": "http://[me:hunter2]@127.0.0.1/"})
 
 
 @pytest.mark.parametrize("name", [state.DUE, state.RUNS, state.FIRST_SEEN])
