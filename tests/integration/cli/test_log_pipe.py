@@ -154,24 +154,29 @@ def test_what_was_dropped_is_counted_and_told_when_it_goes_on(log_format: str) -
         assert program.stderr is not None
         # Given far more lines than there is room for, of which nobody has read one
         assert program.stdout.readline() == "written\n"
-        # When the log is read again
-        lines = [program.stderr.readline()]
-        while "dropped" not in lines[-1]:
-            lines.append(program.stderr.readline())
+        # When the log is read again, then each line is there in its turn, or is counted as missing
+        told = missing = 0
+        while told < first:
+            line = message(program.stderr.readline(), log_format)
+            if "dropped" in line:
+                count = next(int(word) for word in line.split() if word.isdigit())
+                missing += count
+                told += count
+            else:
+                assert line.split()[-1] == str(told)
+                told += 1
         program.stdin.write("\n")
         program.stdin.flush()
-        rest = program.stderr.readlines()
+        rest = [message(line, log_format) for line in program.stderr]
         assert program.wait(PATIENCE) == 0
-    # Then it tells how many are missing
-    (dropped,) = [line for line in lines + rest if "dropped" in line]
-    if log_format == "json":
-        dropped = json.loads(dropped)["message"]
-        lines = [json.loads(line)["message"] for line in lines]
-        rest = [json.loads(line)["message"] for line in rest]
-    count = next(int(word) for word in dropped.split() if word.isdigit())
-    assert [line.split()[-1] for line in lines[:-1]] == [str(number) for number in range(first - count)]
-    assert 0 < count < first
+    assert told == first
+    assert 0 < missing < first
     assert [line.split()[-1] for line in rest] == [str(number) for number in range(second)]
+
+
+def message(line: str, log_format: str) -> str:
+    """Give what a line of the log says."""
+    return str(json.loads(line)["message"]) if log_format == "json" else line
 
 
 def test_at_a_normal_end_every_line_is_written() -> None:
