@@ -12,7 +12,6 @@ from typing import Any
 import amqp
 import pytest
 
-from sandbox.broker import Server
 from taskqueue.broker.session import Progress, connected
 from taskqueue.broker.session import run as in_session
 from taskqueue.declare.apply import declare
@@ -27,14 +26,6 @@ from tests.support.command import ran, read, run
 from tests.support.stage import PATIENCE, eventually
 
 Write = Callable[..., Path]
-
-
-@pytest.fixture
-def admin(broker: Server) -> Iterator[Admin]:
-    """Give a virtual host of the test's own."""
-    admin = Admin(broker)
-    yield admin
-    admin.close()
 
 
 @pytest.fixture

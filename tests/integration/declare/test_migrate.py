@@ -17,7 +17,6 @@ from typing import Any
 import amqp
 import pytest
 
-from sandbox.broker import Server
 from sandbox.receiver import Receiver
 from taskqueue.broker.connect import connect as connect_with_pika
 from taskqueue.errors import TaskqueueError
@@ -46,14 +45,6 @@ TYPES = [("classic", "quorum"), ("quorum", "classic")]
 Write = Callable[..., Path]
 Start = Callable[..., Process]
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def admin(broker: Server) -> Iterator[Admin]:
-    """Give a virtual host of the test's own."""
-    admin = Admin(broker)
-    yield admin
-    admin.close()
 
 
 @pytest.fixture

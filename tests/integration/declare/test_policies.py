@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import amqp
 import pytest
 
-from sandbox.broker import Server
 from sandbox.receiver import Receiver
 from taskqueue.declare.apply import declare
 from taskqueue.settings import parse
@@ -18,14 +17,6 @@ from tests.conftest import connect
 from tests.support.admin import Admin
 from tests.support.command import run
 from tests.support.stage import Stage, eventually
-
-
-@pytest.fixture
-def admin(broker: Server) -> Iterator[Admin]:
-    """Give a virtual host of the test's own."""
-    admin = Admin(broker)
-    yield admin
-    admin.close()
 
 
 @pytest.fixture
