@@ -21,8 +21,7 @@ def silent(broker: Broker, queue: str) -> Iterator[None]:
 
 def _tell(broker: Broker, queue: str, what: str) -> None:
     assert re.fullmatch(r"[\w.-]+", queue)
-    broker.ctl(
-        "eval",
+    broker.eval(
         f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)), '
         f"{{Name, _}} = amqqueue:get_pid(Q), sys:{what}(whereis(Name)).",
     )

@@ -40,7 +40,7 @@ def alarmed(node: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                 properties = pika.BasicProperties(message_id=name, headers={"taskqueue-reason": "failed"})
                 channel.basic_publish("", f"{stage.name}.dead", b'{"url": "/x"}', properties, mandatory=True)
         node.ctl("set_disk_free_limit", "1000GB")
-        eventually(lambda: "disk" in node.ctl("eval", "rabbit_alarm:get_alarms()."), "the alarm")
+        eventually(lambda: "disk" in node.eval("rabbit_alarm:get_alarms()."), "the alarm")
         yield stage
 
 

@@ -40,8 +40,7 @@ def node() -> Iterator[Broker]:
 
 def configure(node: Broker, **values: int) -> None:
     """Set parameters of the running broker; a channel has those of the moment when it was opened."""
-    node.ctl(
-        "eval",
+    node.eval(
         ", ".join(f"application:set_env(rabbit, {key}, {value})" for key, value in values.items()) + ".",
     )
 

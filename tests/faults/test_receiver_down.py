@@ -53,7 +53,8 @@ def comes_back(staged: Callable[..., Stage], receiver: Receiver, *, tasks: int) 
         stage.settle()
     assert sorted(request.headers["Taskqueue-Id"] for request in requests) == sorted(ids)
     assert min(int(request.headers["Taskqueue-Attempt"]) for request in requests) >= 2
-    peak, mean, seconds = rates([request.at for request in requests])
+    # When they came due, as a busy machine takes them late and then many at once.
+    peak, mean, seconds = rates([float(request.headers["Taskqueue-Due"]) for request in requests])
     print(json.dumps({"tasks": tasks, "seconds": seconds, "peak_per_second": peak, "mean_per_second": mean}))  # noqa: T201
     # They fail as fast as the consumer takes them, and come back over a window of 8 s: an eighth in each
     # second on average. Without jitter they would come as fast as they had failed.

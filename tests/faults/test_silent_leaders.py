@@ -46,7 +46,7 @@ def config(broker_of_this_file: Broker, tmp_path: Path) -> Iterator[Path]:
     ran(config, "declare")
     fill(config, broker_of_this_file)
     yield config
-    broker_of_this_file.ctl("eval", _DELETE_ALL)
+    broker_of_this_file.eval(_DELETE_ALL)
 
 
 _DELETE_ALL = (

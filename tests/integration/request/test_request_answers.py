@@ -177,7 +177,10 @@ def test_interim_answers_do_not_end_the_sending(secure: bool) -> None:  # noqa: 
             visit.read()
             visit.send(OK)
 
-    with Peer(play, tls=server if secure else None) as peer, executing(context=client) as run:
+    with (
+        Peer(play, tls=server if secure else None) as peer,
+        executing(timeout=30.0, context=client) as run,
+    ):
         assert [run(peer.url, content=LARGE).status for _ in range(2)] == [200, 200]
     assert [len(each.partition(b"\r\n\r\n")[2]) for each in peer.requests] == [len(LARGE)] * 2
     assert len(peer.visits) == 1
