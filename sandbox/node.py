@@ -164,7 +164,7 @@ class Broker:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def ctl(self, *arguments: str, timeout: float = 60) -> str:
+    def ctl(self, *arguments: str, timeout: float = 180) -> str:
         """Run rabbitmqctl against this node and return what it printed; raises BrokerError where it fails."""
         done = subprocess.run(
             [str(self._script.with_name("rabbitmqctl")), "--quiet", "--node", self.node, *arguments],

@@ -35,10 +35,13 @@ from taskqueue.topology.plan import CLASSIC, KEPT, Binding, Exchange, Queue, pla
 
 _WINDOW = 64
 """Messages without a confirm at once: what is there twice when the command is killed."""
+_STRAY = 1000
+"""Messages that may come while a queue is emptied, before somebody is taken to fill it all the time."""
 _QUIET = 0.3
 _TAG = "migrate"
 _ANSWERING = 30.0
 _CONSUMERS = "{} has {} consumers: stop them, migrate, and start them again"
+_FILLED = "{} gets messages faster than it is emptied: stop what publishes to it"
 _ENDS = (Refused, BrokerRefused, BrokerUnreachable, NotKnown, PublishFailed, TopologyConflict)
 
 
@@ -98,7 +101,7 @@ class Replacement:
                 # First, as the queue would never be drained while tasks come to it.
                 await self._lead_aside()
                 await settled()
-                await self._park(taken)
+                await self._park(taken, await self._require_alone(taken))
                 await self._require_alone(taken)
                 if self._settings.queue_type == CLASSIC:
                     await require_empty(self._session, self._settings, self._queue)
@@ -133,13 +136,17 @@ class Replacement:
         await create(self._session, Queue(self._parking, KEPT))
         await bind(self._session, Binding(self._parking, self._parking, ""))
 
-    async def _require_alone(self, taken: Channel) -> None:
-        """Raise TopologyConflict where somebody else consumes, and may have taken something out."""
+    async def _require_alone(self, taken: Channel) -> int:
+        """Raise TopologyConflict where somebody else consumes, and may have taken something out.
+
+        Gives how many messages are ready. It is no guess, as our own consumer is counted.
+        """
         answer = await taken.ask("queue_declare", self._queue, passive=True)
         if answer.consumer_count == 0:
             raise NotKnown(f"{self._queue}: its leader does not answer: try again")
         if answer.consumer_count > 1:
             raise TopologyConflict(_CONSUMERS.format(self._queue, answer.consumer_count - 1))
+        return int(answer.message_count)
 
     async def _lead_aside(self) -> None:
         """End every way into the queue; what comes now is led to the parking queue.
@@ -155,13 +162,16 @@ class Replacement:
         for each in (*home, *(key for key in keys if key not in home), straight):
             await unbind(self._session, each)
 
-    async def _park(self, taken: Channel) -> None:
+    async def _park(self, taken: Channel, ready: int) -> None:
+        """Move what is in the queue aside: `ready` messages, and those that we hold already."""
+
         def parked(delivery: Delivery) -> Publish:
             if delivery.message.fault is not None:
                 return self._dead(delivery, f"headers: {delivery.message.fault}")
             return Publish(self._parking, (self._queue,), _copy(delivery))
 
-        await self._drain(taken, parked, f"moving {self._queue} aside")
+        # What comes now comes from who publishes straight to the queue, and nothing can lead that aside.
+        await self._drain(taken, parked, f"moving {self._queue} aside", most=ready + _STRAY)
 
     async def _put_back(self) -> None:
         due = names.due(self._queue)
@@ -196,10 +206,13 @@ class Replacement:
                 f"{self._parking}: somebody else looks into it, or its leader is silent: try again"
             )
 
-    async def _drain(self, taken: Channel, publish: Callable[[Delivery], Publish], step: str) -> int:
+    async def _drain(
+        self, taken: Channel, publish: Callable[[Delivery], Publish], step: str, *, most: int | None = None
+    ) -> int:
         """Move what is handed out, each confirmed in the other queue before it is acked in this one.
 
         Ends when nothing has come for a moment; whether nothing is left is for `require_empty` to say.
+        Raises TopologyConflict where more than `most` came.
         """
         count = 0
         async with self._session.own_channel() as out:
@@ -217,6 +230,8 @@ class Replacement:
                     taken.ack(each)
                     count += 1
                 self._progress(step, count, count + 1)
+                if most is not None and count > most:
+                    raise TopologyConflict(_FILLED.format(self._queue))
         if count:
             self._progress(step, count, count)
         return count

@@ -521,6 +521,39 @@ def test_two_migrations_at_once_lose_nothing(
     assert_each_ran_when_due(receiver, due, since=moved_at + LATENESS)
 
 
+def test_a_publisher_that_fills_the_queue_does_not_keep_a_migration_going(
+    admin: Admin, write: Write, receiver: Receiver, start: Start
+) -> None:
+    """Who publishes straight to the queue can't be led aside: the command ends, says so, loses nothing."""
+    former, config = write("former", queue_type="classic"), write("new")
+    ran(former, "declare")
+    ids: list[str] = []
+    stopped = threading.Event()
+
+    def publish() -> None:
+        with connect(admin.url) as connection:
+            channel = connection.channel()
+            while not stopped.is_set():
+                name = f"straight-{len(ids)}"
+                body = json.dumps({"url": "/x"})
+                message = amqp.Message(body, message_id=name, delivery_mode=2)
+                channel.basic_publish_confirm(message, "", QUEUE)
+                ids.append(name)
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    try:
+        done = run(config, "declare", "--migrate", "--yes")
+    finally:
+        stopped.set()
+        publisher.join()
+    assert done.returncode == 1
+    assert b"a gets messages faster than it is emptied: stop what publishes to it; tasks of a " in done.stderr
+    ran(config, "declare", "--migrate", "--yes")
+    consuming(start, config)
+    receiver.wait_for(lambda came: {each.headers["Taskqueue-Id"] for each in came} >= set(ids), PATIENCE)
+
+
 def test_what_stands_in_the_work_queue_and_the_dead_queue_is_kept(
     write: Write, channel: amqp.Channel
 ) -> None:
