@@ -179,7 +179,7 @@ class Broker:
             raise BrokerError(f"rabbitmqctl {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
 
-    def eval(self, expression: str, *, timeout: float = 60) -> str:
+    def eval(self, expression: str, *, timeout: float = 180) -> str:
         """Evaluate Erlang in the node, and return the value; raises BrokerError where it fails.
 
         By Erlang's own erl_call where it is there: rabbitmqctl takes a second of CPU to start.

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-LIMIT = 60.0
+LIMIT = 180.0
 """Seconds that a command may take; far more than any does."""
 
 

@@ -24,7 +24,7 @@ from taskqueue.send.client import Client
 from taskqueue.settings import Settings, parse
 from taskqueue.topology.plan import plan
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds that a test waits for what must happen; far more than it takes."""
 
 

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 
 from tests.support.stage import Stage
 
-LIMIT = 60.0
+LIMIT = 180.0
 LONG = "/a-long-path" + "/of-many-parts" * 20
 NAME = "ü-😀-≤"
 DEAD: dict[str, Any] = {

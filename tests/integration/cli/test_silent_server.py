@@ -28,7 +28,7 @@ COMMANDS = {
     "send": ("send", "mail", "/x", "--timeout", "20"),
     "run --declare": ("run", "--declare"),
 }
-LIMIT = 45.0
+LIMIT = 90.0
 """Seconds that a command may take, on a busy machine; a connection may take ten."""
 
 
