@@ -78,6 +78,11 @@ class Channel:
             lambda: getattr(self._raw, method)(*arguments, callback=self._answer, **named), patience, method
         )
 
+    def tell(self, method: str, *arguments: Any) -> None:
+        """Call one of pika's methods without an answer; a refusal of it is that of the next question."""
+        if self._error is None and self._raw.is_open:
+            getattr(self._raw, method)(*arguments)
+
     async def get(self, queue: str) -> Delivery | None:
         """Take the message at the head of a queue, None where nothing is ready.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +144,15 @@ class ConfirmChannel:
         for each in needed:
             look_up = self._raw.exchange_declare if isinstance(each, Exchange) else self._raw.queue_declare
             look_up(each.name, passive=True, callback=found)
+
+    def require(self, queue: str, targets: Iterable[str]) -> None:
+        """Have the broker close the channel where the user may not read a queue, or write to a target.
+
+        It is asked to unbind what is not bound, and looks at the permissions first. No answer is waited for:
+        the next question has none where one of these is refused.
+        """
+        for target in targets:
+            self._raw.exchange_unbind(target, queue, "taskqueue.check")
 
     def prefetch(self, count: int, done: Callable[[], None]) -> None:
         """Have at most `count` deliveries out at once for each consumer that begins from now on."""

@@ -109,11 +109,13 @@ class Picture:
                     f"{state.name}: not known, {_some(state.unknown)} did not answer: a leader is "
                     "overloaded or away, look again"
                 )
-            if state.missing:
+            if state.missing and not state.absent:
                 yield (
                     f"{state.name}: {len(state.missing)} missing ({_some(state.missing)}): "
                     "run `taskqueue declare`"
                 )
+        if absent := tuple(dict.fromkeys(state.name for state in states if state.absent)):
+            yield f"not declared: {_some(absent)} ({len(absent)}): run `taskqueue declare`"
         for queue in self.queues:
             yield from held_back(queue, self._of(queue))
         for ladder in self.ladders.values():
@@ -230,7 +232,8 @@ async def _picture(
     session: Session, settings: Settings, management: Management, max_dead: int | None
 ) -> Picture:
     counts = await asyncio.to_thread(management.counts)
-    queues, ladders = await states(session, settings, settings.queues.values(), counts)
+    listed = await asyncio.to_thread(management.listed)
+    queues, ladders = await states(session, settings, settings.queues.values(), counts, listed)
     alarms = await asyncio.to_thread(management.alarms)
     return Picture(queues, {each.name: each for each in ladders}, management.fault, alarms, max_dead)
 

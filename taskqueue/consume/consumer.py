@@ -17,7 +17,7 @@ from taskqueue.consume.rate import Pace
 from taskqueue.consume.subscription import Subscription
 from taskqueue.consume.workers import Attempt, Pool, Workers
 from taskqueue.durations import duration
-from taskqueue.errors import NotDeclared, TaskqueueError
+from taskqueue.errors import BrokerRefused, NotDeclared, TaskqueueError
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.result import Result
@@ -79,7 +79,8 @@ class Consumer:
     def run(self, *, grace: float = GRACE) -> None:
         """Consume until `stop`, then let what runs finish within `grace` seconds.
 
-        Raises NotDeclared where a queue was not declared when the consumer first looked.
+        Raises NotDeclared where a queue was not declared when the consumer first looked, BrokerRefused where
+        the user may not settle its tasks.
         """
         self._link.start()
         self._stop.wait()
@@ -111,8 +112,10 @@ class Consumer:
 
     def _no_ladder(self, reason: str) -> None:
         self._fail(
-            f"the ladder of this configuration is not declared ({reason}): run 'taskqueue declare', or set "
-            "resolution, levels, ladder and queue_type as they were declared"
+            NotDeclared(
+                f"the ladder of this configuration is not declared ({reason}): run 'taskqueue declare', or "
+                "set resolution, levels, ladder and queue_type as they were declared"
+            )
         )
 
     def _open(self, connection: TolerantConnection) -> None:
@@ -155,13 +158,19 @@ class Consumer:
     def missing(self, queue: str, reason: str) -> None:
         """Come to an end: what was not declared will not appear by itself."""
         self._fail(
-            f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare', "
-            "or 'taskqueue run --declare'"
+            NotDeclared(
+                f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare', "
+                "or 'taskqueue run --declare'"
+            )
         )
 
-    def _fail(self, why: str) -> None:
+    def refused(self, reason: str) -> None:
+        """Come to an end: what the user may not do is for somebody to mend."""
+        self._fail(BrokerRefused(reason))
+
+    def _fail(self, failure: TaskqueueError) -> None:
         if self._failure is None:
-            self._failure = NotDeclared(why)
+            self._failure = failure
         self._stop.set()
 
     def progressed(self) -> None:

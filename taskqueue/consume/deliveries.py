@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 from taskqueue.broker.channel import ConfirmChannel, Delivery
 from taskqueue.broker.link import Link
-from taskqueue.broker.replies import absent, unacked_too_long
+from taskqueue.broker.replies import ACCESS_REFUSED, absent, unacked_too_long
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.acks import Acks
 from taskqueue.consume.reopening import Reopening
+from taskqueue.topology import names
 from taskqueue.topology.plan import essentials
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ class Deliveries:
     A delivery belongs to the channel on which it came. When that is lost, `lost` is called, and
     the delivery can't be acked any more: the broker hands it out again. `left` is called once nothing
     more can come after `pause` or `stop`. `missing` is called with the reason where something of the
-    queue is not declared, and nothing of it was ever consumed.
+    queue is not declared, `refused` where the user may not do what its consumer does, and nothing of it was
+    ever consumed.
     """
 
     def __init__(
@@ -53,11 +55,15 @@ class Deliveries:
         prefetch: int,
         link: Link,
         *,
+        ladder: str,
         received: Callable[[Delivery], None],
         lost: Callable[[], None],
         left: Callable[[], None],
         missing: Callable[[str], None],
+        refused: Callable[[str], None],
     ) -> None:
+        self._ladder = ladder
+        self._refused = refused
         self._queue = queue
         self._prefetch = prefetch
         self._link = link
@@ -141,7 +147,11 @@ class Deliveries:
             )
 
     def _verify(self, channel: ConfirmChannel) -> None:
-        """Look up everything that settling needs, as a publish to what is missing closes the channel."""
+        """Look up everything that settling needs, as a publish to what is missing closes the channel.
+
+        A task that can't be settled would be held here, away from consumers that can.
+        """
+        channel.require(self._queue, names.settling(self._queue, self._ladder))
         channel.verify(
             essentials(self._queue), lambda: channel.prefetch(self._prefetch, lambda: self._verified(channel))
         )
@@ -187,15 +197,30 @@ class Deliveries:
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
         if channel is not self._channel:
             return
+        begun = self._state is not _State.OPENING
         self._channel = None
         self._state = _State.CLOSED
         self._lost()
         if self._asked is _Asked.TO_LEAVE or self._connection is None or not self._connection.is_open:
             return
-        _tell(self._queue, code, reason)
+        if code == ACCESS_REFUSED and not begun:
+            told = _may_not(self._queue, self._ladder, reason)
+            log.error("%s", told)
+            if not self._reopening.ever_consumed:
+                self._refused(told)
+        else:
+            _tell(self._queue, code, reason)
         if absent(code, reason) and not self._reopening.ever_consumed:
             self._missing(reason)
         self._link.later(self._reopening.delay(self._link.monotonic()), self._open)
+
+
+def _may_not(queue: str, ladder: str, reason: str) -> str:
+    writes = ", ".join(names.settling(queue, ladder))
+    return (
+        f"queue {queue!r} is not consumed, as its tasks could not be settled ({reason}): the user needs read "
+        f"permission on {queue} and write permission on {writes}; see 'taskqueue check'"
+    )
 
 
 def _tell(queue: str, code: int, reason: str) -> None:

@@ -34,6 +34,9 @@ class Owner(Protocol):
     def missing(self, queue: str, reason: str) -> None:
         """Something of `queue` is not declared, and nothing of it was ever consumed."""
 
+    def refused(self, reason: str) -> None:
+        """The user may not do what a consumer does, and nothing of the queue was ever consumed."""
+
     def progressed(self) -> None:
         """A task was settled: a consumer that stops may be done now."""
 
@@ -62,10 +65,12 @@ class Subscription:
             queue.name,
             self.prefetch,
             link,
+            ladder=queue.ladder,
             received=self._received,
             lost=self._lost,
             left=isolation.progressed,
             missing=lambda reason: owner.missing(queue.name, reason),
+            refused=owner.refused,
         )
         notices = Notices(queue.name)
         self.settling = Settling(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from taskqueue.broker import connect as broker
+from taskqueue.broker.absence import absent
 from taskqueue.broker.management import Management
 from taskqueue.broker.replies import PRECONDITION_FAILED, RESOURCE_LOCKED, Refused
 from taskqueue.broker.session import Progress, Session, connected, run
@@ -42,7 +43,8 @@ async def verify(session: Session, settings: Settings, progress: Progress | None
     """
     broker.refuse_version(session.properties)
     listed = await asyncio.to_thread(Management(settings).listed)
-    return await examine(session, plan(settings.layout), progress, listed=listed)
+    planned = plan(settings.layout)
+    return await examine(session, planned, progress, gone=await absent(session, planned, listed))
 
 
 async def apply(

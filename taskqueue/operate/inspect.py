@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from taskqueue.broker.absence import Listed, absent
 from taskqueue.broker.asking import Counts
 from taskqueue.broker.management import Counts as Unready
 from taskqueue.broker.session import Session
@@ -12,7 +13,7 @@ from taskqueue.errors import NotKnown
 from taskqueue.operate.waiting import Rung, rungs
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology import names
-from taskqueue.topology.plan import Exchange, Queue, plan_ladder, plan_queue
+from taskqueue.topology.plan import Exchange, Queue, joined, plan_ladder, plan_queue
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
@@ -45,6 +46,8 @@ class QueueState:
     """Every queue and exchange that should exist and does not, such as ``queue mail.dead``."""
     unknown: tuple[str, ...]
     """Every queue that does not answer."""
+    absent: bool
+    """Whether nothing that belongs to it exists."""
 
     @property
     def declared(self) -> bool:
@@ -69,6 +72,7 @@ class LadderState:
     """Messages on a shared ladder that name no queue of it."""
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
+    absent: bool
 
     @property
     def waiting(self) -> int | None:
@@ -91,29 +95,32 @@ async def states(
     settings: Settings,
     queues: Iterable[QueueSettings],
     unready: Mapping[str, Unready] | None = None,
+    listed: Listed | None = None,
 ) -> tuple[tuple[QueueState, ...], tuple[LadderState, ...]]:
     """Look at each of `queues` and at the ladders they wait on; raises BrokerRefused.
 
-    `unready` are the counts of the management API, by the name of the queue; None where they are not known.
+    `unready` are the counts of the management API, by the name of the queue, and `listed` is all that exists;
+    None where they are not known.
     """
     wanted = tuple(queues)
     ladders = tuple(dict.fromkeys(queue.ladder for queue in wanted))
     plans = {queue.name: plan_queue(queue.name, settings.layout) for queue in wanted}
     ladder_plans = {ladder: plan_ladder(ladder, settings.layout) for ladder in ladders}
-    every = [*plans.values(), *ladder_plans.values()]
+    every = joined([*plans.values(), *ladder_plans.values()])
+    gone = {(item.kind, item.name) for item in await absent(session, every, listed)}
     steps = {ladder: rungs(ladder, settings, unready or ()) for ladder in ladders}
-    planned = [item.name for plan in every for item in plan.queues]
-    planned += [step.queue for ladder in ladders for step in steps[ladder]]
-    planned = list(dict.fromkeys(planned))
-    seen = dict(zip(planned, await session.each("", _count, planned), strict=True))
-    exchanges = [item for plan in every for item in plan.exchanges]
-    there = await session.each("", _exists, exchanges)
-    absent = {item.name for item, found in zip(exchanges, there, strict=True) if not found}
+    counted = dict.fromkeys(item.name for item in every.queues)
+    counted |= dict.fromkeys(step.queue for ladder in ladders for step in steps[ladder])
+    there = [name for name in counted if (Queue.kind, name) not in gone]
+    seen: _Seen = counted | dict(zip(there, await session.each("", _count, there), strict=True))
+    exchanges = [item for item in every.exchanges if (item.kind, item.name) not in gone]
+    found = dict(zip(exchanges, await session.each("", _exists, exchanges), strict=True))
+    lacking = {item.name for item in every.exchanges if not found.get(item)}
     return (
-        tuple(_queue_state(queue, plans[queue.name].items, seen, absent, unready) for queue in wanted),
+        tuple(_queue_state(queue, plans[queue.name].items, seen, lacking, unready) for queue in wanted),
         tuple(
             _ladder_state(
-                name, steps[name], items=ladder_plans[name].items, seen=seen, absent=absent, unready=unready
+                name, steps[name], items=ladder_plans[name].items, seen=seen, lacking=lacking, unready=unready
             )
             for name in ladders
         ),
@@ -135,9 +142,10 @@ def _queue_state(
     queue: QueueSettings,
     items: tuple[Exchange | Queue, ...],
     seen: _Seen,
-    absent: set[str],
+    lacking: set[str],
     unready: Mapping[str, Unready] | None,
 ) -> QueueState:
+    missing = _missing(items, seen, lacking)
     work, dead = seen[queue.name], seen[names.dead(queue.name)]
     known = isinstance(work, Counts)
     return QueueState(
@@ -147,8 +155,9 @@ def _queue_state(
         unacked=_unready(unready, queue.name).unacked if unready is not None and known else None,
         dead=dead.ready if isinstance(dead, Counts) else None,
         consumers=work.consumers if isinstance(work, Counts) else None,
-        missing=_missing(items, seen, absent),
+        missing=missing,
         unknown=_unknown(items, seen),
+        absent=len(missing) == len(items),
     )
 
 
@@ -158,25 +167,27 @@ def _ladder_state(
     *,
     items: tuple[Exchange | Queue, ...],
     seen: _Seen,
-    absent: set[str],
+    lacking: set[str],
     unready: Mapping[str, Unready] | None,
 ) -> LadderState:
     lost = seen.get(names.lost(name))
+    missing = _missing(items, seen, lacking)
     return LadderState(
         name=name,
         due=due([(step, seen[step.queue]) for step in steps if seen[step.queue] is not None]),
         held=None if unready is None else sum(_unready(unready, step.queue).held for step in steps),
         lost=lost.ready if isinstance(lost, Counts) else None,
-        missing=_missing(items, seen, absent),
+        missing=missing,
         unknown=_unknown(items, seen),
+        absent=len(missing) == len(items),
     )
 
 
-def _missing(items: Iterable[Exchange | Queue], seen: _Seen, absent: set[str]) -> tuple[str, ...]:
+def _missing(items: Iterable[Exchange | Queue], seen: _Seen, lacking: set[str]) -> tuple[str, ...]:
     return tuple(
         f"{item.kind} {item.name}"
         for item in items
-        if (item.name in absent if isinstance(item, Exchange) else seen[item.name] is None)
+        if (item.name in lacking if isinstance(item, Exchange) else seen[item.name] is None)
     )
 
 

@@ -59,6 +59,11 @@ def rung(ladder: str, ttl: str, *, classic: bool = False) -> str:
     return f"{ladder}.wait.{ttl}{'.classic' if classic else ''}"
 
 
+def settling(queue: str, ladder: str) -> tuple[str, str, str]:
+    """Name the exchanges that the tasks of a queue are settled by: what is due, what waits, what is dead."""
+    return due(queue), wait(ladder), dead(queue)
+
+
 def moving(queue: str) -> str:
     """Name the queue that holds the messages of `queue` while `declare --migrate` replaces it."""
     return f"{queue}.moving"

@@ -49,14 +49,13 @@ WITHHELD: dict[str, Callable[[str], str]] = {"retry": names.wait, "dead": names.
 
 
 @pytest.mark.parametrize("what", WITHHELD)
-@pytest.mark.parametrize("when", ["from the start", "while it runs"])
 def test_a_settlement_that_is_refused_is_held_until_it_is_not(
-    admin: Admin, stage: Stage, receiver: Receiver, what: str, when: str
+    admin: Admin, stage: Stage, receiver: Receiver, what: str
 ) -> None:
     """One request an attempt, one dead copy, one roll_back; the broker's words once; the others run."""
     everything = ".*"
     most = f"^(?!{re.escape(WITHHELD[what](stage.name))}$)"
-    url = admin.user(everything, most if when == "from the start" else everything, everything)
+    url = admin.user(everything, everything, everything)
     user = str(urlsplit(url).username)
     receiver.answer("/x", lambda request: 500 if request.headers["Taskqueue-Attempt"] == "1" else 200)
     process = consumer(stage, url)
@@ -92,6 +91,50 @@ def test_a_settlement_that_is_refused_is_held_until_it_is_not(
     assert "give the user write permission on it" in line
     assert "opening it again" not in process.log
     assert "connection lost" not in process.log
+
+
+LACKING = {"retry": (names.wait, "write"), "dead": (names.dead, "write"), "roll_back": (names.due, "write"),
+           "read": (str, "read")}  # fmt: skip
+"""What the user may not use, and for what it would be needed."""
+
+
+@pytest.mark.parametrize("what", LACKING)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_consumer_that_could_settle_nothing_ends_before_it_takes_a_task(
+    admin: Admin, stage: Stage, receiver: Receiver, what: str, processes: str
+) -> None:
+    """By one line that names what lacks; the task is there for whoever may."""
+    name, kind = LACKING[what]
+    most = f"^(?!{re.escape(name(stage.name))}$)"
+    url = admin.user("^$", most if kind == "write" else ".*", most if kind == "read" else ".*")
+    stage.publish({"url": "/x"}, message_id="m")
+    path = stage.path.with_name("other.ini")
+    path.write_text(stage.path.read_text().replace(stage.settings.servers[0], url))
+    process = Process("run", "--config", str(path), "--processes", processes)
+    assert process.wait() == 1
+    told = [line for line in process.lines if line.startswith("taskqueue: ")]
+    assert told
+    assert f"'{name(stage.name)}'" in told[0]
+    assert f"{kind} permission on {stage.name}" in told[0]
+    assert receiver.requests == []
+    assert stage.depth() == 1
+
+
+def test_a_consumer_whose_rights_are_taken_away_waits_for_them(
+    admin: Admin, stage: Stage, receiver: Receiver
+) -> None:
+    """Once it has consumed, it takes nothing that it could not settle, and goes on when it may again."""
+    everything = ".*"
+    url = admin.user(everything, everything, everything)
+    user = str(urlsplit(url).username)
+    process = consumer(stage, url)
+    admin.allow(user, everything, f"^(?!{re.escape(names.dead(stage.name))}$)", everything)
+    admin.drop_connections(user)
+    process.wait_for("is not consumed, as its tasks could not be settled")
+    stage.publish({"url": "/x"})
+    admin.allow(user, everything, everything, everything)
+    receiver.wait_for(1, path="/x", timeout=PATIENCE)
+    process.stop()
 
 
 def test_a_task_for_a_queue_that_is_refused_for_now_is_held_and_runs_there_once(

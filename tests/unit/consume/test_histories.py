@@ -139,6 +139,9 @@ class Process:
         """Everything is declared."""
         raise AssertionError(queue, reason)
 
+    def refused(self, reason: str) -> None:
+        """Look again later, as a consumer does that is there already."""
+
     def progressed(self) -> None:
         """Be the consumer."""
 

@@ -25,6 +25,7 @@ class Stage:
         self.left = 0
         self.deliveries = Deliveries(
             "q", 10, cast("Link", self),
+            ladder="q", refused=pytest.fail,
             received=self.received.append, lost=lambda: None, left=self._left, missing=pytest.fail,
         )  # fmt: skip
         self.deliveries.connected(cast("TolerantConnection", self.broker))
