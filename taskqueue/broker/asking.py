@@ -20,6 +20,9 @@ from taskqueue.task.message import Message, Publish
 PATIENCE = 5.0
 """Seconds that an answer may take; a leader that answers at all does so in milliseconds."""
 
+_LAST_CONFIRMS = 1.0
+"""Seconds after an alarm in which what the broker had taken before it is confirmed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -60,6 +63,7 @@ class Channel:
         self._sequence = 0
         self._pending: dict[int, _Pending] = {}
         self._consumer: _Consumer | None = None
+        self._alarm: PublishFailed | None = None
         raw.add_on_close_callback(self._closed)
         raw.add_callback(lambda _: self._answer(None), [spec.Basic.GetEmpty], one_shot=False)
 
@@ -104,18 +108,21 @@ class Channel:
             lambda: self._raw.confirm_delivery(self._confirmed, self._answer), PATIENCE, "confirm.select"
         )
         self._raw.add_on_return_callback(self._returned)
+        self._raw.connection.add_on_connection_blocked_callback(self._alarmed)
+        self._raw.connection.add_on_connection_unblocked_callback(lambda *_: self._alarmed(None, None))
 
     def publish(self, publish: Publish) -> asyncio.Future[None]:
         """Publish persistent and mandatory; what is given is done once it is confirmed.
 
-        It fails with PublishFailed where the message is returned or refused, InvalidTask where its headers
-        can't be written, and with what ended the channel otherwise: then it may have arrived or not.
+        It fails with PublishFailed where the message is returned or refused, or the broker has an alarm and
+        takes none; InvalidTask where its headers can't be written; and with what ended the channel otherwise.
+        In that case, and after an alarm, it may have arrived or not.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # Whoever gives up waiting has been told why by another one.
         done.add_done_callback(lambda each: None if each.cancelled() else each.exception())
-        if self._error is not None:
-            done.set_exception(self._error)
+        if error := self._error or self._alarm:
+            done.set_exception(error)
             return done
         try:
             self._raw.basic_publish(
@@ -227,6 +234,20 @@ class Channel:
     def _ended(self) -> None:
         if self._consumer is not None:
             self._consumer.arrived.put_nowait(None)
+
+    def _alarmed(self, _connection: object, frame: Any) -> None:
+        """Learn that the broker takes no publishes, or takes them again (no frame)."""
+        self._alarm = frame and PublishFailed(
+            f"the broker takes no publishes ({frame.method.reason}), though what is on its way to it may still "
+            "arrive: make room, see 'rabbitmq-diagnostics alarms', and try again"
+        )
+        if frame:
+            asyncio.get_running_loop().call_later(_LAST_CONFIRMS, self._give_up)
+
+    def _give_up(self) -> None:
+        for pending in self._pending.values():
+            if self._alarm is not None and not pending.done.done():
+                pending.done.set_exception(self._alarm)
 
     def _confirmed(self, frame: Any) -> None:
         tag, refused = frame.method.delivery_tag, isinstance(frame.method, spec.Basic.Nack)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import urllib3
 
+from taskqueue.errors import PublishFailed
 from taskqueue.settings import Settings
 
-_ALARMS = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
 _OK = 200
+_ALARMED = 503
 _TIMEOUT = 5.0
 
 
@@ -32,6 +33,10 @@ class Policies:
 
     queues: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]]
     exchanges: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]]
+    defined: Sequence[Mapping[str, Any]]
+    """Every policy as it is set at this moment, which a queue may not have told yet."""
+    of_operators: Sequence[Mapping[str, Any]]
+    """Every operator policy."""
 
 
 class Management:
@@ -85,17 +90,24 @@ class Management:
     def alarms(self) -> tuple[str, ...] | None:
         """Name each alarm, ``disk alarm on rabbit@one``; None where that is not known.
 
-        It takes a user with the tag monitoring, which nothing else here does.
+        It is what the nodes say at this moment. Over AMQP a broker tells of it only who has published
+        (``rabbit_reader:should_send_blocked/1``, 3.10 to 4.3).
         """
-        found = self._get("nodes?columns=name,mem_alarm,disk_free_alarm", needed=False)
-        if not isinstance(found, list):
+        found = self._get("health/checks/alarms", known=(_OK, _ALARMED))
+        if not isinstance(found, dict):
             return None
         return tuple(
-            f"{kind} alarm on {node['name']}"
-            for node in found
-            for key, kind in _ALARMS.items()
-            if node.get(key)
+            f"{str(each['resource']).removesuffix(' space')} alarm on {each['node']}"
+            for each in found.get("alarms", ())
         )
+
+    def require_no_alarm(self) -> None:
+        """Raise PublishFailed where the broker is known to have an alarm: before anything was published."""
+        if alarms := self.alarms():
+            raise PublishFailed(
+                f"{', '.join(alarms)}: the broker takes no publishes, so nothing was changed: make room, see "
+                "'rabbitmq-diagnostics alarms', and try again"
+            )
 
     def listed(self) -> frozenset[tuple[str, str]] | None:
         """Give kind and name of each queue and exchange of the virtual host, None where that is not known."""
@@ -116,7 +128,8 @@ class Management:
         queues = self._get(f"queues/{self._vhost}?columns=name,arguments,effective_policy_definition")
         exchanges = self._get(f"exchanges/{self._vhost}?columns=name,arguments,policy")
         defined = self._get(f"policies/{self._vhost}")
-        if not (isinstance(queues, list) and isinstance(exchanges, list) and isinstance(defined, list)):
+        operators = self._get(f"operator-policies/{self._vhost}")
+        if not all(isinstance(each, list) for each in (queues, exchanges, defined, operators)):
             return None
         definitions = {each["name"]: each["definition"] for each in defined}
         return Policies(
@@ -125,22 +138,35 @@ class Management:
                 each["name"]: (each.get("arguments") or {}, definitions.get(each.get("policy")) or {})
                 for each in exchanges
             },
+            defined,
+            operators,
         )
 
-    def _get(self, path: str, *, needed: bool = True) -> Any:
+    def _get(self, path: str, *, known: tuple[int, ...] = ()) -> Any:
+        """Read what is at a path; a status is a fault, unless others than 200 are `known`."""
         if self._base is None or self.fault is not None:
             return None
         try:
             answer = self._pool.request("GET", f"{self._base}/api/{path}", headers=self._headers)
-            if answer.status != _OK and not needed:
+            if known and answer.status not in known:
                 return None
-            if answer.status != _OK:
+            if answer.status not in (known or (_OK,)):
                 self.fault = f"the management API at {self._base} answers {answer.status}"
                 return None
             return answer.json()
         except (urllib3.exceptions.HTTPError, ValueError) as error:
-            self.fault = f"the management API at {self._base} can't be read: {error}"
+            self.fault = f"the management API at {self._base} {_told(error)}"
             return None
+
+
+def _told(error: Exception) -> str:
+    """Say what is wrong with an answer, or why there is none."""
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return f"does not answer within {_TIMEOUT:g} s"
+    if isinstance(error, ValueError):
+        return "answers with something other than JSON"
+    cause = error.__cause__ or error
+    return f"can't be reached: {getattr(cause, 'strerror', None) or cause}"
 
 
 def _definition(queue: Mapping[str, Any]) -> Mapping[str, Any] | None:

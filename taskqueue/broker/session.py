@@ -43,8 +43,11 @@ class Session:
         self._connection = connection
         self._idle: deque[Channel] = deque()
         self._opening: set[asyncio.Future[Raw]] = set()
+        self._blocked = False
         self._most = max(1, min(CHANNELS, connection.params.channel_max - _KEPT_FREE))
         connection.add_on_close_callback(self._lost)
+        connection.add_on_connection_blocked_callback(lambda *_: self._block(now=True))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._block(now=False))
 
     @property
     def properties(self) -> Mapping[str, Any]:
@@ -86,6 +89,9 @@ class Session:
         finally:
             self._opening.discard(opened)
 
+    def _block(self, *, now: bool) -> None:
+        self._blocked = now
+
     def _lost(self, _connection: object, error: BaseException) -> None:
         """Tell who waits for a channel why there is none."""
         for opened in self._opening:
@@ -100,6 +106,25 @@ class Session:
             yield channel
         finally:
             channel.close()
+
+    @asynccontextmanager
+    async def publishing(self) -> AsyncIterator[Channel]:
+        """Give a channel with confirms, on a connection of its own to the same host.
+
+        A broker with an alarm reads nothing more from a connection that has published, and so would take
+        neither the acks of what was confirmed nor our word that the rest goes back. Raises BrokerUnreachable.
+        """
+        host = self._connection.params
+        try:
+            beside = Session(await _connect(host))
+        except (AMQPError, OSError, TimeoutError) as error:
+            raise broker.failure(error, host) from error
+        try:
+            async with beside.own_channel() as channel:
+                await channel.confirms()
+                yield channel
+        finally:
+            await beside.close()
 
     async def each(
         self,
@@ -182,7 +207,7 @@ class Session:
             self._connection.add_on_close_callback(lambda *_: closed.set())
             try:
                 self._connection.close()
-                async with asyncio.timeout(_CLOSING):
+                async with asyncio.timeout(0 if self._blocked else _CLOSING):
                     await closed.wait()
             except (TimeoutError, AMQPError):
                 transport = getattr(self._connection, "_transport", None)

@@ -78,9 +78,7 @@ async def _check_broker(settings: Settings) -> list[Check]:
         if management.fault is not None:
             advice = "check 'management_url'"
             return [*found, Check("management", ok=False, detail=management.fault, advice=advice)]
-        if alarms := await asyncio.to_thread(management.alarms):
-            advice = "nothing can be published: make room, see 'rabbitmq-diagnostics alarms'"
-            found.append(Check("alarms", ok=False, detail=some(list(alarms)), advice=advice))
+        found.append(_check_alarms(settings, await asyncio.to_thread(management.alarms)))
         # A queue whose leader is away does not tell its policy.
         if all(each.ok for each in found if each.check == "leaders"):
             found.append(await _check_policies(settings, management))
@@ -225,6 +223,18 @@ async def _check_declared(
         return Check("declared", ok=False, detail=told, queue=name, advice=_DECLARE)
     rest = "; their settings are seen only by who may declare" if may.declare else ""
     return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges{rest}", queue=name)
+
+
+def _check_alarms(settings: Settings, alarms: tuple[str, ...] | None) -> Check:
+    if alarms:
+        advice = "nothing can be published: make room, see 'rabbitmq-diagnostics alarms'"
+        return Check("alarms", ok=False, detail=some(alarms), advice=advice)
+    if alarms is None:
+        why = (
+            "over AMQP a broker tells only who publishes" if settings.management_url is None else "no answer"
+        )
+        return Check("alarms", ok=True, detail=f"not known: {why}")
+    return Check("alarms", ok=True, detail="none")
 
 
 async def _check_policies(settings: Settings, management: Management) -> Check:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from taskqueue.broker.management import Management
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common, console, messages, tables
 from taskqueue.errors import ConfigError
@@ -93,6 +94,7 @@ def replay(
     """Run dead tasks again at once, with all their attempts. Other tasks stay in the dead queue."""
     selection = _selection(ids, every=every, reason=reason)
     settings = common.only(load(config), [queue])
+    Management(settings).require_no_alarm()
 
     async def work() -> Handled:
         async with connected(settings, name=_NAME) as session:

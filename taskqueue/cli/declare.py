@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from taskqueue.broker.management import Management
 from taskqueue.broker.session import Progress, Session, connected, run
 from taskqueue.cli import common, console, plans
 from taskqueue.cli.plans import Outcome
@@ -99,6 +101,7 @@ async def _change(
     moved: dict[str, int] = {}
     if found.replaced:
         _ask(found.replaced, yes=wanted.yes)
+        await asyncio.to_thread(Management(wanted.settings).require_no_alarm)
         moved = await migration.migrate(session, wanted.settings, findings, found.replaced, progress)
         findings = Findings(findings.plan, findings.existing, ())
     else:

@@ -62,7 +62,7 @@ def send(
         options["payload"] = _payload(payload)
     try:
         # Not by its name: it is imported when a task is sent, and not for `--help`.
-        with taskqueue.Client.from_config(config, timeout=timeout) as client:
+        with taskqueue.Client.from_config(config, timeout=timeout, through_alarms=False) as client:
             sent = client.send(url, queue, **options)
     except InvalidTask as error:
         # Here the mistake is in the command line of the user.

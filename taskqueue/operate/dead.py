@@ -140,8 +140,7 @@ async def replay(
 
     Raises PublishFailed at the first one that the broker does not take; that one stays dead.
     """
-    async with session.own_channel() as channel, _opened(session, queue) as looking:
-        await channel.confirms()
+    async with session.publishing() as channel, _opened(session, queue) as looking:
         replaying = _Replay(channel, looking, queue, clock)
         handled = await _each(looking, queue, selection, progress, replaying.put)
         await replaying.settle(0)
@@ -204,13 +203,16 @@ class _Replay:
         self._queue = queue
         self._clock = clock
         self._out: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
+        # One first: a broker tells of its alarm only who publishes, and what is out then may arrive later.
+        self._most = self._done = 0
 
     async def put(self, found: Delivery) -> None:
         """Publish one, and wait while too many are without a confirm."""
         message = revived(found.message, now=self._clock())
         publish = Publish(names.due(self._queue), (self._queue,), message)
         self._out.append((found, self._channel.publish(publish)))
-        await self.settle(_WINDOW)
+        await self.settle(self._most)
+        self._most = _WINDOW
 
     async def settle(self, most: int) -> None:
         """Wait until at most so many are without a confirm."""
@@ -223,8 +225,11 @@ class _Replay:
                 raise error.told() from error
             except (TimeoutError, PublishFailed) as error:
                 why = str(error) or f"no confirm in {_CONFIRMING:g} s"
-                msg = f"the broker did not take the task into queue {self._queue}, it stays dead: {why}"
-                raise PublishFailed(msg) from error
+                raise PublishFailed(
+                    f"{self._done} tasks of {self._queue} were replayed, and the next one was not confirmed: "
+                    f"it stays dead: {why}"
+                ) from error
+            self._done += 1
             self._looking.take(found)
             self._out.popleft()
 

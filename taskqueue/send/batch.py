@@ -8,6 +8,9 @@ from typing import Protocol
 
 from taskqueue.errors import PublishFailed, TaskqueueError
 
+_LOOK = 0.1
+"""Seconds between two looks at whether the broker has an alarm, of who does not wait for its end."""
+
 
 class Batch(Protocol):
     """What a publish tells how it ended, on the I/O thread; nothing of it is sent once it has an error."""
@@ -25,15 +28,16 @@ class Blockable(Protocol):
     """What knows whether the broker takes publishes."""
 
     @property
-    def blocked(self) -> bool:
-        """Tell whether it has raised an alarm."""
+    def alarm(self) -> str:
+        """Give the broker's words for an alarm that it has raised, empty where it has none."""
 
 
 class WaitingThread:
     """The publishes of one call of `send`, and the thread that waits for them."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, *, through_alarms: bool) -> None:
         self.deadline = deadline
+        self._through_alarms = through_alarms
         self.error: TaskqueueError | None = None
         self._outstanding = 0
         self._confirmed = 0
@@ -63,17 +67,18 @@ class WaitingThread:
         with self._changed:
             while self._outstanding >= limit and self.error is None:
                 left = self.deadline - time.monotonic()
-                if left <= 0:
-                    self.error = not_in_time(self._confirmed, self._outstanding, blocked=waits_for.blocked)
+                alarm = waits_for.alarm
+                if left <= 0 or (alarm and not self._through_alarms):
+                    self.error = not_in_time(self._confirmed, self._outstanding, alarm=alarm)
                     break
-                self._changed.wait(min(left, threading.TIMEOUT_MAX))
+                self._changed.wait(min(left, threading.TIMEOUT_MAX if self._through_alarms else _LOOK))
             if self.error is not None:
                 raise self.error
 
 
-def not_in_time(confirmed: int, outstanding: int, *, blocked: bool) -> PublishFailed:
+def not_in_time(confirmed: int, outstanding: int, *, alarm: str) -> PublishFailed:
     """Say that confirms did not come, and what is to be done."""
-    why = "it has raised an alarm and takes no publishes" if blocked else "no answer"
+    why = f"it has raised an alarm, {alarm}, and takes no publishes" if alarm else "no answer"
     return PublishFailed(
         f"the broker did not confirm in time ({why}): {confirmed} confirmed, "
         f"{outstanding} not; send those again with the same id"

@@ -71,9 +71,17 @@ class Sender:
         """Tell whether the broker has raised an alarm and takes no publishes."""
         return self._link.blocked
 
-    def send(self, publishes: Iterable[Publish], timeout: float) -> None:
-        """Publish all and wait for every confirm; no wait is longer than `timeout` seconds."""
-        batch = WaitingThread(time.monotonic() + timeout)
+    @property
+    def alarm(self) -> str:
+        """Give the broker's words for the alarm that it has raised, if it has."""
+        return self._link.alarm if self._link.blocked else ""
+
+    def send(self, publishes: Iterable[Publish], timeout: float, *, through_alarms: bool = True) -> None:
+        """Publish all and wait for every confirm; no wait is longer than `timeout` seconds.
+
+        Without `through_alarms` a broker that takes no publishes ends it at once.
+        """
+        batch = WaitingThread(time.monotonic() + timeout, through_alarms=through_alarms)
         try:
             for publish in publishes:
                 batch.began()

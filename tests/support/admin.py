@@ -69,13 +69,6 @@ class Admin:
         of = f"vhost-limits/{self.vhost}" if user is None else f"user-limits/{user}"
         self._send("PUT", f"{of}/{what}", {"value": value})
 
-    def drop_connections(self, user: str) -> None:
-        """Close every connection of a user; they are listed some seconds after they were made."""
-        while not (found := self._send("GET", f"connections/username/{user}").json()):
-            pass
-        for each in found:
-            self._send("DELETE", f"connections/{quote(each['name'], safe='')}")
-
     def names(self, kind: str) -> set[str]:
         """List the `queues` or the `exchanges` but those that RabbitMQ makes itself."""
         found = self._send("GET", f"{kind}/{self.vhost}?columns=name").json()

@@ -63,6 +63,7 @@ def test_all_is_fine(admin: Admin, tmp_path: Path) -> None:
         "permissions",
         "declared",
         "leaders",
+        "alarms",
         "policies",
     ]
     assert (admin.names("queues"), admin.names("exchanges")) == before
