@@ -238,7 +238,7 @@ class Channel:
     def _alarmed(self, _connection: object, frame: Any) -> None:
         """Learn that the broker takes no publishes, or takes them again (no frame)."""
         self._alarm = frame and PublishFailed(
-            f"the broker takes no publishes ({frame.method.reason}), though what is on its way to it may still "
+            f"the broker takes no publishes ({frame.method.reason}), though what is on its way may still "
             "arrive: make room, see 'rabbitmq-diagnostics alarms', and try again"
         )
         if frame:

@@ -128,8 +128,8 @@ class Management:
         queues = self._get(f"queues/{self._vhost}?columns=name,arguments,effective_policy_definition")
         exchanges = self._get(f"exchanges/{self._vhost}?columns=name,arguments,policy")
         defined = self._get(f"policies/{self._vhost}")
-        operators = self._get(f"operator-policies/{self._vhost}")
-        if not all(isinstance(each, list) for each in (queues, exchanges, defined, operators)):
+        operators = self._get(f"operator-policies/{self._vhost}", known=(_OK,))
+        if not (isinstance(queues, list) and isinstance(exchanges, list) and isinstance(defined, list)):
             return None
         definitions = {each["name"]: each["definition"] for each in defined}
         return Policies(
@@ -139,7 +139,7 @@ class Management:
                 for each in exchanges
             },
             defined,
-            operators,
+            operators if isinstance(operators, list) else [],
         )
 
     def _get(self, path: str, *, known: tuple[int, ...] = ()) -> Any:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
-from taskqueue.cli import common, console, tables
+from taskqueue.cli import common, console, streams, tables
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.operate.inspect import LadderState, QueueState, states
 from taskqueue.settings import Settings, load
@@ -252,6 +252,8 @@ async def _watch(settings: Settings, interval: float, max_dead: int | None) -> N
                         problems = [Text(each, "yellow") for each in picture.problems()]
                         shown = Group(_stamp(), picture.table(), *problems)
                         show(shown)
+                        if not streams.read():
+                            return
                         await asyncio.sleep(interval)
             except (BrokerUnreachable, BrokerRefused, NotKnown) as error:
                 show(Group(shown, Text(f"\n{error}; trying again", "red")))

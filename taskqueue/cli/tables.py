@@ -47,8 +47,7 @@ def show_rows(
     """
     lines = [[cell(row[name]) for name in columns] for row in rows]
     widths = [
-        max(cell_len(name), *(line[place].cell_len for line in lines)) if lines else 0
-        for place, name in enumerate(columns)
+        max([cell_len(name), *(line[place].cell_len for line in lines)]) for place, name in enumerate(columns)
     ]
     shown = fitted(widths, tuple(columns.values()), console.out.width)
     filled = table(*(name for name, width in zip(columns, shown, strict=True) if width), right=(right,))
@@ -57,8 +56,8 @@ def show_rows(
         column.overflow = "ellipsis" if streams.fits("…") else "crop"
     for line in lines:
         filled.add_row(*(text for text, width in zip(line, shown, strict=True) if width))
-    if rows:
-        show(filled)
+    # Without rows too: what can't be written is to be noticed.
+    show(filled)
     common.say(f"{len(rows)} of {total} {kind} tasks" if total else f"no {kind} tasks", "dim")
 
 

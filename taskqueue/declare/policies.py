@@ -77,8 +77,8 @@ def due(item: Exchange | Queue, found: Policies) -> Mapping[str, Any]:
 
     One policy and one operator policy count: those of the highest priority whose pattern matches. Of a number
     in both it is the smaller one, of all else that of the operator (``rabbit_policy:match_all/3``,
-    ``rabbit_policies:merge_policy_value/3``; 3.10 to 4.3). Not all is worked out here: which of equal priority
-    counts, which patterns Python reads otherwise, and which keys keep a policy off a queue of some type.
+    ``rabbit_policies:merge_policy_value/3``; 3.10 to 4.3). Not all is worked out here: which of equal
+    priority counts, which patterns Python reads otherwise, and which keys keep a policy off a type of queue.
     """
     if isinstance(item, Exchange):
         # It tells at once.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from taskqueue.errors import ConfigError
-from taskqueue.redact import redacted
 from taskqueue.settings import addresses, ini, values
 
 Read = Callable[[str], Any]
@@ -65,7 +64,7 @@ OF_CONSUMERS = frozenset(
 )
 """Keys that nobody needs to send a task: how it runs, and with which credentials."""
 _FIELD = {"server": "servers"}
-_LONGEST_SHOWN = 60
+_PLAIN = re.compile(r"[-+]?[0-9.,]{1,10}")
 _INLINE = re.compile(r"\s[#;]")
 
 
@@ -95,11 +94,8 @@ def _value(key: str, value: ini.Value, reader: Read, where: str) -> Any:
 
 
 def _got(key: str, value: ini.Value) -> str:
-    """Quote a value as it is written, as what a variable holds may be a secret."""
-    if key in SECRET:
-        return ""
-    shown = redacted(value.written) if key == "base_url" or "://" in value.written else value.written
-    return f", got {shown[:_LONGEST_SHOWN]!r}"
+    """Quote a number as it is written. Anything else may be a secret that stands behind the wrong key."""
+    return f", got {value.written!r}" if key not in SECRET and _PLAIN.fullmatch(value.written) else ""
 
 
 def _unknown(key: str, keys: Mapping[str, Read], ignore: Mapping[str, Read] | None) -> str:

@@ -52,7 +52,7 @@ def found(config: Path) -> dict[str, Any]:
 def test_check_shows_what_a_policy_breaks(
     admin: Admin, config: Path, pattern: str, definition: dict[str, Any], words: str
 ) -> None:
-    """On whatever is ours, be it a parking queue or a former rung, and however short a while ago it was set."""
+    """On whatever is ours, be it a parking queue or a former rung, and however recently it was set."""
     with connect(admin.url) as connection:
         for name in ("a.moving", "a.wait.1s"):
             connection.channel().queue_declare(
