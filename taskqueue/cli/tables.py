@@ -64,7 +64,8 @@ def show_rows(
 def fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
     """Give the width of each column in a line of `room` characters, 0 for one that has to be left out.
 
-    The first comes first: each gets what it needs `least`, then what is left.
+    The first comes first: each gets what it needs `least`, then what is left. Of that the first gets its part
+    last: it is the id, of which a little more tells nothing.
     """
     found = [0] * len(widths)
     for place, (width, needed) in enumerate(zip(widths, least, strict=True)):
@@ -72,7 +73,8 @@ def fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
         if not gap or min(width, needed) + gap <= room:
             found[place] = max(1, min(width, needed, room - gap))
             room -= found[place] + gap
-    for place, width in enumerate(widths):
+    for place in (*range(1, len(widths)), 0):
+        width = widths[place]
         if found[place]:
             more = min(width - found[place], room)
             found[place] += max(0, more)

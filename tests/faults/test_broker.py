@@ -16,15 +16,11 @@ from taskqueue import Client
 from taskqueue.errors import PublishFailed
 from taskqueue.topology import names
 from taskqueue.topology.plan import plan
+from tests.support.alarms import ALARMS, Alarm
 from tests.support.stage import PATIENCE, Stage, eventually
 
 TIMEOUT_MS, NORMAL_TIMEOUT_MS = 4_000, 1_800_000
 """The consumer timeout of the node: how long a delivery may stay without an ack."""
-ALARMS = {
-    "memory": ("set_vm_memory_high_watermark", "0.0000001", "0.4"),
-    "disk": ("set_disk_free_limit", "100000GB", "50MB"),
-}
-"""The command that moves the limit, and a value that raises the alarm and one that clears it."""
 
 
 @pytest.fixture(scope="module")
@@ -64,27 +60,9 @@ def stage(node: Broker, receiver: Receiver, tmp_path: Path) -> Iterator[Stage]:
 @pytest.fixture(params=ALARMS)
 def alarm(node: Broker, request: pytest.FixtureRequest) -> Iterator[Alarm]:
     """Give each of the node's alarms."""
-    alarm = Alarm(node, *ALARMS[request.param])
+    alarm = Alarm(node, request.param)
     yield alarm
     alarm.clear()
-
-
-class Alarm:
-    """The node is short of a resource: it takes no publishes and tells so, connection.blocked."""
-
-    def __init__(self, node: Broker, command: str, short: str, enough: str) -> None:
-        self._node = node
-        self._command = command
-        self._short = short
-        self._enough = enough
-
-    def set(self) -> None:
-        """Raise it."""
-        self._node.ctl(self._command, self._short)
-
-    def clear(self) -> None:
-        """Let the node go on."""
-        self._node.ctl(self._command, self._enough)
 
 
 def fails_once(receiver: Receiver, path: str = "/flaky") -> None:
