@@ -111,16 +111,16 @@ async def _check_queues(
     unread = [lack for each in may.values() for lack in each.look]
     if unread:
         return [*found, Check("leaders", ok=True, detail=f"not looked at: no {some(unread)}")]
-    return [*found, *await _check_counts(session, settings, management, listed)]
+    return [*found, *await _check_counts(session, settings, management, gone)]
 
 
 async def _check_counts(
-    session: Session, settings: Settings, management: Management, listed: Listed | None
+    session: Session, settings: Settings, management: Management, gone: frozenset[Exchange | Queue]
 ) -> list[Check]:
     """Look whether every queue has a leader that answers, and whether something is lost or held."""
     try:
         counts = await asyncio.to_thread(management.counts)
-        queues, ladders = await states(session, settings, settings.queues.values(), counts, listed)
+        queues, ladders = await states(session, settings, settings.queues.values(), counts, gone)
     except (BrokerRefused, NotKnown) as error:
         return [failure("leaders", error)]
     of = {ladder.name: ladder for ladder in ladders}

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from taskqueue.broker.absence import absent
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import common, console, streams, tables
@@ -22,6 +23,7 @@ from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, NotK
 from taskqueue.operate.inspect import LadderState, QueueState, states
 from taskqueue.settings import Settings, load
 from taskqueue.topology.names import dead, lost
+from taskqueue.topology.plan import plan
 
 commands = common.commands()
 _NAME = "taskqueue inspect"
@@ -233,7 +235,8 @@ async def _picture(
 ) -> Picture:
     counts = await asyncio.to_thread(management.counts)
     listed = await asyncio.to_thread(management.listed)
-    queues, ladders = await states(session, settings, settings.queues.values(), counts, listed)
+    gone = await absent(session, plan(settings.layout), listed)
+    queues, ladders = await states(session, settings, settings.queues.values(), counts, gone)
     alarms = await asyncio.to_thread(management.alarms)
     return Picture(queues, {each.name: each for each in ladders}, management.fault, alarms, max_dead)
 

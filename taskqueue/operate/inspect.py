@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from taskqueue.broker.absence import Listed, absent
 from taskqueue.broker.asking import Counts
 from taskqueue.broker.management import Counts as Unready
 from taskqueue.broker.session import Session
@@ -95,25 +94,25 @@ async def states(
     settings: Settings,
     queues: Iterable[QueueSettings],
     unready: Mapping[str, Unready] | None = None,
-    listed: Listed | None = None,
+    gone: Collection[Exchange | Queue] = (),
 ) -> tuple[tuple[QueueState, ...], tuple[LadderState, ...]]:
     """Look at each of `queues` and at the ladders they wait on; raises BrokerRefused.
 
-    `unready` are the counts of the management API, by the name of the queue, and `listed` is all that exists;
-    None where they are not known.
+    `unready` are the counts of the management API, by the name of the queue; None where they are not known.
+    What is `gone` is not looked at: it does not exist.
     """
     wanted = tuple(queues)
     ladders = tuple(dict.fromkeys(queue.ladder for queue in wanted))
     plans = {queue.name: plan_queue(queue.name, settings.layout) for queue in wanted}
     ladder_plans = {ladder: plan_ladder(ladder, settings.layout) for ladder in ladders}
     every = joined([*plans.values(), *ladder_plans.values()])
-    gone = {(item.kind, item.name) for item in await absent(session, every, listed)}
+    nowhere = {item.name for item in gone if isinstance(item, Queue)}
     steps = {ladder: rungs(ladder, settings, unready or ()) for ladder in ladders}
     counted = dict.fromkeys(item.name for item in every.queues)
     counted |= dict.fromkeys(step.queue for ladder in ladders for step in steps[ladder])
-    there = [name for name in counted if (Queue.kind, name) not in gone]
+    there = [name for name in counted if name not in nowhere]
     seen: _Seen = counted | dict(zip(there, await session.each("", _count, there), strict=True))
-    exchanges = [item for item in every.exchanges if (item.kind, item.name) not in gone]
+    exchanges = [item for item in every.exchanges if item not in gone]
     found = dict(zip(exchanges, await session.each("", _exists, exchanges), strict=True))
     lacking = {item.name for item in every.exchanges if not found.get(item)}
     return (

@@ -16,7 +16,7 @@ from tests.support.command import ran, read, run
 from tests.support.stage import Stage
 
 BOUND = 25.0
-"""Seconds that a command may take: far more than any does, and less than the 30 of a confirm that never comes."""
+"""Seconds that a command may take: far more than any does, and less than the 30 that a confirm may take."""
 
 READY = {"ready-1", "ready-2", "ready-3"}
 
@@ -83,7 +83,7 @@ def ready(stage: Stage) -> set[str]:
         ("managed", "dead replay {queue} --all", 1),
         ("", "dead replay {queue} --all", 1),
         # What it has given back is there for the next one.
-        ("", "dead show {queue} x", 0),
+        ("", "dead list {queue} --limit 1", 0),
         ("managed", "check", 1),
     ],
 )
