@@ -12,6 +12,7 @@ import typer
 import taskqueue
 from taskqueue.cli import common
 from taskqueue.errors import ConfigError, InvalidTask
+from taskqueue.settings import load
 
 commands = common.commands()
 
@@ -60,9 +61,10 @@ def send(
         options["metadata"] = _json("--metadata", metadata)
     if payload is not None:
         options["payload"] = _payload(payload)
+    settings = load(config, sending=True)
     try:
         # Not by its name: it is imported when a task is sent, and not for `--help`.
-        with taskqueue.Client.from_config(config, timeout=timeout, through_alarms=False) as client:
+        with taskqueue.Client(settings=settings, timeout=timeout, through_alarms=False) as client:
             sent = client.send(url, queue, **options)
     except InvalidTask as error:
         # Here the mistake is in the command line of the user.

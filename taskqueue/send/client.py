@@ -41,15 +41,13 @@ class Client:
         self._through_alarms = through_alarms
 
     @classmethod
-    def from_config(
-        cls, path: str | Path | None = None, *, timeout: float = TIMEOUT, through_alarms: bool = True
-    ) -> Self:
+    def from_config(cls, path: str | Path | None = None, *, timeout: float = TIMEOUT) -> Self:
         """Read taskqueue.ini, found as the command line finds it; raises ConfigError.
 
         What only a consumer needs is not read: neither its secrets nor their variables have to be there.
         """
         settings = load(Path(path) if path is not None else None, sending=True)
-        return cls(settings=settings, timeout=timeout, through_alarms=through_alarms)
+        return cls(settings=settings, timeout=timeout)
 
     @taking(NewTask)
     def send(self, task: NewTask) -> str:

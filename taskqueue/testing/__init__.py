@@ -128,7 +128,7 @@ class _Recorder:
     def __init__(self) -> None:
         self.sent: list[SentTask] = []
 
-    def send(self, publishes: Iterable[Publish], _timeout: float) -> None:
+    def send(self, publishes: Iterable[Publish], _timeout: float, **_: object) -> None:
         for publish in publishes:
             self.sent.append(_sent(publish))
 
