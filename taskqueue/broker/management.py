@@ -161,7 +161,8 @@ class Management:
 
 def _told(error: Exception) -> str:
     """Say what is wrong with an answer, or why there is none."""
-    if isinstance(error, urllib3.exceptions.TimeoutError):
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # a timeout for urllib3
+    if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
         return f"does not answer within {_TIMEOUT:g} s"
     if isinstance(error, ValueError):
         return "answers with something other than JSON"

@@ -112,7 +112,7 @@ def test_a_management_api_that_is_not_there_leaves_unacked_unknown(stage: Stage)
     done = command.run(stage.path, "inspect")
     assert done.returncode == 0
     assert (
-        b"unacked and held are unknown: the management API at http://127.0.0.1:9 can't be read" in done.stderr
+        b"unacked and held are unknown: the management API at http://127.0.0.1:9 can't be reached" in done.stderr
     )
     assert b"secret" not in done.stderr
 
