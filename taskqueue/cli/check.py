@@ -231,7 +231,9 @@ def _check_alarms(settings: Settings, alarms: tuple[str, ...] | None) -> Check:
         return Check("alarms", ok=False, detail=some(alarms), advice=advice)
     if alarms is None:
         why = (
-            "over AMQP a broker tells only who publishes" if settings.management_url is None else "no answer"
+            "over AMQP a broker tells only who publishes"
+            if settings.management_url is None
+            else "the management API does not say"
         )
         return Check("alarms", ok=True, detail=f"not known: {why}")
     return Check("alarms", ok=True, detail="none")
