@@ -18,7 +18,7 @@ from taskqueue.broker.management import Management, Policies
 from taskqueue.topology import names
 from taskqueue.topology.plan import CLASSIC, Exchange, Plan, Queue
 
-_REPORTED = 12.0
+_REPORTED = 20.0
 """Seconds in which the management API knows of the policy of a queue: it is told every five."""
 _LOOK = 0.5
 _LIMITS = ("max-length", "max-length-bytes")
