@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,11 +21,13 @@ from taskqueue.declare import policies
 from taskqueue.declare.permissions import Rights, rights
 from taskqueue.declare.verify import Listed, examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
+from taskqueue.operate import schedules
 from taskqueue.operate.inspect import LadderState, QueueState, states
 from taskqueue.request.execute import Executor
+from taskqueue.schedule.messages import require_tasks
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
-from taskqueue.topology.plan import Plan, joined, plan, plan_ladder, plan_queue
+from taskqueue.topology.plan import Plan, joined, plan, plan_ladder, plan_queue, plan_schedules
 
 commands = common.commands()
 _SHOWN = 3
@@ -66,6 +69,7 @@ def _checks(config: common.Config, queues: common.Queues) -> Iterator[Check]:
     """Check one thing after the other, and stop where the next one needs what has failed."""
     try:
         settings = common.only(load(config), queues)
+        require_tasks(settings, time.time())
     except ConfigError as error:
         yield _failure("configuration", error)
         return
@@ -112,8 +116,12 @@ async def _check_queues(
         plans = [plan_queue(queue.name, settings.layout)]
         if queue.ladder == queue.name:
             plans.append(plan_ladder(queue.name, settings.layout))
+        if queue.name in settings.scheduled:
+            plans.append(plan_schedules(queue.name, settings.layout))
         declared = await _check_declared(session, joined(plans), queue.name, may[queue.name], listed)
         found += [checked, declared]
+        if queue.name in settings.scheduled and declared.ok and not may[queue.name].consume:
+            found.append(await _check_schedules(session, settings, queue.name))
     for ladder, name in {queue.ladder: queue.name for queue in settings.queues.values()}.items():
         if ladder not in settings.queues:
             planned = plan_ladder(ladder, settings.layout)
@@ -205,6 +213,19 @@ async def _check_declared(
         return Check("declared", ok=False, detail=told, queue=name, advice=_DECLARE)
     rest = "; their settings are seen only by who may declare" if may.declare else ""
     return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges{rest}", queue=name)
+
+
+async def _check_schedules(session: Session, settings: Settings, queue: str) -> Check:
+    """Compare the schedules of a queue in the broker, which are those that count, with the ini."""
+    try:
+        found = await schedules.states(session, settings, [queue])
+    except (BrokerRefused, NotKnown) as error:
+        return _failure("schedules", error, queue)
+    told = [f"{each.name} is {each.state}" for each in found if not each.good]
+    if told:
+        return Check("schedules", ok=False, detail=_some(told), queue=queue, advice=_DECLARE)
+    names_of = ", ".join(f"{each.name} ({each.state})" for each in found)
+    return Check("schedules", ok=True, detail=names_of, queue=queue)
 
 
 async def _check_policies(settings: Settings, management: Management) -> Check:
