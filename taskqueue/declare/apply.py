@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from taskqueue.broker import connect as broker
 from taskqueue.broker.management import Management
@@ -12,6 +13,7 @@ from taskqueue.declare import schedules
 from taskqueue.declare.presence import stands
 from taskqueue.declare.verify import Findings, examine
 from taskqueue.errors import TopologyConflict
+from taskqueue.schedule.messages import require_tasks
 from taskqueue.settings import Settings
 from taskqueue.topology import names
 from taskqueue.topology.plan import Binding, Exchange, Queue, plan
@@ -41,8 +43,9 @@ def declare(settings: Settings, *, progress: Progress | None = None) -> Findings
 async def verify(session: Session, settings: Settings, progress: Progress | None = None) -> Findings:
     """Compare what the broker has with the configuration; creates and changes nothing.
 
-    Raises BrokerRefused and NotKnown as `declare` does.
+    Raises BrokerRefused and NotKnown as `declare` does, ConfigError where a schedule can't be a task.
     """
+    require_tasks(settings, time.time())
     broker.refuse_version(session.properties)
     listed = await asyncio.to_thread(Management(settings).listed)
     return await examine(session, plan(settings.layout), progress, listed=listed)

@@ -46,10 +46,8 @@ async def settle(
 ) -> tuple[Written, ...]:
     """Make the schedules of each queue in the broker those of the ini; gives what became of each.
 
-    What is due and not enqueued yet is enqueued all the same. Raises ConfigError where a schedule can't be a
-    task, NotKnown, PublishFailed, BrokerRefused.
+    What is due and not enqueued yet is enqueued all the same. Raises NotKnown, PublishFailed, BrokerRefused.
     """
-    messages.require_tasks(settings, clock())
     existing = {item.name for item in findings.existing if isinstance(item, Queue)}
 
     async def work(session: Session, queue: str) -> tuple[Written, ...]:
