@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from taskqueue.errors import ConfigError
 from taskqueue.settings import Settings, parse
-from taskqueue.settings.schedules import Definition, ScheduleSettings
+from taskqueue.settings.schedules import KEYS, Definition, ScheduleSettings
 
 QUEUES = "[default]\nbase_url = https://app.example.com\n[mail]\n"
 
@@ -98,6 +101,17 @@ def test_an_ini_needs_a_queue_beside_its_schedules() -> None:
     """A schedule is none."""
     with pytest.raises(ConfigError, match="names no queue"):
         parse("[schedule:a]\ncron = @daily\nurl = /x", source="t.ini", environ={})
+
+
+def test_the_shipped_example_is_a_schedule_with_every_key() -> None:
+    """With every comment sign before a key taken away."""
+    text = (Path(__file__).parents[3] / "taskqueue.ini").read_text()
+    example = text[text.index("# [schedule:nightly]") :]
+    section = re.sub(r"^# (\w+ =|\[)", r"\1", example, flags=re.MULTILINE)
+    assert set(re.findall(r"^(\w+) =", section, flags=re.MULTILINE)) == KEYS.keys()
+    found = read(section).schedules["nightly"]
+    url = "https://app.example.com/reports/nightly"
+    assert found.definition == Definition("30 2 * * *", url, payload="{}", metadata={})
 
 
 @pytest.mark.parametrize("name", ["mail.schedule", "mail.schedule.due"])
