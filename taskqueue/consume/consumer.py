@@ -156,7 +156,7 @@ class Consumer:
                 "the broker refuses the channels of %d queues, which take %d: raise the limit (rabbitmqctl "
                 "set_user_limits), or run some queues as another user (--queue)",
                 len(self._subscriptions),
-                len(self._subscriptions) + _OTHER_CHANNELS,
+                len(self._parts) + _OTHER_CHANNELS,
             )
         for each in self._parts:
             each.disconnected(reason)

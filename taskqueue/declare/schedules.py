@@ -21,6 +21,8 @@ from taskqueue.settings.schedules import Definition
 from taskqueue.topology import names
 from taskqueue.topology.plan import Queue
 
+_GONE = 2.0
+"""Seconds after which the book of a queue that no ini names is taken to be gone."""
 ADDED, CHANGED, REMOVED, KEPT = "added", "changed", "removed", "kept"
 
 
@@ -48,6 +50,7 @@ async def settle(
 
     What is due and not enqueued yet is enqueued all the same. Raises NotKnown, PublishFailed, BrokerRefused.
     """
+    since = clock()
     existing = {item.name for item in findings.existing if isinstance(item, Queue)}
 
     async def work(session: Session, queue: str) -> tuple[Written, ...]:
@@ -63,7 +66,7 @@ async def settle(
             now = clock()
             # Where it was held for long and not lost, this one has to outdo it.
             former = held.book or Book(edition=int(now))
-            book = declared(former, definitions, now)
+            book = declared(former, definitions, now, since=since)
             if not dry_run:
                 # Also where nothing has changed: it mends what was lost with a rung, and does no other harm.
                 await held.replace(book, *messages.wake_publishes(book, settings.way(queue), now))
@@ -72,6 +75,23 @@ async def settle(
     step = "writing schedules" if settings.schedules and not dry_run else ""
     found = await session.each(step, work, settings.queues, progress if step else None)
     return tuple(each for some in found for each in some)
+
+
+async def clear(session: Session, queue: str) -> tuple[str, ...]:
+    """Empty the queues for the schedules of a queue where there are none; gives those that there are.
+
+    Nothing is lost: the book says that there are none, and a wake-up says nothing but to look there. Raises
+    NotKnown, NotDeclared, BrokerRefused.
+    """
+    async with hold(session, queue, patience=_GONE) as held:
+        if held.book is not None and held.book.entries:
+            return tuple(held.book.entries)
+        async with session.own_channel() as channel:
+            while (wake := await channel.get(names.wake(queue))) is not None:
+                channel.ack(wake)
+            await channel.ask("basic_qos", prefetch_count=1)
+        held.drop()
+    return ()
 
 
 def _written(

@@ -123,14 +123,23 @@ def turn(book: Book, now: float) -> Turn:
     return Turn(tuple(occurrences), tuple(skipped), replace(book, entries=entries, version=book.version + 1))
 
 
-def declared(book: Book, definitions: Mapping[str, Definition], now: float) -> Book:
+def declared(
+    book: Book, definitions: Mapping[str, Definition], now: float, *, since: float | None = None
+) -> Book:
     """Make the schedules of a book those of an ini. What is due and not enqueued yet stays so.
 
-    Gives the same book where nothing changes.
+    A new one counts from `since` on, before it is removed elsewhere: it may come from another queue. Gives
+    the same book where nothing changes.
     """
     entries = {}
     for name, definition in definitions.items():
-        entries[name] = _declared(book.entries.get(name), definition, now)
+        former = book.entries.get(name)
+        if former is None:
+            entries[name] = Entry(
+                definition, next(_instants(definition, now if since is None else since), None)
+            )
+        else:
+            entries[name] = _declared(former, definition, now)
     for name, entry in book.entries.items():
         if name not in definitions and _is_pending(entry, now):
             entries[name] = replace(entry, until=math.floor(now) if entry.until is None else entry.until)
@@ -162,9 +171,7 @@ def upcoming(entry: Entry, count: int) -> tuple[int, ...]:
     return (entry.next, *(instant for instant, _ in zip(after, range(count - 1), strict=False)))
 
 
-def _declared(former: Entry | None, definition: Definition, now: float) -> Entry:
-    if former is None:
-        return Entry(definition, next(_instants(definition, now), None))
+def _declared(former: Entry, definition: Definition, now: float) -> Entry:
     goes_on = (former.definition.cron, former.definition.timezone) == (definition.cron, definition.timezone)
     if goes_on or _is_pending(former, now, late=math.inf):
         return replace(former, definition=definition, until=None)

@@ -46,6 +46,10 @@ class Held:
             except Refused as error:
                 raise error.told() from error
         # What is confirmed stands in the queue, so nothing is lost with the old ones.
+        self.drop()
+
+    def drop(self) -> None:
+        """Take the book away: another one stands in its place, or none is needed."""
         for copy in self._copies:
             self._channel.ack(copy)
 

@@ -139,6 +139,14 @@ def test_a_removed_section_is_gone_and_an_outage_before_it_is_not_made_up_for() 
     assert declared(book_of(a=HOURLY), {}, NOON - 1).entries == {}
 
 
+def test_a_schedule_that_moves_to_another_queue_leaves_nothing_out() -> None:
+    """Whichever queue is written first: what is due in between comes from one of both at least."""
+    for removed, added in ((NOON - 0.2, NOON + 0.2), (NOON + 0.2, NOON - 0.2)):
+        before = declared(book_of(a=HOURLY), {}, removed)
+        after = declared(Book(), {"a": HOURLY}, added, since=NOON - 0.3)
+        assert "a@2026-11-27T12:00:00Z" in ids(before, NOON + 1) + ids(after, NOON + 1)
+
+
 def test_a_changed_url_changes_no_time() -> None:
     """Only what is sent."""
     book = declared(book_of(a=HOURLY), {"a": replace(HOURLY, url="/other")}, NOON - 1)
