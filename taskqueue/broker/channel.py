@@ -168,6 +168,8 @@ class ConfirmChannel:
         def found(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
             got(Delivery(self, method.delivery_tag, to_message(properties, body), method.redelivered))
 
+        if self._none is None:
+            self._raw.add_callback(self._on_none, [spec.Basic.GetEmpty], one_shot=False)
         self._none = lambda: got(None)
         self._raw.basic_get(queue, found)
 
@@ -206,7 +208,6 @@ class ConfirmChannel:
 
     def _on_open(self, raw: Channel) -> None:
         raw.add_on_return_callback(self._on_return)
-        raw.add_callback(self._on_none, [spec.Basic.GetEmpty], one_shot=False)
         raw.add_on_cancel_callback(lambda _: self.close("cancelled by the broker"))
         raw.confirm_delivery(self._on_confirm, self._on_confirm_mode)
 
