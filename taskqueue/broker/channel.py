@@ -89,6 +89,7 @@ class ConfirmChannel:
         self._confirms = False
         self._ended = False
         self._retired = False
+        self._none: Callable[[], None] | None = None
         self.connection = connection
         """The connection that it is a channel of."""
         self._raw: Channel = connection.channel(on_open_callback=self._on_open)
@@ -170,6 +171,17 @@ class ConfirmChannel:
 
         return self._raw.basic_consume(queue, on_message_callback=handed_out, callback=lambda _: begun())
 
+    def get(self, queue: str, got: Callable[[Delivery | None], None]) -> None:
+        """Take the message at the head of a queue, None where nothing is ready; one look at a time."""
+
+        def found(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            got(Delivery(self, method.delivery_tag, to_message(properties, body), method.redelivered))
+
+        if self._none is None:
+            self._raw.add_callback(self._on_none, [spec.Basic.GetEmpty], one_shot=False)
+        self._none = lambda: got(None)
+        self._raw.basic_get(queue, found)
+
     def ack(self, tag: int, *, multiple: bool = False) -> None:
         """Ack a delivery, or it and all that came before it: they are gone from their queue."""
         self._raw.basic_ack(tag, multiple=multiple)
@@ -207,6 +219,10 @@ class ConfirmChannel:
         raw.add_on_return_callback(self._on_return)
         raw.add_on_cancel_callback(lambda _: self.close("cancelled by the broker"))
         raw.confirm_delivery(self._on_confirm, self._on_confirm_mode)
+
+    def _on_none(self, _frame: Any) -> None:
+        if self._none is not None:
+            self._none()
 
     def _on_confirm_mode(self, _frame: Any) -> None:
         self._confirms = True

@@ -29,6 +29,7 @@ COMMANDS = {
     "send": "Send a task, and print its id when the broker has confirmed it.",
     "dead": "List, show, replay and purge dead tasks.",
     "waiting": "List and cancel waiting tasks.",
+    "schedule": "List schedules, run one now, pause and resume one.",
 }
 """What the list of commands says of each, so that their modules need not be there for it."""
 

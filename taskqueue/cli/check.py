@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Container, Iterable, Iterator
 
 import typer
@@ -19,11 +20,22 @@ from taskqueue.declare import policies
 from taskqueue.declare.permissions import ALL, Rights, granted, rights
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
+from taskqueue.operate import schedules
 from taskqueue.operate.inspect import LadderState, QueueState, states
 from taskqueue.request.execute import Executor
+from taskqueue.schedule.messages import require_tasks
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
-from taskqueue.topology.plan import Exchange, Plan, Queue, joined, plan, plan_ladder, plan_queue
+from taskqueue.topology.plan import (
+    Exchange,
+    Plan,
+    Queue,
+    joined,
+    plan,
+    plan_ladder,
+    plan_queue,
+    plan_schedules,
+)
 
 commands = common.commands()
 _DECLARE = "run 'taskqueue declare'"
@@ -52,6 +64,7 @@ def _checks(config: common.Config, queues: common.Queues) -> Iterator[Check]:
     """Check one thing after the other, and stop where the next one needs what has failed."""
     try:
         settings = common.only(load(config), queues)
+        require_tasks(settings, time.time())
     except ConfigError as error:
         yield failure("configuration", error)
         return
@@ -95,13 +108,19 @@ async def _check_queues(
     within = max(1, CHANNELS // len(queues))
     may: dict[str, Rights] = {}
 
-    async def look(session: Session, queue: QueueSettings) -> tuple[Check, Check]:
+    async def look(session: Session, queue: QueueSettings) -> list[Check]:
         checked, may[queue.name] = await _check_permissions(session, queue, allowed=queue.name in may_all)
         plans = [plan_queue(queue.name, settings.layout)]
         if queue.ladder == queue.name:
             plans.append(plan_ladder(queue.name, settings.layout))
+        if queue.name in settings.scheduled:
+            plans.append(plan_schedules(queue.name, settings.layout))
         part = _Part(queue.name, joined(plans), within)
-        return checked, await _check_declared(session, part, may[queue.name], gone)
+        declared = await _check_declared(session, part, may[queue.name], gone)
+        checks = [checked, declared]
+        if queue.name in settings.scheduled and declared.ok and not may[queue.name].consume:
+            checks.append(await _check_schedules(session, settings, queue.name))
+        return checks
 
     found = [each for checks in await session.each("", look, queues) for each in checks]
     for ladder, name in {queue.ladder: queue.name for queue in queues}.items():
@@ -237,6 +256,19 @@ def _check_alarms(settings: Settings, alarms: tuple[str, ...] | None) -> Check:
         )
         return Check("alarms", ok=True, detail=f"not known: {why}")
     return Check("alarms", ok=True, detail="none")
+
+
+async def _check_schedules(session: Session, settings: Settings, queue: str) -> Check:
+    """Compare the schedules of a queue in the broker, which are those that count, with the ini."""
+    try:
+        found = await schedules.states(session, settings, [queue])
+    except (BrokerRefused, NotKnown) as error:
+        return failure("schedules", error, queue)
+    told = [f"{each.name} is {each.state}" for each in found if not each.good]
+    if told:
+        return Check("schedules", ok=False, detail=some(told), queue=queue, advice=_DECLARE)
+    names_of = ", ".join(f"{each.name} ({each.state})" for each in found)
+    return Check("schedules", ok=True, detail=names_of, queue=queue)
 
 
 async def _check_policies(settings: Settings, management: Management) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Container, Sequence
 
 from pika.connection import Parameters
@@ -15,13 +16,14 @@ from taskqueue.consume.ladder_check import LadderCheck
 from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.subscription import Subscription
+from taskqueue.consume.timekeeper import Timekeeper
 from taskqueue.consume.workers import Attempt, Pool, Workers
 from taskqueue.durations import duration
 from taskqueue.errors import BrokerRefused, NotDeclared, TaskqueueError
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.result import Result
-from taskqueue.topology.plan import Exchange, Queue, ladder_essentials
+from taskqueue.topology.plan import CLASSIC, Exchange, Queue, ladder_essentials
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,17 @@ class Consumer:
             )
             for queue in settings.queues.values()
         ]
+        self._timekeepers = [
+            Timekeeper(
+                settings.way(queue),
+                forgetful=settings.queue_type == CLASSIC,
+                link=self._link,
+                owner=self,
+                clock=time.time,
+            )
+            for queue in sorted(settings.scheduled)
+        ]
+        self._parts: tuple[Subscription | Timekeeper, ...] = (*self._subscriptions, *self._timekeepers)
         self._ladders = _ladders(settings)
         self._stop = threading.Event()
         self._idle = threading.Event()
@@ -122,15 +135,18 @@ class Consumer:
         if not connection.is_open:
             return
         self._link.outbox.connected(connection)
-        room = max(0, connection.params.channel_max - _OTHER_CHANNELS)
+        others = _OTHER_CHANNELS + len(self._timekeepers)
+        room = max(0, connection.params.channel_max - others)
         for subscription in self._subscriptions[:room]:
             subscription.connected(connection)
+        for timekeeper in self._timekeepers[: max(0, connection.params.channel_max - _OTHER_CHANNELS)]:
+            timekeeper.connected(connection)
         if room < len(self._subscriptions):
             log.error(
                 "the broker allows %d channels a connection (channel_max), %d are needed: queue %r and all "
                 "behind it are not consumed; raise it, or run some queues in another process (--queue)",
                 connection.params.channel_max,
-                len(self._subscriptions) + _OTHER_CHANNELS,
+                len(self._subscriptions) + others,
                 self._subscriptions[room].queue.name,
             )
 
@@ -143,10 +159,10 @@ class Consumer:
                 "the broker refuses the channels of %d queues, which take %d: raise the limit (rabbitmqctl "
                 "set_user_limits), or run some queues as another user (--queue)",
                 len(self._subscriptions),
-                len(self._subscriptions) + _OTHER_CHANNELS,
+                len(self._parts) + _OTHER_CHANNELS,
             )
-        for subscription in self._subscriptions:
-            subscription.disconnected(reason)
+        for each in self._parts:
+            each.disconnected(reason)
 
     def unreachable(self, reason: str) -> None:
         """Do nothing: the link has logged the failure, and tries again for ever."""
@@ -175,12 +191,12 @@ class Consumer:
 
     def progressed(self) -> None:
         """Note whether everything has been settled."""
-        if self._stop.is_set() and all(subscription.idle for subscription in self._subscriptions):
+        if self._stop.is_set() and all(each.idle for each in self._parts):
             self._idle.set()
 
     def _stop_subscriptions(self, grace: float) -> None:
-        for subscription in self._subscriptions:
-            subscription.stop()
+        for each in self._parts:
+            each.stop()
         log.info("stopping: finishing what runs (up to %s)", duration(grace))
         self.progressed()
 

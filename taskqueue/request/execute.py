@@ -167,6 +167,8 @@ class Executor:
         }
         if task.runs and task.error is not None:
             headers["Taskqueue-Previous-Error"] = header_text(task.error)
+        if task.missed is not None:
+            headers["Taskqueue-Missed"] = str(task.missed)
         if task.failed is not None:
             headers["Taskqueue-Failed-Id"] = header_text(task.failed.id)
             headers["Taskqueue-Failed-Url"] = header_text(target.without_login(task.failed.url))

@@ -31,6 +31,7 @@ FAILURE = f"{PREFIX}failure"
 SLOT = f"{PREFIX}slot"
 SINCE = f"{PREFIX}since"
 CRASHES = f"{PREFIX}crashes"
+MISSED = f"{PREFIX}missed"
 
 LARGEST_BODY = 16 * 2**20
 """RabbitMQ 4 refuses messages over 16 MiB by default (https://www.rabbitmq.com/docs/configure)."""
@@ -96,6 +97,8 @@ class Task:
     tracestate: str | None = None
     meant_for: str | None = None
     """The work queue at the end of its way over a ladder; None where it came without a ladder."""
+    missed: int | None = None
+    """How many occurrences of its schedule it stands for, itself among them, as nothing ran at their time."""
 
 
 def decode(message: Message, *, now: float) -> Task:
@@ -137,6 +140,7 @@ def decode(message: Message, *, now: float) -> Task:
         traceparent=_matching(headers, "traceparent", _TRACEPARENT),
         tracestate=_matching(headers, "tracestate", _TRACESTATE),
         meant_for=astray.meant_for(headers) if "CC" in headers or astray.MEANT_FOR in headers else None,
+        missed=fields.whole(headers, MISSED),
     )
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 ENTRY = "in"
 _DUE = "due:"
 _ASTRAY = "astray"
-_OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving)(?:\..*)?")
+_OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|schedule)(?:\..*)?")
 _TIMED = re.compile(r"(?P<owner>.+)\.wait\.(?P<seconds>\d+(?:\.\d+)?)s(?:\.classic)?")
 _LAST_HOP = re.compile(rf"[^>]+>{_DUE}(?P<queue>.+)")
 
@@ -67,6 +67,16 @@ def settling(queue: str, ladder: str) -> tuple[str, str, str]:
 def moving(queue: str) -> str:
     """Name the queue that holds the messages of `queue` while `declare --migrate` replaces it."""
     return f"{queue}.moving"
+
+
+def schedule(queue: str) -> str:
+    """Name both the exchange and the queue for the book of the schedules of `queue`."""
+    return f"{queue}.schedule"
+
+
+def wake(queue: str) -> str:
+    """Name the queue to which messages come when a schedule of `queue` is due."""
+    return f"{queue}.schedule.due"
 
 
 def hop(leaves: str, goes: str) -> str:

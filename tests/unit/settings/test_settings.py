@@ -58,7 +58,7 @@ def test_the_shipped_file_names_every_key_with_its_default() -> None:
 
 def test_every_field_has_a_key() -> None:
     """And every key a field."""
-    fields = {field.name for field in dataclasses.fields(Settings)} - {"queues", "names"}
+    fields = {field.name for field in dataclasses.fields(Settings)} - {"queues", "schedules", "names"}
     assert {"servers" if key == "server" else key for key in GLOBAL_KEYS} == fields
     assert QUEUE_KEYS.keys() == {field.name for field in dataclasses.fields(QueueSettings)} - {"name"}
 
