@@ -67,8 +67,8 @@ class Client:
         Confirms are streamed: tasks that are confirmed before an error stay sent.
         """
         ids: list[str] = []
-        with self._producer.span():
-            self._producer.sender().send(self._producer.publishes(tasks, ids), self._timeout)
+        with self._producer.span() as span:
+            self._producer.sender().send(self._producer.publishes(tasks, ids, span), self._timeout)
         return ids
 
     def close(self) -> None:
