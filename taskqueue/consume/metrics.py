@@ -14,7 +14,7 @@ from taskqueue import events
 from taskqueue.consume.health import QueueReport, Report
 from taskqueue.errors import ConfigError
 from taskqueue.events import Event
-from taskqueue.task.decide import FAILED
+from taskqueue.task.decide import DELIVERY_LIMIT, EXPIRED, FAILED, INVALID, UNKNOWN_QUEUE
 
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _OURS = "TASKQUEUE_METRICS_DIR"
@@ -126,7 +126,8 @@ class PrometheusMetrics:
             if shown is None:
                 # A rate needs the zero before the first one.
                 self._attempts.labels(name, events.DONE, "2xx")
-                self._dead.labels(name, FAILED)
+                for reason in (FAILED, EXPIRED, INVALID, UNKNOWN_QUEUE, DELIVERY_LIMIT):
+                    self._dead.labels(name, reason)
             if shown != queue:
                 self._shown[name] = queue
                 self._running.labels(name).set(queue.running)
