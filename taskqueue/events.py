@@ -73,12 +73,16 @@ class Event:
 class Events:
     """Tells what happens to tasks: to the log, and to whom it concerns.
 
-    Without `log_success` nothing is written about a success, and nothing made for it.
+    Without `log_success` nothing is written about a success.
     """
 
     def __init__(self, *listeners: Callable[[Event], None], log_success: bool = True) -> None:
         self._listeners = listeners
         self._unwritten = None if log_success else DONE
+
+    def hears(self, event: str) -> bool:
+        """Tell whether anybody wants to know of such an event: there are thousands of successes a second."""
+        return bool(self._listeners) or (event != self._unwritten and log.isEnabledFor(LEVELS[event]))
 
     def tell(self, event: Event) -> None:
         """Tell it once."""
@@ -137,8 +141,11 @@ def bare(url: str) -> str:
 
 
 def timestamp(seconds: float) -> str:
-    """Write a time as every line of the log has it."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    """Write a time as every line of the log has it; a task may be due in a year that has no name."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.15g}"
 
 
 def _plain(value: object) -> str:

@@ -68,7 +68,7 @@ class Consumer:
                 known=known,
                 link=self._link,
                 owner=self,
-                events=Events(metrics.happened, log_success=queue.log_success),
+                events=Events(*metrics.listeners, log_success=queue.log_success),
                 isolation=isolation,
                 pace=Pace(queue.rate.per_second * rate_share) if queue.rate else None,
                 make_line=self._make_line,

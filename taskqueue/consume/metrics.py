@@ -26,8 +26,9 @@ _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 
 class Metrics(Protocol):
     """What a consumer reports. Called on its I/O thread."""
 
-    def happened(self, event: Event) -> None:
-        """Something has happened to a task."""
+    @property
+    def listeners(self) -> tuple[Callable[[Event], None], ...]:
+        """What counts the events of tasks."""
 
     def reconnecting(self) -> None:
         """The connection to the broker was lost."""
@@ -39,8 +40,7 @@ class Metrics(Protocol):
 class NullMetrics:
     """Counts nothing, at no cost."""
 
-    def happened(self, event: Event) -> None:
-        """Do nothing."""
+    listeners = ()
 
     def reconnecting(self) -> None:
         """Do nothing."""
@@ -98,8 +98,13 @@ class PrometheusMetrics:
         gauge("build_info", "1, with the version as a label.", "livemax", "version").labels(_version()).set(1)
         self._shown: dict[str, QueueReport] = {}
 
+    @property
+    def listeners(self) -> tuple[Callable[[Event], None], ...]:
+        """Give what counts events."""
+        return (self.happened,)
+
     def happened(self, event: Event) -> None:
-        """Count what has happened."""
+        """Count what has happened to a task."""
         queue = event.queue
         if event.seconds is not None:
             response = "error" if event.status is None else f"{event.status // 100}xx"

@@ -36,7 +36,7 @@ class Telling:
     ) -> None:
         """Tell what becomes of a delivery; `task` is None where it is none, `result` where none was run."""
         match decision:
-            case Done(following) if task is not None:
+            case Done(following) if task is not None and self._events.hears(events.DONE):
                 self._tell(events.DONE, task, task.runs + 1, result)
                 for each in following:
                     self._events.tell(Event(events.SENT, self._queue.name, each.id))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from taskqueue import events, logs
-from taskqueue.events import DEAD, DONE, KEYS, LEVELS, Event, Events, bare, fields, summary
+from taskqueue.events import DEAD, DONE, KEYS, LEVELS, RETRIED, Event, Events, bare, fields, summary
 
 FULL = Event(
     DEAD, "mail", "a=1 b", 3, "https://joe:secret@app.example.com/x?token=secret#y", 503, 0.0126, 1.5,
@@ -104,6 +104,24 @@ def test_a_success_is_not_written_where_nobody_wants_it(capsys: pytest.CaptureFi
         quiet.tell(each)
     assert counted == told
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_nothing_is_made_of_a_success_that_nobody_wants() -> None:
+    """With `log_success = off` and no page, or where the log is for warnings only."""
+    logging.getLogger().setLevel(logging.INFO)
+    assert Events().hears(DONE)
+    assert not Events(log_success=False).hears(DONE)
+    assert Events(log_success=False).hears(DEAD)
+    assert Events(lambda _event: None, log_success=False).hears(DONE)
+    logging.getLogger().setLevel(logging.WARNING)
+    assert not Events().hears(DONE)
+    assert Events().hears(DEAD)
+
+
+@pytest.mark.parametrize("due", [-1e18, 1e18, 1e300])
+def test_a_task_may_be_due_in_a_year_that_has_no_name(due: float) -> None:
+    """Whoever publishes chooses the eta; its line is written all the same."""
+    assert f"next={due:.15g}" in str(Event(RETRIED, "mail", "a", next=due))
 
 
 def test_a_warning_means_that_somebody_has_to_act() -> None:

@@ -73,14 +73,20 @@ def ran(event: str, queue: str = "a", *, late: float = 0.0, **values: Any) -> Ev
     return Event(event, queue, "id", lateness=late, **{"seconds": 0.25, "status": 200, **values})
 
 
+def count(metrics: Metrics, event: Event) -> None:
+    """Have an event counted."""
+    for listener in metrics.listeners:
+        listener(event)
+
+
 def test_the_page_shows_what_was_counted(start: Start, address: str) -> None:
     """By queue: how late, how long, how it ended, and what was answered."""
     metrics, _ = start(address)
-    metrics.happened(ran(DONE, late=0.02))
-    metrics.happened(ran(RETRIED, late=0.3, status=503, seconds=1.5))
-    metrics.happened(ran(RETRIED, late=4.0, status=None))
-    metrics.happened(Event(DEAD, "b", "id", reason="expired"))
-    metrics.happened(ran(DEAD, "b", status=404, reason="failed"))
+    count(metrics, ran(DONE, late=0.02))
+    count(metrics, ran(RETRIED, late=0.3, status=503, seconds=1.5))
+    count(metrics, ran(RETRIED, late=4.0, status=None))
+    count(metrics, Event(DEAD, "b", "id", reason="expired"))
+    count(metrics, ran(DEAD, "b", status=404, reason="failed"))
     metrics.reconnecting()
     page = scrape(address)
     assert page["taskqueue_attempts_total", "done", "a", "2xx"] == 1
@@ -101,9 +107,9 @@ def test_the_page_shows_what_was_counted(start: Start, address: str) -> None:
 def test_what_is_no_attempt_is_not_counted_as_one(start: Start, address: str) -> None:
     """A task that waits for its turn has no request, no length, and is late only once it runs."""
     metrics, _ = start(address)
-    metrics.happened(Event(POSTPONED, "a", "id", reason="per_host", next=5.0))
+    count(metrics, Event(POSTPONED, "a", "id", reason="per_host", next=5.0))
     for event in (WAITING, MOVED, ROLLED_BACK, SENT):
-        metrics.happened(Event(event, "a", "id"))
+        count(metrics, Event(event, "a", "id"))
     page = scrape(address)
     assert page["taskqueue_postponed_total", "a", "per_host"] == 1
     for name in ("early", "moved", "rolled_back", "sent"):
@@ -136,7 +142,7 @@ def test_the_page_follows_what_stands_now(start: Start, address: str) -> None:
 def test_long_requests_and_late_tasks_are_told_apart(start: Start, address: str) -> None:
     """Up to the longest timeout there is, and an hour's backlog."""
     metrics, _ = start(address)
-    metrics.happened(ran(RETRIED, "q", late=900, seconds=1400))
+    count(metrics, ran(RETRIED, "q", late=900, seconds=1400))
     page = scrape(address)
     assert page["taskqueue_lateness_seconds_bucket", "600.0", "q"] == 0
     assert page["taskqueue_lateness_seconds_bucket", "1500.0", "q"] == 1
@@ -176,7 +182,7 @@ def test_the_page_can_stand_on_ipv6(start: Start) -> None:
 def test_a_queue_of_any_name_has_its_numbers(start: Start, address: str) -> None:
     """Quotes, line ends and backslashes in a name don't break the page of the others."""
     name = 'a"b\\c\nd}é'
-    start(address)[0].happened(Event(MOVED, name, "id"))
+    count(start(address)[0], Event(MOVED, name, "id"))
     assert scrape(address)["taskqueue_moved_total", name] == 1
 
 
@@ -221,6 +227,6 @@ def test_without_an_address_nothing_is_counted_or_imported(
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     metrics, show = start(None)
     assert isinstance(metrics, NullMetrics)
-    metrics.happened(Event(DEAD, "q"))
+    assert not metrics.listeners
     metrics.reconnecting()
     show(Report(connected=True, blocked=False, stopping=False, queues={}))
