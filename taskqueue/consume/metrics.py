@@ -136,7 +136,7 @@ class PrometheusMetrics:
             if shown != queue:
                 self._shown[name] = queue
                 self._running.labels(name).set(queue.running)
-                self._consuming.labels(name).set(queue.consumed)
+                self._consuming.labels(name).set(queue.consumed and not queue.paused)
                 self._paused.labels(name).set(queue.paused)
 
 

@@ -131,8 +131,8 @@ def test_the_page_follows_what_stands_now(start: Start, address: str) -> None:
     assert (page["taskqueue_consuming", "q"], page["taskqueue_paused", "q"]) == (1, 0)
     assert page["taskqueue_attempts_total", "done", "q", "2xx"] == 0
     assert page["taskqueue_dead_total", "q", "failed"] == 0
-    away = QueueReport(consumed=False, paused=True)
-    show(Report(connected=False, blocked=False, stopping=False, queues={"q": away}))
+    paused = QueueReport(consumed=True, paused=True)
+    show(Report(connected=False, blocked=False, stopping=False, queues={"q": paused}))
     page = scrape(address)
     assert page["taskqueue_broker_connected",] == page["taskqueue_broker_blocked",] == 0
     assert page["taskqueue_running", "q"] == 0
