@@ -236,7 +236,7 @@ class Link:
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
         self.blocked = False
         self._user.alarmed(now=False)
-        log.warning("the broker takes publishes again: what was held goes out")
+        log.info("the broker takes publishes again: what was held goes out")
 
     def _close(self, timeout: float) -> None:
         if self._closing:

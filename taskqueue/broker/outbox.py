@@ -172,7 +172,7 @@ class Outbox:
         self._takes.add(exchange)
         if exchange in self._refuses:
             self._refuses.discard(exchange)
-            log.warning("exchange %s takes what is to go there again", exchange)
+            log.info("exchange %s takes what is to go there again", exchange)
 
     def _refused(self, sending: _Sending, code: int, reason: str) -> None:
         exchange = sending.publish.exchange

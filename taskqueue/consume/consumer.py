@@ -6,11 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Container, Sequence
+from functools import partial
 
 from pika.connection import Parameters
 
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
+from taskqueue.consume.health import TICK, Report
 from taskqueue.consume.isolation import Isolation
 from taskqueue.consume.ladder_check import LadderCheck
 from taskqueue.consume.metrics import Metrics
@@ -20,6 +22,7 @@ from taskqueue.consume.timekeeper import Timekeeper
 from taskqueue.consume.workers import Attempt, Pool, Workers
 from taskqueue.durations import duration
 from taskqueue.errors import BrokerRefused, NotDeclared, TaskqueueError
+from taskqueue.events import Events
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.result import Result
@@ -39,7 +42,8 @@ class Consumer:
     """Runs the due tasks of every queue of the settings until it is stopped.
 
     It holds no task that is not due, and can't lose a task: the broker takes back what is not acked.
-    `known` names the queues that a task may be moved to, where those are more than it consumes.
+    `known` names the queues that a task may be moved to, where those are more than it consumes. `watch` is
+    told once a second how it stands.
     """
 
     def __init__(
@@ -50,10 +54,13 @@ class Consumer:
         *,
         known: Container[str] | None = None,
         rate_share: float = 1.0,
+        watch: Callable[[Report], None] | None = None,
     ) -> None:
         known = settings.queues if known is None else known
         self._link = Link(hosts, self, name="taskqueue-io")
         self._metrics = metrics
+        self._watch = watch
+        self._connected = False
         isolation = Isolation()
         self._pool = Pool()
         self._subscriptions = [
@@ -63,7 +70,7 @@ class Consumer:
                 known=known,
                 link=self._link,
                 owner=self,
-                metrics=metrics,
+                events=Events(*metrics.listeners, log_success=queue.log_success),
                 isolation=isolation,
                 pace=Pace(queue.rate.per_second * rate_share) if queue.rate else None,
                 make_line=self._make_line,
@@ -96,6 +103,8 @@ class Consumer:
         the user may not settle its tasks.
         """
         self._link.start()
+        if self._watch is not None:
+            self._link.call(partial(self._tick, self._watch))
         self._stop.wait()
         self._link.call(lambda: self._stop_subscriptions(grace))
         if not self._idle.wait(min(grace, threading.TIMEOUT_MAX)):
@@ -114,6 +123,7 @@ class Consumer:
 
     def connected(self, connection: TolerantConnection) -> None:
         """Give every subscription its channel; the first time only after every ladder was found declared."""
+        self._connected = True
         if self._ladders:
             LadderCheck(self._link, connection, self._ladders, found=self._found, missing=self._no_ladder)
         else:
@@ -152,8 +162,8 @@ class Consumer:
 
     def disconnected(self, reason: str) -> None:
         """Tell every subscription that its channel is gone."""
+        self._connected = False
         self._metrics.reconnecting()
-        self._metrics.blocked(now=False)
         if _TOO_MANY in reason:
             log.error(
                 "the broker refuses the channels of %d queues, which take %d: raise the limit (rabbitmqctl "
@@ -168,8 +178,7 @@ class Consumer:
         """Do nothing: the link has logged the failure, and tries again for ever."""
 
     def alarmed(self, *, now: bool) -> None:
-        """Show it; the link has logged it."""
-        self._metrics.blocked(now=now)
+        """Do nothing: the link has logged it, and the next report shows it."""
 
     def missing(self, queue: str, reason: str) -> None:
         """Come to an end: what was not declared will not appear by itself."""
@@ -193,6 +202,12 @@ class Consumer:
         """Note whether everything has been settled."""
         if self._stop.is_set() and all(each.idle for each in self._parts):
             self._idle.set()
+
+    def _tick(self, watch: Callable[[Report], None]) -> None:
+        """Tell how it stands: on the I/O thread, as that proves that the thread is alive."""
+        self._link.later(TICK, partial(self._tick, watch))
+        queues = {each.queue.name: each.report() for each in self._subscriptions}
+        watch(Report(self._connected, self._link.blocked, self._stop.is_set(), queues))
 
     def _stop_subscriptions(self, grace: float) -> None:
         for each in self._parts:

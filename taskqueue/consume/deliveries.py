@@ -76,6 +76,8 @@ class Deliveries:
         self._connection: TolerantConnection | None = None
         self._channel: ConfirmChannel | None = None
         self._consumer_tag = ""
+        self._agreed = False
+        """The broker has agreed that it hands messages out."""
         self._acks = Acks()
         self._reopening = Reopening()
 
@@ -113,6 +115,12 @@ class Deliveries:
         """Tell whether nothing more can come."""
         coming = self._state in {_State.CONSUMING, _State.LEAVING}
         return self._asked is not _Asked.TO_STAY and not coming
+
+    @property
+    def consumed(self) -> bool:
+        """Tell whether the broker hands out what is due, or is asked not to for a moment."""
+        coming = self._state is _State.CONSUMING and self._agreed
+        return coming or (self._asked is _Asked.TO_PAUSE and self._state is not _State.CLOSED)
 
     def holds(self, delivery: Delivery) -> bool:
         """Tell whether a delivery can still be acked."""
@@ -165,6 +173,7 @@ class Deliveries:
         ready = self._state in {_State.READY, _State.LEAVING}
         if ready and self._asked is _Asked.TO_STAY and self._channel is not None and self._channel.is_open:
             self._state = _State.CONSUMING
+            self._agreed = False
             self._consumer_tag = self._channel.consume(self._queue, self._delivered, self._consuming)
 
     def _delivered(self, delivery: Delivery) -> None:
@@ -172,6 +181,7 @@ class Deliveries:
         self._received(delivery)
 
     def _consuming(self) -> None:
+        self._agreed = True
         log.info("consuming from %s (prefetch %d)", self._queue, self._prefetch)
         self._reopening.consuming(self._link.monotonic())
 

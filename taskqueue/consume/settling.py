@@ -8,12 +8,13 @@ from collections.abc import Callable
 from taskqueue.broker.channel import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.deliveries import Deliveries
-from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.settlement import Settlement
+from taskqueue.consume.telling import Telling
 from taskqueue.consume.workers import Attempt
 from taskqueue.settings import QueueSettings
 from taskqueue.task.decide import INVALID, Again, Dead, Done, Move, suspect
 from taskqueue.task.decode import Task
+from taskqueue.task.result import Result
 from taskqueue.task.settle import successors
 from taskqueue.topology.ladder import Way
 
@@ -33,7 +34,7 @@ class Settling:
         *,
         link: Link,
         deliveries: Deliveries,
-        metrics: Metrics,
+        telling: Telling,
         clock: Callable[[], float],
         progressed: Callable[[], None],
     ) -> None:
@@ -43,13 +44,23 @@ class Settling:
         self._way = way
         self._link = link
         self._deliveries = deliveries
-        self._metrics = metrics
+        self._telling = telling
         self._clock = clock
         self._progressed = progressed
 
-    def settle(self, delivery: Delivery, task: Task | None, decision: Done | Again | Dead | Move) -> None:
-        """Publish what follows from a decision, then ack; `task` is None where the message is no task."""
+    def settle(
+        self,
+        delivery: Delivery,
+        task: Task | None,
+        decision: Done | Again | Dead | Move,
+        result: Result | None = None,
+    ) -> None:
+        """Tell of a decision, publish what follows from it, then ack.
+
+        `task` is None where the message is no task, `result` is that of the attempt that was decided on.
+        """
         if isinstance(decision, Done) and not decision.following:
+            self._telling.settled(delivery, task, decision, result)
             self._deliveries.ack(delivery)
             return
         try:
@@ -59,12 +70,9 @@ class Settling:
                 raise
             log.exception("could not settle a task of %s", self._queue.name)
             unfit = Dead(INVALID, f"could not be settled: {type(error).__name__}", task.runs)
-            self.settle(delivery, None, unfit)
+            self.settle(delivery, None, unfit, result)
             return
-        if isinstance(decision, Dead):
-            name = task.id if task else delivery.message.properties.get("message_id")
-            log.error("%s %s: dead, %s: %s", self._queue.name, name, decision.reason, decision.error)
-            self._metrics.died(self._queue.name, decision.reason)
+        self._telling.settled(delivery, task, decision, result)
         self.under_way += 1
         Settlement(
             self,

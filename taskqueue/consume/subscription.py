@@ -16,14 +16,16 @@ from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.attempts import Attempts, MakeLine
 from taskqueue.consume.deliveries import Deliveries
+from taskqueue.consume.health import QueueReport
 from taskqueue.consume.isolation import Isolation
-from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.notices import Notices
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.receipt import Receipt
 from taskqueue.consume.settling import Settling
+from taskqueue.consume.telling import Telling
 from taskqueue.consume.turns import Turns
 from taskqueue.consume.verdict import Verdict
+from taskqueue.events import Events
 from taskqueue.settings import QueueSettings
 from taskqueue.topology.ladder import Way
 
@@ -52,7 +54,7 @@ class Subscription:
         known: Container[str],
         link: Link,
         owner: Owner,
-        metrics: Metrics,
+        events: Events,
         isolation: Isolation,
         pace: Pace | None,
         make_line: MakeLine,
@@ -73,12 +75,13 @@ class Subscription:
             refused=owner.refused,
         )
         notices = Notices(queue.name)
+        telling = Telling(queue, events, clock=clock)
         self.settling = Settling(
             queue,
             way,
             link=link,
             deliveries=self._deliveries,
-            metrics=metrics,
+            telling=telling,
             clock=clock,
             progressed=self._progressed,
         )
@@ -88,9 +91,8 @@ class Subscription:
             link=link,
             deliveries=self._deliveries,
             settling=self.settling,
-            verdict=Verdict(queue, notices=notices, metrics=metrics, clock=clock),
-            metrics=metrics,
-            clock=clock,
+            verdict=Verdict(queue, notices=notices, clock=clock),
+            telling=telling,
             progressed=self._progressed,
         )
         turns = Turns(
@@ -115,6 +117,10 @@ class Subscription:
     def still(self) -> bool:
         """Nothing can come, and all that came is settled."""
         return self.idle and self._deliveries.paused
+
+    def report(self) -> QueueReport:
+        """Say how it stands."""
+        return QueueReport(self._deliveries.consumed, self.attempts.running)
 
     def connected(self, connection: TolerantConnection) -> None:
         """Consume over a fresh connection."""

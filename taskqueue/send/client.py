@@ -70,8 +70,8 @@ class Client:
         Confirms are streamed: tasks that are confirmed before an error stay sent.
         """
         ids: list[str] = []
-        with self._producer.span():
-            publishes = self._producer.publishes(tasks, ids)
+        with self._producer.span() as span:
+            publishes = self._producer.publishes(tasks, ids, span)
             sender = self._producer.sender()
             sender.send(publishes, self._timeout, through_alarms=self._through_alarms)
         return ids

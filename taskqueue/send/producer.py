@@ -18,7 +18,7 @@ from taskqueue.settings import Settings
 from taskqueue.settings.addresses import servers
 from taskqueue.task.fields import mapping, method, shown
 from taskqueue.task.message import Publish
-from taskqueue.tracing import Tracing
+from taskqueue.tracing import Sending, Tracing
 
 if TYPE_CHECKING:
     from taskqueue.send.publisher import Sender
@@ -57,15 +57,20 @@ class Producer:
         if sender is not None and self._pid == os.getpid():
             sender.close()
 
-    def span(self) -> AbstractContextManager[None]:
-        """Wrap a call that sends."""
+    def span(self) -> AbstractContextManager[Sending | None]:
+        """Wrap a call that sends; gives what `publishes` notes the tasks in."""
         return nullcontext() if self._tracing is None else self._tracing.send()
 
-    def publishes(self, tasks: Iterable[NewTask | Mapping[str, Any]], ids: list[str]) -> Iterator[Publish]:
+    def publishes(
+        self, tasks: Iterable[NewTask | Mapping[str, Any]], ids: list[str], span: Sending | None
+    ) -> Iterator[Publish]:
         """Make the publishes of tasks one by one, and add their ids to `ids`."""
         for each in tasks:
-            publish = self.publish(each if isinstance(each, NewTask) else NewTask.of(each))
+            task = each if isinstance(each, NewTask) else NewTask.of(each)
+            publish = self.publish(task)
             ids.append(publish.message.properties["message_id"])
+            if span is not None:
+                span.sends(task.queue, publish)
             yield publish
 
     def checked(self, task: NewTask) -> NewTask:

@@ -60,6 +60,7 @@ class QueueSettings:
     basic_auth: str | None = field(default=None, repr=False)
     tracing: str = "off"
     delivery_limit: int = 20
+    log_success: bool = True
 
     def __post_init__(self) -> None:
         """Give the queue a ladder of its own where the ini names none."""

@@ -54,6 +54,7 @@ QUEUE_KEYS: Mapping[str, Read] = {
     "basic_auth": values.optional(values.login),
     "tracing": values.choice("off", "opentelemetry"),
     "delivery_limit": values.whole(1, 1_000_000),
+    "log_success": values.on_off,
 }
 SECRET = frozenset({"server", "proxy", "signing_secret", "bearer_token", "basic_auth", "management_url"})
 """Keys whose value is in no message."""

@@ -72,6 +72,16 @@ def url(fields: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
+def joined(base: str | None, url: str) -> str | None:
+    """Join a path to a queue's `base_url`, and give a full URL as it is; None where there is no base."""
+    if is_full(url):
+        return url
+    if base is None:
+        return None
+    base = base.rstrip("/")
+    return f"{base}{url}" if url.startswith("/") else f"{base}/{url}"
+
+
 def is_full(value: str) -> bool:
     """Tell a full URL from a path that needs the queue's `base_url`."""
     return _SCHEME.match(value) is not None

@@ -138,7 +138,7 @@ def test_a_channel_that_the_broker_closes_for_a_slow_receiver_is_opened_again(
     receiver.wait_for(1, path="/quick")
     receiver.wait_for(2, path="/slow", timeout=PATIENCE)
     release.set()
-    process.wait_for("so it will run again")
+    process.wait_for("event=void")
     stage.settle()
     assert "Traceback" not in process.log
     (line,) = [line for line in process.lines if "stay unacked" in line]

@@ -159,4 +159,4 @@ def test_a_consumer_with_the_rights_that_check_asks_for_settles_all(
     stage.settle()
     assert [request.path for request in receiver.requests] == ["/x", "/x", "/sorry"]
     assert stage.depth(names.dead(stage.name)) == 1
-    assert " error " not in "\n".join(line for line in process.lines if "dead, failed" not in line)
+    assert " error " not in "\n".join(line for line in process.lines if "reason=failed" not in line)

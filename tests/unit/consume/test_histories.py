@@ -20,10 +20,10 @@ from taskqueue.broker.link import Link
 from taskqueue.broker.outbox import Outbox
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.isolation import Isolation
-from taskqueue.consume.metrics import NullMetrics
 from taskqueue.consume.results import LINGER
 from taskqueue.consume.subscription import Subscription
 from taskqueue.consume.workers import Attempt, Pool, Workers
+from taskqueue.events import Events
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings
 from taskqueue.task.result import Following, Result
@@ -72,7 +72,7 @@ class Process:
         self.outbox = Outbox(cast("Link", self))
         self.subscription = Subscription(
             POLICY, way=Way("q", "q"), known=KNOWN, link=cast("Link", self), owner=self,
-            metrics=NullMetrics(), isolation=self.isolation, pace=None, make_line=self.make_line,
+            events=Events(), isolation=self.isolation, pace=None, make_line=self.make_line,
             clock=self.monotonic,
         )  # fmt: skip
         self.connected()
