@@ -86,6 +86,8 @@ class Consumer:
         self._link.call(lambda: self._stop_subscriptions(grace))
         if not self._idle.wait(min(grace, threading.TIMEOUT_MAX)):
             log.warning("not everything ended in %s: the broker hands the rest out again", duration(grace))
+        for subscription in self._subscriptions:
+            subscription.tell()
         self._link.close(_GOODBYE)
         self._pool.end(_GOODBYE if self._idle.is_set() else 0.0)
         for subscription in self._subscriptions:

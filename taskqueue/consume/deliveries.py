@@ -11,13 +11,18 @@ from collections.abc import Callable
 
 from taskqueue.broker.channel import ConfirmChannel, Delivery
 from taskqueue.broker.link import Link
-from taskqueue.broker.replies import absent, unacked_too_long
+from taskqueue.broker.replies import absent
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.acks import Acks
+from taskqueue.consume.losses import tell
 from taskqueue.consume.reopening import Reopening
+from taskqueue.consume.window import ROUND, Window
 from taskqueue.topology.plan import essentials
 
 log = logging.getLogger(__name__)
+
+_ROOM = 0.5
+"""How full of held tasks a queue that has stood still may be when it goes on."""
 
 
 class _State(enum.Enum):
@@ -44,27 +49,32 @@ class Deliveries:
     A delivery belongs to the channel on which it came. When that is lost, `lost` is called, and
     the delivery can't be acked any more: the broker hands it out again. `left` is called once nothing
     more can come after `pause` or `stop`. `missing` is called with the reason where something of the
-    queue is not declared, and nothing of it was ever consumed.
+    queue is not declared, and nothing of it was ever consumed. `hoarding` is called where more is out
+    than is soon worked off, since the receivers are slower than they were, or hang.
     """
 
     def __init__(
         self,
         queue: str,
-        prefetch: int,
+        window: Window,
         link: Link,
         *,
         received: Callable[[Delivery], None],
         lost: Callable[[], None],
         left: Callable[[], None],
         missing: Callable[[str], None],
+        hoarding: Callable[[], None],
     ) -> None:
         self._queue = queue
-        self._prefetch = prefetch
+        self._window = window
         self._link = link
         self._received = received
         self._lost = lost
         self._left = left
         self._missing = missing
+        self._hoarding = hoarding
+        self._watching = False
+        self._full = False
         self._asked = _Asked.TO_STAY
         self._state = _State.CLOSED
         self._connection: TolerantConnection | None = None
@@ -123,12 +133,36 @@ class Deliveries:
             self._acks.forget(delivery.tag)
             self._channel.requeue(delivery.tag)
 
+    def set_aside(self, delivery: Delivery) -> None:
+        """Note that a delivery can't be settled for now: others are handed out in its place."""
+        if not self.holds(delivery) or not self._acks.set_aside(delivery.tag, len(delivery.message.body)):
+            return
+        self._window.passed(1)
+        if self._full:
+            return
+        if self._acks.fullness >= 1:
+            self._full = True
+            log.error(
+                "%s: %d tasks are held, as many as may be, as the broker refuses what is to follow from "
+                "them: the queue stands still as soon as its window is full of them too",
+                self._queue,
+                self._acks.aside,
+            )
+        elif 2 * self._acks.aside_in_window >= self._window.size:
+            self._consume_anew()
+        else:
+            self._watch()
+
     def flush(self) -> None:
         """Send the acks that are ready."""
         if self._channel is None or not self._channel.is_open:
             return
+        # Before the acks: with all of the window out, nothing is on its way that a change could hit.
+        if self._window.settled(self._acks.settled, self._link.monotonic(), out=self._acks.out):
+            self._resize()
         for ack in self._acks.flush():
             self._channel.ack(ack.tag, multiple=ack.multiple)
+        self._look_for_room()
 
     def _open(self) -> None:
         if self._connection is None or self._asked is _Asked.TO_LEAVE or self._channel is not None:
@@ -142,28 +176,64 @@ class Deliveries:
 
     def _verify(self, channel: ConfirmChannel) -> None:
         """Look up everything that settling needs, as a publish to what is missing closes the channel."""
-        channel.verify(
-            essentials(self._queue), lambda: channel.prefetch(self._prefetch, lambda: self._verified(channel))
-        )
+        channel.verify(essentials(self._queue), lambda: self._verified(channel))
 
     def _verified(self, channel: ConfirmChannel) -> None:
         if channel is self._channel:
             self._state = _State.READY
             self._consume()
 
-    def _consume(self) -> None:
+    def _consume(self, begun: Callable[[], None] | None = None) -> None:
         ready = self._state in {_State.READY, _State.LEAVING}
         if ready and self._asked is _Asked.TO_STAY and self._channel is not None and self._channel.is_open:
             self._state = _State.CONSUMING
-            self._consumer_tag = self._channel.consume(self._queue, self._delivered, self._consuming)
+            # What is out of an earlier consumer is not in the window of this one.
+            self._acks.begin()
+            self._channel.prefetch(self._window.size, _nothing)
+            self._consumer_tag = self._channel.consume(self._queue, self._delivered, begun or self._consuming)
 
     def _delivered(self, delivery: Delivery) -> None:
         self._acks.delivered(delivery.tag)
+        self._window.arrived(len(delivery.message.body), self._link.monotonic())
+        self._watch()
         self._received(delivery)
 
     def _consuming(self) -> None:
-        log.info("consuming from %s (prefetch %d)", self._queue, self._prefetch)
+        log.info("consuming from %s", self._queue)
         self._reopening.consuming(self._link.monotonic())
+
+    def _resize(self) -> None:
+        log.debug("%s: window %d", self._queue, self._window.size)
+        self._consume_anew()
+
+    def _consume_anew(self) -> None:
+        """Have another window, and nothing in it: that of a consumer never changes."""
+        if self._state is _State.CONSUMING and self._asked is _Asked.TO_STAY and not self._full:
+            self._leave()
+            self._consume(_nothing)
+
+    def _look_for_room(self) -> None:
+        if self._full and self._acks.fullness <= _ROOM:
+            self._full = False
+            log.warning("%s: there is room for more tasks that are held: it goes on", self._queue)
+            self._consume_anew()
+
+    def _watch(self) -> None:
+        """Look after a while whether what is out stands still."""
+        if not self._watching and (self._window.wide or self._acks.aside_in_window):
+            self._watching = True
+            self._link.later(ROUND, self._look)
+
+    def _look(self) -> None:
+        self._watching = False
+        size = self._window.size
+        hoards = self._window.hoards(len(self._acks) - self._acks.aside)
+        if size != self._window.size or self._acks.aside_in_window:
+            self._resize()
+        if hoards:
+            self._hoarding()
+        if len(self._acks):
+            self._watch()
 
     def _leave(self) -> None:
         """Have the broker hand out no more."""
@@ -189,24 +259,17 @@ class Deliveries:
             return
         self._channel = None
         self._state = _State.CLOSED
+        self._window.lost()
+        self._full = False
+        held = self._acks.aside if self._acks.eldest_is_aside else 0
         self._lost()
         if self._asked is _Asked.TO_LEAVE or self._connection is None or not self._connection.is_open:
             return
-        _tell(self._queue, code, reason)
+        tell(self._queue, code, reason, held=held)
         if absent(code, reason) and not self._reopening.ever_consumed:
             self._missing(reason)
         self._link.later(self._reopening.delay(self._link.monotonic()), self._open)
 
 
-def _tell(queue: str, code: int, reason: str) -> None:
-    if absent(code, reason):
-        log.error("%s is not declared (%s): run 'taskqueue declare'", queue, reason)
-    elif unacked_too_long(code, reason):
-        log.warning(
-            "%s: a task ran longer than the broker lets a delivery stay unacked (%s): what was out runs "
-            "again; lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf",
-            queue,
-            reason,
-        )
-    else:
-        log.warning("the channel of %s was closed (%s %s): opening it again", queue, code or "", reason)
+def _nothing() -> None:
+    """Wait for nothing: the broker answers in the order in which it is asked."""

@@ -330,6 +330,14 @@ class Histories(RuleBasedStateMachine):
         self.begin(1)
         self.crash(taken)
 
+    @rule(hoards=st.booleans())
+    def change_the_window(self, *, hoards: bool) -> None:
+        """Receivers are quicker or slower than they were, maybe so slow that what has not begun goes back."""
+        self.process.subscription._deliveries._resize()
+        if hoards:
+            self.process.subscription._hoarding()
+        self.broker.pump()
+
     @rule(taken=PICK)
     def lose_the_channel(self, taken: int) -> None:
         """Some publishes had reached the broker and their confirms had not come; the consumer lives."""
