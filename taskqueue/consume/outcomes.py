@@ -23,7 +23,7 @@ class Outcomes(Generic[T]):
         return len(self._kept)
 
     def keep(self, key: Hashable, outcome: T, now: float) -> None:
-        """Remember one, `now` in seconds of any clock that only goes on; the eldest is forgotten where there are too many."""
+        """Remember one, and forget the eldest of too many; `now` in seconds, of a clock that only goes on."""
         self._kept.pop(key, None)
         self._kept[key] = (now, outcome)
         if len(self._kept) > MOST:
