@@ -10,6 +10,7 @@ from pika.connection import Parameters
 
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
+from taskqueue.consume.deliveries import TAKEN
 from taskqueue.consume.isolation import Isolation
 from taskqueue.consume.ladder_check import LadderCheck
 from taskqueue.consume.metrics import Metrics
@@ -169,6 +170,13 @@ class Consumer:
     def progressed(self) -> None:
         """Note whether everything has been settled."""
         if self._stop.is_set() and all(subscription.idle for subscription in self._subscriptions):
+            # After the acks, which go out with the calls that are made already.
+            self._link.call(self._end)
+
+    def _end(self) -> None:
+        if any(subscription.just_acked for subscription in self._subscriptions):
+            self._link.later(TAKEN, self._idle.set)
+        else:
             self._idle.set()
 
     def _stop_subscriptions(self, grace: float) -> None:

@@ -21,6 +21,10 @@ from taskqueue.topology.plan import essentials
 
 log = logging.getLogger(__name__)
 
+TAKEN = 0.25
+"""Seconds in which the broker gets to all acks."""
+_MANY = 16
+"""Deliveries that are acked at a time; each may be an ack of its own to the broker."""
 _ROOM = 0.5
 """How full of held tasks a queue that has stood still may be when it goes on."""
 
@@ -75,6 +79,8 @@ class Deliveries:
         self._hoarding = hoarding
         self._watching = False
         self._full = False
+        self._prefetch = 0
+        self._acked = float("-inf")
         self._asked = _Asked.TO_STAY
         self._state = _State.CLOSED
         self._connection: TolerantConnection | None = None
@@ -118,6 +124,15 @@ class Deliveries:
         coming = self._state in {_State.CONSUMING, _State.LEAVING}
         return self._asked is not _Asked.TO_STAY and not coming
 
+    @property
+    def just_acked(self) -> bool:
+        """Tell whether so much was acked a moment ago that the broker may not have got to all of it.
+
+        A quorum queue's client puts off acks while 32 others are under way, and forgets them when the
+        channel is closed (``rabbit_fifo_client``, SOFT_LIMIT).
+        """
+        return self._link.monotonic() - self._acked < TAKEN
+
     def holds(self, delivery: Delivery) -> bool:
         """Tell whether a delivery can still be acked."""
         return delivery.channel is self._channel
@@ -137,6 +152,7 @@ class Deliveries:
         """Note that a delivery can't be settled for now: others are handed out in its place."""
         if not self.holds(delivery) or not self._acks.set_aside(delivery.tag, len(delivery.message.body)):
             return
+        self._watch()
         self._window.passed(1)
         if self._full:
             return
@@ -148,10 +164,8 @@ class Deliveries:
                 self._queue,
                 self._acks.aside,
             )
-        elif 2 * self._acks.aside_in_window >= self._window.size:
+        elif 2 * (self._prefetch - self._acks.aside_in_window) <= self._window.size:
             self._consume_anew()
-        else:
-            self._watch()
 
     def flush(self) -> None:
         """Send the acks that are ready."""
@@ -160,6 +174,8 @@ class Deliveries:
         # Before the acks: with all of the window out, nothing is on its way that a change could hit.
         if self._window.settled(self._acks.settled, self._link.monotonic(), out=self._acks.out):
             self._resize()
+        if self._acks.settled >= _MANY:
+            self._acked = self._link.monotonic()
         for ack in self._acks.flush():
             self._channel.ack(ack.tag, multiple=ack.multiple)
         self._look_for_room()
@@ -189,7 +205,8 @@ class Deliveries:
             self._state = _State.CONSUMING
             # What is out of an earlier consumer is not in the window of this one.
             self._acks.begin()
-            self._channel.prefetch(self._window.size, _nothing)
+            self._prefetch = self._window.beside(self._acks.aside)
+            self._channel.prefetch(self._prefetch, _nothing)
             self._consumer_tag = self._channel.consume(self._queue, self._delivered, begun or self._consuming)
 
     def _delivered(self, delivery: Delivery) -> None:
@@ -219,21 +236,22 @@ class Deliveries:
             self._consume_anew()
 
     def _watch(self) -> None:
-        """Look after a while whether what is out stands still."""
-        if not self._watching and (self._window.wide or self._acks.aside_in_window):
+        """Look once in a while whether what is out stands still."""
+        if not self._watching and (self._window.wide or self._acks.aside):
             self._watching = True
+            self._window.watch()
             self._link.later(ROUND, self._look)
 
     def _look(self) -> None:
-        self._watching = False
         size = self._window.size
         hoards = self._window.hoards(len(self._acks) - self._acks.aside)
-        if size != self._window.size or self._acks.aside_in_window:
+        if size != self._window.size or self._prefetch - self._acks.aside_in_window < size:
             self._resize()
         if hoards:
             self._hoarding()
-        if len(self._acks):
-            self._watch()
+        self._watching = len(self._acks) > 0 and (self._window.wide or self._acks.aside > 0)
+        if self._watching:
+            self._link.later(ROUND, self._look)
 
     def _leave(self) -> None:
         """Have the broker hand out no more."""

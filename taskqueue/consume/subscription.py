@@ -105,6 +105,11 @@ class Subscription:
         return not self.attempts.running and self.settling.idle
 
     @property
+    def just_acked(self) -> bool:
+        """The broker may not have got to all acks."""
+        return self._deliveries.just_acked
+
+    @property
     def still(self) -> bool:
         """Nothing can come, and all that came is settled."""
         return self.idle and self._deliveries.paused

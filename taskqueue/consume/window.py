@@ -14,6 +14,8 @@ HOARD = 2.0
 """Seconds of work that may stand there where receivers turn slow: what is more goes back."""
 _PAUSE = 0.05
 _GROWTH = 4
+_ASIDE = 4
+"""The share of what is out on top that gets room in the next window."""
 _WORTH = 1.5
 """By how much a window changes at least, as a change costs three questions to the broker."""
 
@@ -30,7 +32,7 @@ class Window:
         self.size = at_once
         self._at_once = at_once
         self._before = 0
-        self._done = 0
+        self._done = self._lately = 0
         self._since: float | None = None
         self._empty_since: float | None = None
         self._settled = 0
@@ -70,6 +72,18 @@ class Window:
             self.size = wanted
         return self.size != former
 
+    def watch(self) -> None:
+        """Begin to count for the next look."""
+        self._before = self._done = self._lately = 0
+
+    def beside(self, aside: int) -> int:
+        """Give the prefetch of a consumer that begins while so many are out on top of the window.
+
+        Where they are many, the next ones have room in it, or each of them would call for another consumer;
+        but no more than what is worked off in a ROUND.
+        """
+        return self.size + min(aside // _ASIDE, max(self._done, self._lately))
+
     def passed(self, count: int) -> None:
         """Note that so many are not to be worked off any more, although they are not settled."""
         self._done += count
@@ -80,7 +94,7 @@ class Window:
         To be asked once in a ROUND with all that is `out`; narrows the window where it is so.
         """
         done, stood = self._done, self._before - self._done
-        self._done, self._before = 0, out
+        self._done, self._before, self._lately = 0, out, done
         if stood <= max(2 * self._at_once, done / ROUND * HOARD):
             return False
         self.size = min(self.size, self._wanted(done / ROUND))
@@ -91,7 +105,7 @@ class Window:
         """Note that the channel is closed, and nothing out."""
         self._begin(None)
         self._empty_since = None
-        self._before = self._done = 0
+        self.watch()
 
     def _begin(self, now: float | None) -> None:
         self._since = now
