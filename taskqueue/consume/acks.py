@@ -28,6 +28,8 @@ class Acks:
     def __init__(self) -> None:
         self.settled = 0
         """How many may be acked."""
+        self.in_window = 0
+        """How many of the present consumer's are not acked."""
         self.aside_in_window = 0
         """How many of the present consumer's are set aside."""
         self._open: dict[int, bool] = {}
@@ -35,7 +37,6 @@ class Acks:
         self._bytes = 0
         self._last = self._former = 0
         """The last that an earlier consumer got."""
-        self._in_window = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -43,7 +44,7 @@ class Acks:
     @property
     def out(self) -> int:
         """How many of the present consumer's are not acked, without those that are set aside."""
-        return self._in_window - self.aside_in_window
+        return self.in_window - self.aside_in_window
 
     @property
     def aside(self) -> int:
@@ -63,13 +64,13 @@ class Acks:
     def begin(self) -> None:
         """Note that another consumer gets what comes from now on."""
         self._former = self._last
-        self._in_window = self.aside_in_window = 0
+        self.in_window = self.aside_in_window = 0
 
     def delivered(self, tag: int) -> None:
         """Note a delivery; tags of a channel only grow."""
         self._open[tag] = False
         self._last = tag
-        self._in_window += 1
+        self.in_window += 1
 
     def set_aside(self, tag: int, size: int) -> bool:
         """Note that a delivery of so many bytes can't be settled for now; False where that was known."""
@@ -118,7 +119,7 @@ class Acks:
 
     def _remove(self, tag: int) -> bool:
         present = tag > self._former
-        self._in_window -= present
+        self.in_window -= present
         if tag in self._aside:
             self._bytes -= self._aside.pop(tag)
             self.aside_in_window -= present

@@ -13,9 +13,9 @@ from taskqueue.broker.channel import ConfirmChannel, Delivery
 from taskqueue.broker.link import Link
 from taskqueue.broker.replies import absent
 from taskqueue.broker.wire import TolerantConnection
-from taskqueue.consume.acks import Acks
 from taskqueue.consume.losses import tell
 from taskqueue.consume.reopening import Reopening
+from taskqueue.consume.room import Room
 from taskqueue.consume.window import ROUND, Window
 from taskqueue.topology.plan import essentials
 
@@ -25,8 +25,6 @@ TAKEN = 0.25
 """Seconds in which the broker gets to all acks."""
 _MANY = 16
 """Deliveries that are acked at a time; each may be an ack of its own to the broker."""
-_ROOM = 0.5
-"""How full of held tasks a queue that has stood still may be when it goes on."""
 
 
 class _State(enum.Enum):
@@ -77,16 +75,14 @@ class Deliveries:
         self._left = left
         self._missing = missing
         self._hoarding = hoarding
+        self._room = Room(queue, window)
         self._watching = False
-        self._full = False
-        self._prefetch = 0
         self._acked = float("-inf")
         self._asked = _Asked.TO_STAY
         self._state = _State.CLOSED
         self._connection: TolerantConnection | None = None
         self._channel: ConfirmChannel | None = None
         self._consumer_tag = ""
-        self._acks = Acks()
         self._reopening = Reopening()
 
     def connected(self, connection: TolerantConnection) -> None:
@@ -139,53 +135,42 @@ class Deliveries:
 
     def ack(self, delivery: Delivery) -> None:
         """Ack a delivery, together with others that are ready by then."""
-        if self.holds(delivery) and self._acks.settle(delivery.tag):
+        if self.holds(delivery) and self._room.acks.settle(delivery.tag):
             self._link.call(self.flush)
 
     def give_back(self, delivery: Delivery) -> None:
         """Let another consumer have a delivery at once that this one will not run."""
         if self._channel is not None and self.holds(delivery) and self._channel.is_open:
-            self._acks.forget(delivery.tag)
+            self._room.acks.forget(delivery.tag)
             self._channel.requeue(delivery.tag)
 
     def set_aside(self, delivery: Delivery) -> None:
         """Note that a delivery can't be settled for now: others are handed out in its place."""
-        if not self.holds(delivery) or not self._acks.set_aside(delivery.tag, len(delivery.message.body)):
-            return
-        self._watch()
-        self._window.passed(1)
-        if self._full:
-            return
-        if self._acks.fullness >= 1:
-            self._full = True
-            log.error(
-                "%s: %d tasks are held, as many as may be, as the broker refuses what is to follow from "
-                "them: the queue stands still as soon as its window is full of them too",
-                self._queue,
-                self._acks.aside,
-            )
-        elif 2 * (self._prefetch - self._acks.aside_in_window) <= self._window.size:
-            self._consume_anew()
+        if self.holds(delivery) and self._room.set_aside(delivery.tag, len(delivery.message.body)):
+            self._watch()
+            self._make_room()
 
     def flush(self) -> None:
         """Send the acks that are ready."""
         if self._channel is None or not self._channel.is_open:
             return
         # Before the acks: with all of the window out, nothing is on its way that a change could hit.
-        if self._window.settled(self._acks.settled, self._link.monotonic(), out=self._acks.out):
-            self._resize()
-        if self._acks.settled >= _MANY:
+        if self._room.resized(self._link.monotonic()):
+            self._consume_anew()
+        self._make_room()
+        if self._room.acks.settled >= _MANY:
             self._acked = self._link.monotonic()
-        for ack in self._acks.flush():
+        for ack in self._room.acks.flush():
             self._channel.ack(ack.tag, multiple=ack.multiple)
-        self._look_for_room()
+        if self._room.goes_on():
+            self._consume_anew()
 
     def _open(self) -> None:
         if self._connection is None or self._asked is _Asked.TO_LEAVE or self._channel is not None:
             return
         if self._connection.is_open:
             self._state = _State.OPENING
-            self._acks = Acks()
+            self._room.opened()
             self._channel = ConfirmChannel(
                 self._link, self._connection, opened=self._verify, closed=self._closed
             )
@@ -204,52 +189,44 @@ class Deliveries:
         if ready and self._asked is _Asked.TO_STAY and self._channel is not None and self._channel.is_open:
             self._state = _State.CONSUMING
             # What is out of an earlier consumer is not in the window of this one.
-            self._acks.begin()
-            self._prefetch = self._window.beside(self._acks.aside)
-            self._channel.prefetch(self._prefetch, _nothing)
+            self._channel.prefetch(self._room.begin(), _nothing)
             self._consumer_tag = self._channel.consume(self._queue, self._delivered, begun or self._consuming)
 
     def _delivered(self, delivery: Delivery) -> None:
-        self._acks.delivered(delivery.tag)
+        self._room.acks.delivered(delivery.tag)
         self._window.arrived(len(delivery.message.body), self._link.monotonic())
         self._watch()
         self._received(delivery)
+        self._make_room()
 
     def _consuming(self) -> None:
         log.info("consuming from %s", self._queue)
         self._reopening.consuming(self._link.monotonic())
 
-    def _resize(self) -> None:
-        log.debug("%s: window %d", self._queue, self._window.size)
-        self._consume_anew()
-
     def _consume_anew(self) -> None:
         """Have another window, and nothing in it: that of a consumer never changes."""
-        if self._state is _State.CONSUMING and self._asked is _Asked.TO_STAY and not self._full:
+        if self._state is _State.CONSUMING and self._asked is _Asked.TO_STAY and not self._room.full:
             self._leave()
             self._consume(_nothing)
 
-    def _look_for_room(self) -> None:
-        if self._full and self._acks.fullness <= _ROOM:
-            self._full = False
-            log.warning("%s: there is room for more tasks that are held: it goes on", self._queue)
+    def _make_room(self) -> None:
+        if self._room.is_short():
             self._consume_anew()
 
     def _watch(self) -> None:
         """Look once in a while whether what is out stands still."""
-        if not self._watching and (self._window.wide or self._acks.aside):
+        if not self._watching and self._room.needs_looks:
             self._watching = True
             self._window.watch()
             self._link.later(ROUND, self._look)
 
     def _look(self) -> None:
-        size = self._window.size
-        hoards = self._window.hoards(len(self._acks) - self._acks.aside)
-        if size != self._window.size or self._prefetch - self._acks.aside_in_window < size:
-            self._resize()
-        if hoards:
+        seen = self._room.look()
+        if seen.anew:
+            self._consume_anew()
+        if seen.hoards:
             self._hoarding()
-        self._watching = len(self._acks) > 0 and (self._window.wide or self._acks.aside > 0)
+        self._watching = len(self._room.acks) > 0 and self._room.needs_looks
         if self._watching:
             self._link.later(ROUND, self._look)
 
@@ -278,8 +255,7 @@ class Deliveries:
         self._channel = None
         self._state = _State.CLOSED
         self._window.lost()
-        self._full = False
-        held = self._acks.aside if self._acks.eldest_is_aside else 0
+        held = self._room.acks.aside if self._room.acks.eldest_is_aside else 0
         self._lost()
         if self._asked is _Asked.TO_LEAVE or self._connection is None or not self._connection.is_open:
             return

@@ -333,7 +333,7 @@ class Histories(RuleBasedStateMachine):
     @rule(hoards=st.booleans())
     def change_the_window(self, *, hoards: bool) -> None:
         """Receivers are quicker or slower than they were, maybe so slow that what has not begun goes back."""
-        self.process.subscription._deliveries._resize()
+        self.process.subscription._deliveries._consume_anew()
         if hoards:
             self.process.subscription._hoarding()
         self.broker.pump()
