@@ -19,4 +19,5 @@ if __name__ == "__main__":
 
         Window.__init__ = fixed  # type: ignore[method-assign, assignment]
         Window.settled = lambda *_, **__: False  # type: ignore[method-assign]
+        Window.hoards = lambda *_, **__: False  # type: ignore[method-assign]
     main()

@@ -37,7 +37,7 @@ class Settler(Protocol):
     def lost(self, settlement: Settlement) -> None:
         """The channel is gone, so the delivery can't be acked any more."""
 
-    def instead(self, delivery: Delivery, task: Task | None, decision: Dead) -> None:
+    def instead(self, settlement: Settlement, delivery: Delivery, task: Task | None, decision: Dead) -> None:
         """The delivery can't be settled as decided; this is the decision to settle instead."""
 
 
@@ -157,4 +157,4 @@ class Settlement:
     def _instead(self, delivery: Delivery, decision: Dead) -> None:
         self._held.ended(self)
         task = None if decision.reason == INVALID else self.task
-        self._settler.instead(delivery, task, decision)
+        self._settler.instead(self, delivery, task, decision)

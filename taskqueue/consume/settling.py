@@ -50,6 +50,7 @@ class Settling:
         self._progressed = progressed
         self._held: Held[Settlement] = Held(queue.name, link, overdue=self._overdue, changed=progressed)
         self._outcomes: Outcomes[Settlement] = Outcomes()
+        self._live: set[Settlement] = set()
 
     @property
     def idle(self) -> bool:
@@ -74,16 +75,18 @@ class Settling:
             name = task.id if task else delivery.message.properties.get("message_id")
             log.error("%s %s: dead, %s: %s", self._queue.name, name, decision.reason, decision.error)
             self._metrics.died(self._queue.name, decision.reason)
-        self.under_way += 1
-        Settlement(
-            self,
-            self._held,
-            link=self._link,
-            delivery=delivery,
-            task=task,
-            decision=decision,
-            publishes=publishes,
-        ).start()
+        self._begin(
+            settlement := Settlement(
+                self,
+                self._held,
+                link=self._link,
+                delivery=delivery,
+                task=task,
+                decision=decision,
+                publishes=publishes,
+            )
+        )
+        settlement.start()
 
     def resume(self, delivery: Delivery, task: Task) -> bool:
         """Settle a task by the outcome that it had when its delivery was lost; False where none is known."""
@@ -97,8 +100,12 @@ class Settling:
             self._queue.name,
             task.id,
         )
-        self.under_way += 1
-        settlement.resume(delivery)
+        if settlement in self._live:
+            # A successor is on its way, and what comes of that settles this delivery.
+            settlement.delivery = delivery
+        else:
+            self._begin(settlement)
+            settlement.resume(delivery)
         return True
 
     def settle_later(self, seconds: float, attempt: Attempt, decision: Again) -> None:
@@ -146,6 +153,9 @@ class Settling:
         """Give up what is held: the broker hands it out again."""
         for settlement in self._held.drop_orphans():
             self.lost(settlement)
+        for settlement in self._live:
+            if settlement.orphaned:
+                self._remember(settlement)
 
     def stop(self) -> None:
         """Try once more what the broker refuses, and be idle although it does so again."""
@@ -165,11 +175,11 @@ class Settling:
 
     def settled(self, settlement: Settlement) -> None:
         """Ack a delivery all of whose successors are confirmed."""
-        self.under_way -= 1
-        if self._deliveries.holds(settlement.delivery):
-            self._deliveries.ack(settlement.delivery)
-        else:
+        self._end(settlement)
+        if settlement.orphaned:
             self._remember(settlement)
+        else:
+            self._deliveries.ack(settlement.delivery)
         self._progressed()
 
     def refused(self, settlement: Settlement) -> None:
@@ -178,19 +188,29 @@ class Settling:
 
     def lost(self, settlement: Settlement) -> None:
         """Leave a delivery alone: its channel is gone, and the broker hands it out again."""
-        self.under_way -= 1
+        self._end(settlement)
         self._remember(settlement)
         self._progressed()
 
-    def instead(self, delivery: Delivery, task: Task | None, decision: Dead) -> None:
+    def instead(self, settlement: Settlement, delivery: Delivery, task: Task | None, decision: Dead) -> None:
         """Settle a delivery in another way than was tried."""
-        self.under_way -= 1
+        self._end(settlement)
+        if settlement.task is not None:
+            self._outcomes.take(_key(settlement.delivery, settlement.task), self._link.monotonic())
         self.settle(delivery, task, decision)
 
     def _overdue(self, settlement: Settlement) -> None:
-        self.under_way -= 1
+        self._end(settlement)
         self._remember(settlement)
         self._deliveries.give_back(settlement.delivery)
+
+    def _begin(self, settlement: Settlement) -> None:
+        self.under_way += 1
+        self._live.add(settlement)
+
+    def _end(self, settlement: Settlement) -> None:
+        self.under_way -= 1
+        self._live.discard(settlement)
 
     def _remember(self, settlement: Settlement) -> None:
         task, decision = settlement.task, settlement.decision
