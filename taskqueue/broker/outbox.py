@@ -160,7 +160,11 @@ class Outbox:
                     self._taken(exchange)
                 sending.ended(outcome, 0, reason)
             for each in self._behind.pop(exchange, ()):
-                self._send(each)
+                if code in _ADVICE:
+                    # It is the exchange, and not the message.
+                    self._refused(each, code, reason)
+                else:
+                    self._send(each)
 
         try:
             self._trials[exchange] = Trial(self._link, connection, sending.publish, ended)
@@ -179,8 +183,9 @@ class Outbox:
         if exchange not in self._refuses:
             self._refuses.add(exchange)
             log.error(
-                "the broker refuses what is to go to exchange %s (%s): %s; it is held, nothing is lost, "
-                "and no task runs again over it",
+                "the broker refuses what is to go to exchange %s (%s): %s; it is held and nothing is lost; "
+                "its tasks run again only where this consumer ends before it is taken, or holds them for "
+                "20 minutes beside other consumers",
                 exchange,
                 reason,
                 _ADVICE.get(code, "see the broker's log"),

@@ -12,6 +12,7 @@ from pika.connection import Parameters
 
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
+from taskqueue.consume.deliveries import TAKEN
 from taskqueue.consume.health import TICK, Report
 from taskqueue.consume.isolation import Isolation
 from taskqueue.consume.ladder_check import LadderCheck
@@ -109,6 +110,8 @@ class Consumer:
         self._link.call(lambda: self._stop_subscriptions(grace))
         if not self._idle.wait(min(grace, threading.TIMEOUT_MAX)):
             log.warning("not everything ended in %s: the broker hands the rest out again", duration(grace))
+        for subscription in self._subscriptions:
+            subscription.tell()
         self._link.close(_GOODBYE)
         self._pool.end(_GOODBYE if self._idle.is_set() else 0.0)
         for subscription in self._subscriptions:
@@ -201,6 +204,13 @@ class Consumer:
     def progressed(self) -> None:
         """Note whether everything has been settled."""
         if self._stop.is_set() and all(each.idle for each in self._parts):
+            # After the acks, which go out with the calls that are made already.
+            self._link.call(self._end)
+
+    def _end(self) -> None:
+        if any(subscription.just_acked for subscription in self._subscriptions):
+            self._link.later(TAKEN, self._idle.set)
+        else:
             self._idle.set()
 
     def _tick(self, watch: Callable[[Report], None]) -> None:

@@ -53,6 +53,8 @@ class Receipt:
         now = self._clock()
         try:
             task = decode(delivery.message, now=now)
+            if self._settling.resume(delivery, task):
+                return
             attempt = Attempt(delivery, task)
             decision = on_receipt(
                 task, self._queue, self._known, deliveries=attempt.earlier_deliveries, now=now

@@ -25,6 +25,7 @@ from taskqueue.consume.settling import Settling
 from taskqueue.consume.telling import Telling
 from taskqueue.consume.turns import Turns
 from taskqueue.consume.verdict import Verdict
+from taskqueue.consume.window import Window
 from taskqueue.events import Events
 from taskqueue.settings import QueueSettings
 from taskqueue.topology.ladder import Way
@@ -61,11 +62,12 @@ class Subscription:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.queue = queue
+        self._link = link
         self._owner = owner
         self._isolation = isolation
         self._deliveries = Deliveries(
             queue.name,
-            self.prefetch,
+            Window(queue.concurrency),
             link,
             ladder=queue.ladder,
             received=self._received,
@@ -73,6 +75,7 @@ class Subscription:
             left=isolation.progressed,
             missing=lambda reason: owner.missing(queue.name, reason),
             refused=owner.refused,
+            hoarding=self._hoarding,
         )
         notices = Notices(queue.name)
         telling = Telling(queue, events, clock=clock)
@@ -104,14 +107,14 @@ class Subscription:
         isolation.join(self)
 
     @property
-    def prefetch(self) -> int:
-        """How many deliveries are out at once: what runs, and enough behind it to go on at once."""
-        return self.queue.concurrency * 2 + 10
+    def idle(self) -> bool:
+        """Nothing runs and nothing waits for a confirm, but for what is refused when it stops."""
+        return not self.attempts.running and self.settling.idle
 
     @property
-    def idle(self) -> bool:
-        """Nothing runs and nothing waits for a confirm."""
-        return not self.attempts.running and not self.settling.under_way
+    def just_acked(self) -> bool:
+        """The broker may not have got to all acks."""
+        return self._deliveries.just_acked
 
     @property
     def still(self) -> bool:
@@ -145,6 +148,11 @@ class Subscription:
         """Take no more, and give back what has not begun."""
         self._deliveries.stop()
         self.attempts.stop()
+        self.settling.stop()
+
+    def tell(self) -> None:
+        """Log how much of it is not settled at the end; from any thread."""
+        self.settling.tell()
 
     def close(self) -> None:
         """Close the connections to receivers; after the link and the threads have ended."""
@@ -153,7 +161,13 @@ class Subscription:
     def _received(self, delivery: Delivery) -> None:
         self._receipt.receive(delivery)
 
+    def _hoarding(self) -> None:
+        # A broker that takes no publishes would keep it longer than we do.
+        if not self._link.blocked:
+            self.attempts.put_back()
+
     def _lost(self) -> None:
+        self.settling.channel_lost()
         self.attempts.give_back()
         self._progressed()
 

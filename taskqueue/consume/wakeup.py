@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from taskqueue.broker.channel import Delivery, Outcome
 from taskqueue.broker.link import Link
+from taskqueue.consume.held import Held
 from taskqueue.consume.settlement import Settlement
 from taskqueue.cron import moment
 from taskqueue.errors import InvalidTask
@@ -173,9 +174,12 @@ class WakeUp:
         if not publishes:
             then()
             return
+        held: Held[Settlement] = Held(
+            f"schedules of {self._way.queue}", self._link, overdue=_give_back, changed=_nothing
+        )
         Settlement(
             _Settled(then),
-            name=f"schedules of {self._way.queue}",
+            held,
             link=self._link,
             delivery=self._delivery,
             task=None,
@@ -195,18 +199,31 @@ class _Settled:
 
     then: Callable[[], None]
 
-    def settled(self, delivery: Delivery) -> None:
+    def settled(self, settlement: Settlement) -> None:
         """Go on."""
-        if delivery.channel.is_open:
+        if settlement.delivery.channel.is_open:
             self.then()
 
-    def lost(self) -> None:
+    def refused(self, settlement: Settlement) -> None:
+        """Wait for the next try."""
+
+    def lost(self, settlement: Settlement) -> None:
         """Do nothing: the channel is closed, and the broker hands the wake-up out again."""
 
-    def instead(self, delivery: Delivery, _task: Task | None, decision: Dead) -> None:
+    def instead(
+        self, settlement: Settlement, _delivery: Delivery, _task: Task | None, decision: Dead
+    ) -> None:
         """Give all back, as what follows can't be published."""
         log.error("an occurrence can't be published: %s", decision.error)
-        delivery.channel.close("can't be published")
+        settlement.delivery.channel.close("can't be published")
+
+
+def _give_back(settlement: Settlement) -> None:
+    settlement.delivery.channel.close("what follows is refused")
+
+
+def _nothing() -> None:
+    """Leave it at the try in vain, which is told."""
 
 
 def tell_unreadable(queue: str, error: UnreadableBook) -> None:

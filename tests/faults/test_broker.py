@@ -146,6 +146,24 @@ def test_a_channel_that_the_broker_closes_for_a_slow_receiver_is_opened_again(
     assert "lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf" in line
 
 
+@pytest.mark.usefixtures("impatient")
+def test_a_held_task_that_the_broker_takes_back_does_not_run_again(stage: Stage, receiver: Receiver) -> None:
+    """Its consumer knows what came of it; the reason that is told is not a slow receiver."""
+    fails_once(receiver)
+    process = stage.run()
+    stage.cut_off("0.2s")
+    stage.publish({"url": "/flaky"}, message_id="m")
+    process.wait_for("held for longer than the broker lets a delivery stay unacked")
+    process.wait_for("it comes again and has run")
+    assert len(receiver.requests) == 1
+    stage.declare()
+    requests = receiver.wait_for(2, timeout=PATIENCE)
+    assert [request.headers["Taskqueue-Attempt"] for request in requests] == ["1", "2"]
+    stage.settle()
+    assert "lower 'timeout'" not in process.log
+    assert len(receiver.requests) == 2
+
+
 def test_a_retry_that_no_queue_takes_is_kept_until_one_does(stage: Stage, receiver: Receiver) -> None:
     """All ways were deleted by hand: the publish is returned, tried again, and the task is held meanwhile."""
     fails_once(receiver)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ import pytest
 from sandbox.receiver import Receiver
 from taskqueue.topology import names
 from tests.support.admin import Admin
-from tests.support.stage import PATIENCE, Process, Stage
+from tests.support.stage import PATIENCE, Process, Stage, eventually
 
 REFUSED = "the broker refuses what is to go to exchange"
 COUNT = 5
@@ -144,6 +145,65 @@ def test_a_task_for_a_queue_that_is_refused_for_now_is_held_and_runs_there_once(
     assert len(receiver.to("/moved")) == 1
     assert receiver.to("/sorry") == []
     assert stage.depth(names.dead(stage.name)) == 0
+
+
+MANY = 40
+"""Tasks that are held; more than a consumer of one thread ever had unacked."""
+
+
+def held_by(stage: Stage, admin: Admin, receiver: Receiver) -> tuple[Process, str]:
+    """Run a consumer of one thread that holds `MANY` dead tasks, and give it and its user."""
+    stage.configure(concurrency=1)
+    everything = ".*"
+    url = admin.user(everything, f"^(?!{re.escape(names.dead(stage.name))}$)", everything)
+    receiver.answer("/x", 500)
+    process = consumer(stage, url)
+    with stage.client() as client:
+        client.send_many({"url": "/x", "queue": stage.name, "max_retries": 1} for _ in range(MANY))
+    receiver.wait_for(MANY, path="/x", timeout=PATIENCE)
+    return process, str(urlsplit(url).username)
+
+
+def test_what_is_held_takes_no_place_from_others(admin: Admin, stage: Stage, receiver: Receiver) -> None:
+    """However many are, the next one runs; each is dead once, as soon as it may be."""
+    process, user = held_by(stage, admin, receiver)
+    tried_in_vain(process, stage, receiver)
+    assert len(receiver.to("/x")) == MANY
+    admin.allow(user, ".*", ".*", ".*")
+    eventually(lambda: stage.depth(names.dead(stage.name)) == MANY, "all of them are dead")
+    process.stop()
+    stage.settle()
+    assert len(receiver.to("/x")) == MANY
+    assert "go back to the queue" not in process.log
+
+
+def test_a_stop_does_not_wait_for_what_is_refused(admin: Admin, stage: Stage, receiver: Receiver) -> None:
+    """It ends long before its grace, tells how many run again, and they do."""
+    process, user = held_by(stage, admin, receiver)
+    process.wait_for(REFUSED)
+    process.signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert f"{MANY} tasks have run and go back to the queue, where they run again" in process.log
+    assert "not everything ended" not in process.log
+    assert stage.depth() == MANY
+    admin.allow(user, ".*", ".*", ".*")
+    stage.run()
+    receiver.wait_for(2 * MANY, path="/x", timeout=PATIENCE)
+    stage.settle()
+    assert stage.depth(names.dead(stage.name)) == MANY
+
+
+def test_a_stop_settles_what_may_be_settled_by_then(admin: Admin, stage: Stage, receiver: Receiver) -> None:
+    """It tries once more, at once, whenever the next try was to be."""
+    process, user = held_by(stage, admin, receiver)
+    process.wait_for(REFUSED)
+    admin.allow(user, ".*", ".*", ".*")
+    process.signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert "go back to the queue" not in process.log
+    assert stage.depth() == 0
+    assert stage.depth(names.dead(stage.name)) == MANY
+    assert len(receiver.to("/x")) == MANY
 
 
 def test_a_consumer_with_the_rights_that_check_asks_for_settles_all(

@@ -10,6 +10,7 @@ import pytest
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.deliveries import Deliveries
+from taskqueue.consume.window import Window
 from tests.support.broker_model import Broker
 
 
@@ -23,8 +24,9 @@ class Stage:
         self.refused: list[str] = []
         self.put_off: list[Callable[[], None]] = []
         deliveries = Deliveries(
-            "q", 10, cast("Link", self), ladder="shared", refused=self.refused.append,
+            "q", Window(10), cast("Link", self), ladder="shared", refused=self.refused.append,
             received=lambda _: None, lost=lambda: None, left=lambda: None, missing=pytest.fail,
+            hoarding=pytest.fail,
         )  # fmt: skip
         deliveries.connected(cast("TolerantConnection", self.broker))
         self.broker.pump()
