@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from dataclasses import replace
 from typing import Protocol
 
 from taskqueue.broker.channel import Delivery, Outcome
 from taskqueue.broker.link import Link
 from taskqueue.broker.replies import NOT_FOUND
+from taskqueue.broker.wire import lighter
 from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
 from taskqueue.task.decode import Task
-from taskqueue.task.message import Message, Publish
+from taskqueue.task.message import Publish
 from taskqueue.task.settle import slimmer
 from taskqueue.tries import Backoff
 
@@ -22,6 +22,8 @@ _RETRY = 1.0
 _LONGEST_RETRY = 30.0
 _ADVICE = {
     Outcome.RETURNED: "run 'taskqueue declare' to create what is missing",
+    Outcome.UNFIT: "look for what is odd in its name or its queue's",
+    Outcome.TOO_LARGE: "raise frame_max at the broker",
     Outcome.NACKED: "look for a policy that bounds the queue, and for nodes that are down",
 }
 
@@ -95,30 +97,33 @@ class Settlement:
                 self._instead(
                     self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0)
                 )
-            case Outcome.TOO_LARGE:
-                self._slim_down(outcome)
-            case Outcome.UNFIT:
-                bare = Message(self._delivery.message.body, {}, {"message_id": uuid.uuid4().hex})
-                delivery = replace(self._delivery, message=bare)
-                self._instead(delivery, Dead(INVALID, "headers: can't be encoded", 0))
+            case Outcome.TOO_LARGE | Outcome.UNFIT:
+                self._lighten(outcome)
             case _:
                 self._again(outcome)
 
-    def _slim_down(self, outcome: Outcome) -> None:
+    def _lighten(self, outcome: Outcome) -> None:
+        """Publish with less in its headers; a task that could run with them only is dead."""
+        publish, received = self._waiting[0], self._delivery.message
         # A task that is to run again, or elsewhere, would not be the same one without its headers.
         theirs = isinstance(self._decision, Again | Move)
-        if slim := slimmer(self._waiting[0], keeps_theirs=theirs):
+        frame_max = self._delivery.channel.connection.params.frame_max
+        room = frame_max // 4 if outcome is Outcome.TOO_LARGE else frame_max // 2
+        slim = slimmer(publish, keeps_theirs=theirs) if outcome is Outcome.TOO_LARGE else None
+        if slim is None and not theirs:
+            slim = replace(publish, message=lighter(publish.message, room))
+        if slim is None:
+            runs = self._task.runs if self._task else 0
+            dead = Dead(INVALID, f"headers: {outcome.value}", runs, rolls_back=True)
+            self._instead(replace(self._delivery, message=lighter(received, room)), dead)
+        elif slim != publish:
             self._waiting[0] = slim
             self.start()
-            return
-        received = self._delivery.message
-        bare = Message(received.body, {}, {"message_id": received.properties.get("message_id")})
-        runs = self._task.runs if self._task else 0
-        self._instead(replace(self._delivery, message=bare), Dead(INVALID, f"headers: {outcome.value}", runs))
+        else:
+            self._again(outcome)
 
     def _instead(self, delivery: Delivery, decision: Dead) -> None:
-        task = None if decision.reason == INVALID else self._task
-        self._settler.instead(delivery, task, decision)
+        self._settler.instead(delivery, self._task, decision)
 
     def _again(self, outcome: Outcome) -> None:
         delay = self._backoff.next()

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Protocol
 
-from taskqueue.errors import PublishFailed, TaskqueueError
+from taskqueue.errors import BrokerUnreachable, PublishFailed, TaskqueueError
 
 
 class Batch(Protocol):
@@ -21,12 +21,16 @@ class Batch(Protocol):
         """Learn that one was not sent."""
 
 
-class Blockable(Protocol):
-    """What knows whether the broker takes publishes."""
+class Broker(Protocol):
+    """What is known of the broker that publishes wait for."""
 
     @property
     def blocked(self) -> bool:
-        """Tell whether it has raised an alarm."""
+        """Tell whether it has raised an alarm and takes no publishes."""
+
+    @property
+    def unreached(self) -> str | None:
+        """Say why there never was a connection to it, None where there was one."""
 
 
 class WaitingThread:
@@ -58,22 +62,24 @@ class WaitingThread:
                 self.error = error
             self._changed.notify_all()
 
-    def wait_below(self, limit: int, waits_for: Blockable) -> None:
+    def wait_below(self, limit: int, broker: Broker) -> None:
         """Wait until fewer than `limit` are outstanding; raises what went wrong, or PublishFailed."""
         with self._changed:
             while self._outstanding >= limit and self.error is None:
                 left = self.deadline - time.monotonic()
                 if left <= 0:
-                    self.error = not_in_time(self._confirmed, self._outstanding, blocked=waits_for.blocked)
+                    self.error = not_in_time(self._confirmed, self._outstanding, broker)
                     break
                 self._changed.wait(min(left, threading.TIMEOUT_MAX))
             if self.error is not None:
                 raise self.error
 
 
-def not_in_time(confirmed: int, outstanding: int, *, blocked: bool) -> PublishFailed:
+def not_in_time(confirmed: int, outstanding: int, broker: Broker) -> TaskqueueError:
     """Say that confirms did not come, and what is to be done."""
-    why = "it has raised an alarm and takes no publishes" if blocked else "no answer"
+    if (trouble := broker.unreached) is not None:
+        return BrokerUnreachable(f"no broker: {trouble}")
+    why = "it has raised an alarm and takes no publishes" if broker.blocked else "no answer"
     return PublishFailed(
         f"the broker did not confirm in time ({why}): {confirmed} confirmed, "
         f"{outstanding} not; send those again with the same id"
