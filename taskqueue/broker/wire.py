@@ -36,8 +36,6 @@ _PROPERTIES = (
     "app_id",
 )
 _UNREADABLE = "can't be decoded: a time past the year 9999, a number that is none, or too deep a nesting"
-_DEATHS = 4 * 2**10
-"""What the broker adds to the headers of a message on its way."""
 _FRAME_HEADER = struct.Struct(">BHL")
 _CONTENT_HEADER = struct.Struct(">HHQ")
 _FLAGS, _TABLE = struct.Struct(">H"), struct.Struct(">I")
@@ -70,7 +68,7 @@ class Tolerant:
             size = _headers_size(data)
             frame_max = self.params.frame_max  # type: ignore[attr-defined]
             largest = _largest(frame_max)
-            if size > largest and (PREFIX.encode() not in data[:size] or size > _room(frame_max) + _DEATHS):
+            if size > largest and (PREFIX.encode() not in data[:size] or size > _room(frame_max)):
                 return _with_less(data, f"must have at most {largest} bytes", largest // 2)
             return super()._read_frame()  # type: ignore[misc]  # of the connection that it is mixed into
         except InvalidFrameError:
