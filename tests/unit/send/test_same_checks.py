@@ -104,6 +104,15 @@ def test_metadata_that_a_handler_refuses_are_not_sent(handler: str, metadata: di
                 client.send("/x", metadata=metadata)
 
 
+@pytest.mark.parametrize("name", ["runs", "error", "since", "crashes", "slot", "failed-url"])
+def test_headers_of_ours_that_no_consumer_takes_are_not_sent(name: str) -> None:
+    """Few write any of them by themselves; who does is told as by a consumer."""
+    wrong: Any = -1
+    told = refused(url="/x", headers={f"taskqueue-{name}": wrong})
+    assert told.startswith(f"header taskqueue-{name}: must be a")
+    RecordingClient().send("/x", headers={"taskqueue-due": wrong, "taskqueue-first-seen": wrong, "a": wrong})
+
+
 @pytest.mark.parametrize(
     "fields",
     [
