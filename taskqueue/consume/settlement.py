@@ -113,8 +113,10 @@ class Settlement:
         if slim is None and not theirs:
             slim = replace(publish, message=lighter(publish.message, room))
         if slim is None:
-            runs = self._task.runs if self._task else 0
-            dead = Dead(INVALID, f"headers: {outcome.value}", runs, rolls_back=True)
+            again = self._decision if isinstance(self._decision, Again) else None
+            runs = again.runs if again else self._task.runs if self._task else 0
+            # What was for another queue has its roll_back there, perhaps at another URL.
+            dead = Dead(INVALID, f"headers: {outcome.value}", runs, rolls_back=again is not None)
             self._instead(replace(self._delivery, message=lighter(received, room)), dead)
         elif slim != publish:
             self._waiting[0] = slim

@@ -84,9 +84,8 @@ class Settles:
     ("decision", "reason"),
     [
         (Dead("failed", "status 500", 3), "failed"),
-        (Dead("expired", "é" * 500, 2), "expired"),
+        (Dead("expired", "é" * 500, 3), "expired"),
         (Again(1_790_000_100_000, 3, "status 500"), "invalid"),
-        (Move("other"), "invalid"),
     ],
 )
 @pytest.mark.parametrize("headers", ODD.values(), ids=ODD)
@@ -99,7 +98,7 @@ def test_a_dead_task_keeps_its_reason_id_and_roll_back(
     assert settles.settled_by is not None
     assert (dead.exchange, dead.message.body) == ("q.dead", BODY)
     assert dead.message.properties == {"message_id": "mine", "priority": 3}
-    assert dead.message.headers["taskqueue-reason"] == reason
+    assert (dead.message.headers["taskqueue-reason"], dead.message.headers["taskqueue-runs"]) == (reason, 3)
     assert undo.exchange == "q.wait.due"
     assert (undo.message.body, undo.message.headers["taskqueue-failed-id"]) == (b'{"url":"/undo"}', "mine")
     assert undo.message.properties["message_id"] == "mine.roll_back"
@@ -118,3 +117,13 @@ def test_a_success_is_none_the_less_one(headers: dict[str, Any]) -> None:
         "mine.next",
     )
     assert len(settles.decisions) == 1
+
+
+@pytest.mark.parametrize("headers", ODD.values(), ids=ODD)
+def test_a_task_for_another_queue_is_dead_and_nothing_else(headers: dict[str, Any]) -> None:
+    """Its roll_back is to be called from there, by another base_url perhaps."""
+    settles = Settles(headers, Move("other"))
+    (dead,) = settles.written
+    assert (dead.exchange, dead.message.body) == ("q.dead", BODY)
+    assert dead.message.headers["taskqueue-reason"] == "invalid"
+    assert dead.message.properties["message_id"] == "mine"
