@@ -86,18 +86,22 @@ def _full_url(name: str, value: str, scheme: str) -> None:
     if scheme not in {"http", "https"}:
         raise InvalidTask(name, f"must have the scheme http or https, got {shown(scheme)}")
     try:
+        address.origin(*address.split(value)[:2])
+    except ValueError as error:
+        # No request could ever go there. Its texts hold no password; those of urlsplit may.
+        raise InvalidTask(name, _not_full(value, scheme) or str(error)) from None
+
+
+def _not_full(value: str, scheme: str) -> str | None:
+    """Say what is missing of a URL, None where the whole of it is there."""
+    try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        # Its text may quote a password, as may the error that it would be raised from.
-        raise InvalidTask(name, f"is not a URL, as for its host or port, got {shown(_bare(value))}") from None
+        return f"is not a URL, as for its host or port, got {shown(_bare(value))}"
     if not host or not value[len(scheme) + 1 :].startswith("//"):
-        raise InvalidTask(name, f"must name a host, got {shown(_bare(value))}")
-    try:
-        address.origin(*address.split(value)[:2])
-    except ValueError as error:
-        # No request could ever go there.
-        raise InvalidTask(name, str(error)) from None
+        return f"must name a host, got {shown(_bare(value))}"
+    return None
 
 
 def _bare(value: str) -> str:
