@@ -34,7 +34,7 @@ class Outcome(enum.Enum):
     NACKED = "refused by the broker (nack): a queue is full or its leader unavailable"
     LOST = "not confirmed: the channel was closed, or the confirm did not come in time"
     UNFIT = "not publishable: its headers can't be encoded"
-    TOO_LARGE = "not publishable: a frame of the broker (frame_max) does not hold its headers"
+    TOO_LARGE = "not publishable: its headers are too large for a frame of the broker (frame_max), or at all"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,7 +123,8 @@ class ConfirmChannel:
             done(Outcome.TOO_LARGE)
             return
         except Exception:
-            log.exception("a message could not be encoded")
+            # Whoever publishes it says what becomes of it.
+            log.debug("a message could not be encoded", exc_info=True)
             done(Outcome.UNFIT)
             return
         self._sequence += 1

@@ -119,15 +119,11 @@ class Outbox:
         if outcome is Outcome.LOST:
             return
         channel = self._out.pop(sending)
-        if outcome is Outcome.NACKED and channel is self._channel:
-            self._renew(channel)
-        sending.ended(outcome, 0, "")
-
-    def _renew(self, channel: ConfirmChannel) -> None:
-        if self._renewal.is_due(self._link.monotonic()):
+        nacked = outcome is Outcome.NACKED and channel is self._channel
+        if nacked and self._renewal.retire(channel, self._link.monotonic()):
             self._channel = None
             self._open()
-            self._renewal.retire(channel)
+        sending.ended(outcome, 0, "")
 
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
         self._renewal.closed(channel)

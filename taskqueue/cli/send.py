@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -90,12 +89,12 @@ def _payload(option: str) -> str:
 
 
 def _json(option: str, text: str) -> Any:
+    # Where it is asked for, and not for `--help`.
+    from taskqueue.task.document import value_of  # noqa: PLC0415
+
     try:
-        return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        return value_of(text)
+    except RecursionError as error:
+        raise ConfigError(f"{option}: is nested too deeply") from error
+    except ValueError as error:
         raise ConfigError(f"{option}: is not JSON: {error}") from error
-
-
-def _refuse(name: str) -> None:
-    msg = f"{name} is not a JSON number"
-    raise ValueError(msg)

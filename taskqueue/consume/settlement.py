@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import replace
 from typing import Protocol
 
 from taskqueue.broker.channel import Delivery, Outcome
 from taskqueue.broker.link import Link
 from taskqueue.broker.replies import ACCESS_REFUSED, NOT_FOUND
+from taskqueue.broker.wire import lighter
 from taskqueue.consume.held import Address, Held
 from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
 from taskqueue.task.decode import Task
-from taskqueue.task.message import Message, Publish
+from taskqueue.task.message import Publish
 from taskqueue.task.settle import slimmer
 
 _OF_ALL = frozenset({ACCESS_REFUSED, NOT_FOUND})
@@ -21,6 +21,8 @@ _LONGEST = 20 * 60.0
 """Seconds for which a delivery is held: less than consumer_timeout, which would cost what runs beside it."""
 _ADVICE = {
     Outcome.RETURNED: "run 'taskqueue declare' to create what is missing",
+    Outcome.UNFIT: "look for what is odd in its name or its queue's",
+    Outcome.TOO_LARGE: "raise frame_max at the broker",
     Outcome.NACKED: "look for a policy that bounds the queue, and for nodes that are down",
 }
 
@@ -132,29 +134,37 @@ class Settlement:
             case Outcome.RETURNED if isinstance(self.decision, Move):
                 error = f"queue: {self.decision.queue!a} is in taskqueue.ini and not declared"
                 self._instead(self.delivery, Dead(UNKNOWN_QUEUE, error, self.task.runs if self.task else 0))
-            case Outcome.TOO_LARGE:
-                self._slim_down(outcome)
-            case Outcome.UNFIT:
-                bare = Message(self.delivery.message.body, {}, {"message_id": uuid.uuid4().hex})
-                delivery = replace(self.delivery, message=bare)
-                self._instead(delivery, Dead(INVALID, "headers: can't be encoded", 0))
+            case Outcome.TOO_LARGE | Outcome.UNFIT:
+                self._lighten(outcome)
             case _:
-                to, advice = self.address[0] or self.address[1], _ADVICE[outcome]
-                self._hold(f"a task could not be published to {to} ({outcome.value}): {advice}")
+                self._refused(outcome)
 
-    def _slim_down(self, outcome: Outcome) -> None:
+    def _refused(self, outcome: Outcome) -> None:
+        to, advice = self.address[0] or self.address[1], _ADVICE[outcome]
+        self._hold(f"a task could not be published to {to} ({outcome.value}): {advice}")
+
+    def _lighten(self, outcome: Outcome) -> None:
+        """Publish with less in its headers; a task that could run with them only is dead."""
+        publish, received = self._waiting[0], self.delivery.message
         # A task that is to run again, or elsewhere, would not be the same one without its headers.
         theirs = isinstance(self.decision, Again | Move)
-        if slim := slimmer(self._waiting[0], keeps_theirs=theirs):
+        frame_max = self.delivery.channel.connection.params.frame_max
+        room = frame_max // 4 if outcome is Outcome.TOO_LARGE else frame_max // 2
+        slim = slimmer(publish, keeps_theirs=theirs) if outcome is Outcome.TOO_LARGE else None
+        if slim is None and not theirs:
+            slim = replace(publish, message=lighter(publish.message, room))
+        if slim is None:
+            again = self.decision if isinstance(self.decision, Again) else None
+            runs = again.runs if again else self.task.runs if self.task else 0
+            # What was for another queue has its roll_back there, perhaps at another URL.
+            dead = Dead(INVALID, f"headers: {outcome.value}", runs, rolls_back=again is not None)
+            self._instead(replace(self.delivery, message=lighter(received, room)), dead)
+        elif slim != publish:
             self._waiting[0] = slim
             self.publish()
-            return
-        received = self.delivery.message
-        bare = Message(received.body, {}, {"message_id": received.properties.get("message_id")})
-        runs = self.task.runs if self.task else 0
-        self._instead(replace(self.delivery, message=bare), Dead(INVALID, f"headers: {outcome.value}", runs))
+        else:
+            self._refused(outcome)
 
     def _instead(self, delivery: Delivery, decision: Dead) -> None:
         self._held.ended(self)
-        task = None if decision.reason == INVALID else self.task
-        self._settler.instead(self, delivery, task, decision)
+        self._settler.instead(self, delivery, self.task, decision)

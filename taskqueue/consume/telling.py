@@ -74,7 +74,7 @@ class Telling:
             )
             return
         self._tell(events.DEAD, task, decision.runs, result, reason=reason, error=error)
-        if task.roll_back is not None and reason != INVALID:
+        if task.roll_back is not None and (decision.rolls_back or reason != INVALID):
             url = joined(self._queue.base_url, task.roll_back)
             self._events.tell(
                 Event(events.ROLLED_BACK, self._queue.name, roll_back_id(task.id), url=url, reason=reason)

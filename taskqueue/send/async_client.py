@@ -50,7 +50,7 @@ class _Batch:
                         self._waiter = self._loop.create_future()
                         await self._waiter
             except TimeoutError:
-                self.error = not_in_time(self._confirmed, self.outstanding, alarm=sender.alarm)
+                self.error = not_in_time(self._confirmed, self.outstanding, sender)
         if self.error is not None:
             raise self.error
 

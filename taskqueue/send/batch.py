@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Protocol
 
-from taskqueue.errors import PublishFailed, TaskqueueError
+from taskqueue.errors import BrokerUnreachable, PublishFailed, TaskqueueError
 
 _LOOK = 0.1
 """Seconds between two looks at whether the broker has an alarm, of who does not wait for its end."""
@@ -24,12 +24,16 @@ class Batch(Protocol):
         """Learn that one was not sent."""
 
 
-class Blockable(Protocol):
-    """What knows whether the broker takes publishes."""
+class Broker(Protocol):
+    """What is known of the broker that publishes wait for."""
 
     @property
     def alarm(self) -> str:
         """Give the broker's words for an alarm that it has raised, empty where it has none."""
+
+    @property
+    def unreached(self) -> str | None:
+        """Say why there never was a connection to it, None where there was one."""
 
 
 class WaitingThread:
@@ -62,22 +66,24 @@ class WaitingThread:
                 self.error = error
             self._changed.notify_all()
 
-    def wait_below(self, limit: int, waits_for: Blockable) -> None:
+    def wait_below(self, limit: int, broker: Broker) -> None:
         """Wait until fewer than `limit` are outstanding; raises what went wrong, or PublishFailed."""
         with self._changed:
             while self._outstanding >= limit and self.error is None:
                 left = self.deadline - time.monotonic()
-                alarm = waits_for.alarm
-                if left <= 0 or (alarm and not self._through_alarms):
-                    self.error = not_in_time(self._confirmed, self._outstanding, alarm=alarm)
+                if left <= 0 or (broker.alarm and not self._through_alarms):
+                    self.error = not_in_time(self._confirmed, self._outstanding, broker)
                     break
                 self._changed.wait(min(left, threading.TIMEOUT_MAX if self._through_alarms else _LOOK))
             if self.error is not None:
                 raise self.error
 
 
-def not_in_time(confirmed: int, outstanding: int, *, alarm: str) -> PublishFailed:
+def not_in_time(confirmed: int, outstanding: int, broker: Broker) -> TaskqueueError:
     """Say that confirms did not come, and what is to be done."""
+    if (trouble := broker.unreached) is not None:
+        return BrokerUnreachable(f"no broker: {trouble}")
+    alarm = broker.alarm
     why = f"it has raised an alarm, {alarm}, and takes no publishes" if alarm else "no answer"
     return PublishFailed(
         f"the broker did not confirm in time ({why}): {confirmed} confirmed, "

@@ -17,7 +17,7 @@ from taskqueue.task.result import Following, Result
 
 NOW = 1_000.0
 MESSAGE = Message(
-    b'{"url": "/x", "roll_back": "https://joe:pw@other.example.com/undo"}',
+    b'{"url": "/x", "roll_back": "https://other.example.com/undo?key=s3cret"}',
     {"taskqueue-due": 990_000, "taskqueue-runs": 2},
     {"message_id": "m"},
 )
@@ -54,7 +54,7 @@ def told(
 RUN = {"id": "m", "attempt": 3, "url": "https://app.example.com/base/x"}
 UNRUN = {**RUN, "attempt": 2}
 TIMES = {"seconds": 2.0, "lateness": 8.0}
-ROLLED_BACK = {"event": "rolled_back", "id": "m.roll_back", "url": "https://joe:pw@other.example.com/undo"}
+ROLLED_BACK = {"event": "rolled_back", "id": "m.roll_back", "url": "https://other.example.com/undo?key=s3cret"}
 
 
 @pytest.mark.parametrize(
