@@ -13,9 +13,22 @@ from taskqueue.topology.plan import CLASSIC, QUORUM, Layout, plan_ladder, plan_q
 
 SEGMENTS = st.sampled_from(
     [
-        "X", "Y", "wait", "dead", "moving", "schedule", "paused", "due", "lost", "1s", "0", "classic", "", "in",
+        "X",
+        "Y",
+        "wait",
+        "dead",
+        "moving",
+        "schedule",
+        "paused",
+        "due",
+        "lost",
+        "1s",
+        "0",
+        "classic",
+        "",
+        "in",
         "amq",
-    ]  # fmt: skip
+    ]
 )
 NAMES = st.lists(SEGMENTS, min_size=1, max_size=4).map(".".join)
 
