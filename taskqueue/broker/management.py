@@ -17,14 +17,37 @@ _ALARMED = 503
 _TIMEOUT = 5.0
 
 
+WINDOW = 30
+"""Seconds over which rates are taken. The API has them in steps of 5 s."""
+_RATES = ("messages_details", "message_stats.ack_details", "message_stats.deliver_details")
+_NO_RUNG = r"^(?!.*\.(wait|dead)(\.|$))"
+"""What no name of a rung or a dead queue is like: their rates would take most of the time."""
+_PAGE = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Messages of a queue that are not ready."""
+    """Messages of a queue, some seconds ago."""
 
     unacked: int
     """Handed out to a consumer, and not acked yet."""
     held: int
     """Expired, and not yet confirmed by the next queue."""
+    ready: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """How quickly it goes in a work queue; a second, as a mean over `WINDOW`, None where nobody counts."""
+
+    ready: int
+    unacked: int
+    coming: float | None
+    """How many come in, from wherever."""
+    settled: float | None
+    """How many are acked."""
+    handed_out: float | None
+    """How many are handed out to consumers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +86,31 @@ class Management:
 
     def counts(self) -> dict[str, Counts] | None:
         """Count what is not ready, by queue, some seconds ago; None where that is not known."""
-        found = self._get(f"queues/{self._vhost}?columns=name,messages_unacknowledged,messages_dlx")
+        columns = "name,messages_ready,messages_unacknowledged,messages_dlx"
+        found = self._get(f"queues/{self._vhost}?columns={columns}")
         if not isinstance(found, list):
             return None
-        return {
-            each["name"]: Counts(each.get("messages_unacknowledged", 0), each.get("messages_dlx", 0))
-            for each in found
-        }
+        keys = ("messages_unacknowledged", "messages_dlx", "messages_ready")
+        return {each["name"]: Counts(*(each.get(key, 0) for key in keys)) for each in found}
+
+    def flows(self) -> dict[str, Flow] | None:
+        """Tell how quickly it goes in each work queue; None where that is not known."""
+        columns = ",".join(
+            ("name,messages_ready,messages_unacknowledged", *(f"{r}.avg_rate" for r in _RATES))
+        )
+        ages = "&".join(f"{kind}_age={WINDOW}&{kind}_incr=10" for kind in ("msg_rates", "lengths"))
+        query = f"use_regex=true&name={quote(_NO_RUNG)}&columns={columns}&{ages}&page_size={_PAGE}"
+        found: list[Mapping[str, Any]] = []
+        page, pages = 1, 1
+        while page <= pages:
+            told = self._get(f"queues/{self._vhost}?{query}&page={page}")
+            if not isinstance(told, dict):
+                return None
+            found += told["items"]
+            page, pages = page + 1, told["page_count"]
+        # Nothing is kept of a queue where nothing has happened, or of none at all.
+        kept = any(_rate(each, _RATES[1]) is not None for each in found)
+        return {each["name"]: _flow(each, kept=kept) for each in found}
 
     def queues(self) -> list[dict[str, Any]] | None:
         """List the queues of the virtual host, None where that is not known."""
@@ -168,6 +209,27 @@ def _told(error: Exception) -> str:
         return "answers with something other than JSON"
     cause = error.__cause__ or error
     return f"can't be reached: {getattr(cause, 'strerror', None) or cause}"
+
+
+def _flow(queue: Mapping[str, Any], *, kept: bool) -> Flow:
+    change, settled, handed_out = (_rate(queue, each) for each in _RATES)
+    if kept:
+        settled, handed_out = settled or 0.0, handed_out or 0.0
+    return Flow(
+        ready=queue.get("messages_ready", 0),
+        unacked=queue.get("messages_unacknowledged", 0),
+        # What the broker dead-letters into a queue is in no rate of its publishes.
+        coming=None if change is None or settled is None else max(0.0, change + settled),
+        settled=settled,
+        handed_out=handed_out,
+    )
+
+
+def _rate(queue: Any, path: str) -> float | None:
+    """Find the mean rate at a path. The API writes an empty object as a list."""
+    for key in (*path.split("."), "avg_rate"):
+        queue = queue.get(key) if isinstance(queue, Mapping) else None
+    return float(queue) if isinstance(queue, int | float) else None
 
 
 def _definition(queue: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -27,6 +27,7 @@ COMMANDS = {
         "Run due tasks until SIGTERM, SIGINT or SIGHUP. Another one, a second later or more, ends it at once."
     ),
     "send": "Send a task, and print its id when the broker has confirmed it.",
+    "show": "Say where a task is, why it has not run and when it will; exits with 1 where it is not found.",
     "dead": "List, show, replay and purge dead tasks.",
     "waiting": "List and cancel waiting tasks.",
     "schedule": "List schedules, run one now, pause and resume one.",

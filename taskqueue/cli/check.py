@@ -15,7 +15,7 @@ from taskqueue.broker.management import Management
 from taskqueue.broker.session import CHANNELS, Session, connected, run
 from taskqueue.cli import common, tables
 from taskqueue.cli.checks import Check, document, failure, named, some, table
-from taskqueue.cli.inspect import held_back
+from taskqueue.cli.picture import held_back
 from taskqueue.declare import policies
 from taskqueue.declare.permissions import ALL, Rights, granted, rights
 from taskqueue.declare.verify import examine

@@ -13,7 +13,7 @@ from decimal import Decimal
 ENTRY = "in"
 _DUE = "due:"
 _ASTRAY = "astray"
-_OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|schedule)(?:\..*)?")
+_OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|schedule|paused)(?:\..*)?")
 _TIMED = re.compile(r"(?P<owner>.+)\.wait\.(?P<seconds>\d+(?:\.\d+)?)s(?:\.classic)?")
 _LAST_HOP = re.compile(rf"[^>]+>{_DUE}(?P<queue>.+)")
 
@@ -77,6 +77,11 @@ def schedule(queue: str) -> str:
 def wake(queue: str) -> str:
     """Name the queue to which messages come when a schedule of `queue` is due."""
     return f"{queue}.schedule.due"
+
+
+def paused(queue: str) -> str:
+    """Name the queue that exists while `queue` is paused."""
+    return f"{queue}.paused"
 
 
 def hop(leaves: str, goes: str) -> str:

@@ -54,7 +54,11 @@ def told(
 RUN = {"id": "m", "attempt": 3, "url": "https://app.example.com/base/x"}
 UNRUN = {**RUN, "attempt": 2}
 TIMES = {"seconds": 2.0, "lateness": 8.0}
-ROLLED_BACK = {"event": "rolled_back", "id": "m.roll_back", "url": "https://other.example.com/undo?key=s3cret"}
+ROLLED_BACK = {
+    "event": "rolled_back",
+    "id": "m.roll_back",
+    "url": "https://other.example.com/undo?key=s3cret",
+}
 
 
 @pytest.mark.parametrize(
