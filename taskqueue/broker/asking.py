@@ -68,6 +68,11 @@ class Channel:
         raw.add_callback(lambda _: self._answer(None), [spec.Basic.GetEmpty], one_shot=False)
 
     @property
+    def hangs(self) -> bool:
+        """Tell whether it is open, and the answer to its last question has not come."""
+        return self._raw.is_open and isinstance(self._error, NotKnown)
+
+    @property
     def usable(self) -> bool:
         """Tell whether it answers, as far as is known."""
         return self._error is None and self._raw.is_open

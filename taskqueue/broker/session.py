@@ -33,7 +33,10 @@ CHANNELS = 16
 _KEPT_FREE = 3
 """Channels for what is looked at or held meanwhile, of those that the broker allows."""
 _CONNECTING = 10.0
-_CLOSING = 2.0
+_CLOSING = 10.0
+"""Seconds to close a connection. A channel that is cut off at work crashes, and fills the broker's log."""
+_HANGING = 2.0
+"""Seconds to close one on which a question has no answer."""
 
 
 class Session:
@@ -42,6 +45,7 @@ class Session:
     def __init__(self, connection: TolerantAsyncio) -> None:
         self._connection = connection
         self._idle: deque[Channel] = deque()
+        self._hangs = False
         self._opening: set[asyncio.Future[Raw]] = set()
         self._blocked = False
         self._most = max(1, min(CHANNELS, connection.params.channel_max - _KEPT_FREE))
@@ -66,6 +70,7 @@ class Session:
             if channel.usable:
                 self._idle.append(channel)
             else:
+                self._hangs = self._hangs or channel.hangs
                 channel.close()
 
     async def open_channel(self) -> Channel:
@@ -105,6 +110,7 @@ class Session:
         try:
             yield channel
         finally:
+            self._hangs = self._hangs or channel.hangs
             channel.close()
 
     @asynccontextmanager
@@ -207,7 +213,7 @@ class Session:
             self._connection.add_on_close_callback(lambda *_: closed.set())
             try:
                 self._connection.close()
-                async with asyncio.timeout(0 if self._blocked else _CLOSING):
+                async with asyncio.timeout(0 if self._blocked else _HANGING if self._hangs else _CLOSING):
                     await closed.wait()
             except (TimeoutError, AMQPError):
                 transport = getattr(self._connection, "_transport", None)

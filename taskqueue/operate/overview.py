@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from taskqueue.broker.absence import Listed, absent
+from taskqueue.broker.absence import absent
 from taskqueue.broker.management import WINDOW, Flow, Management
 from taskqueue.broker.session import Session
-from taskqueue.errors import NotDeclared, NotKnown
 from taskqueue.operate.forecast import Forecast, forecast
 from taskqueue.operate.inspect import LadderState, QueueState, states
-from taskqueue.operate.pause import Pause, paused
+from taskqueue.operate.pause import Pause
 from taskqueue.settings import QueueSettings, Settings
-from taskqueue.topology import names
 from taskqueue.topology.plan import plan
 
 _AGAIN, _PATIENCE = 0.2, 1.0
 """Seconds between two looks, and in all, while somebody else holds messages to look at them."""
-_NAMELESS = Pause(by=None, reason=None, since=None, until=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,45 +115,16 @@ async def look(session: Session, settings: Settings, management: Management) -> 
             break
         await asyncio.sleep(_AGAIN)
     of = {ladder.name: ladder for ladder in ladders}
-    there = [queue.name for queue in queues if f"queue {queue.name}" not in queue.missing]
-    pauses = await _pauses(session, there, listed)
     views = tuple(
         View(
             settings=queue,
             state=state,
             ladder=of[state.ladder],
-            pause=pauses.get(state.name),
-            pause_known=state.name in pauses or state.name not in there,
+            pause=None,
+            pause_known=True,
             flow=None if flows is None else flows.get(state.name),
             alarms=alarms,
         )
         for queue, state in zip(wanted, queues, strict=True)
     )
     return Overview(time.time(), views, of, management.fault, alarms)
-
-
-async def _pauses(
-    session: Session, queues: Sequence[str], listed: Listed | None
-) -> Mapping[str, Pause | None]:
-    """Tell which queues are paused, without those of which nobody can tell.
-
-    What the management API does not list need not be asked for.
-    """
-    found: dict[str, Pause | None] = {}
-    if listed is not None:
-        found = dict.fromkeys(queues)
-        stands = {name for kind, name in listed if kind == "queue"}
-        queues = [queue for queue in queues if names.paused(queue) in stands]
-
-    async def ask(session: Session, queue: str) -> None:
-        try:
-            found[queue] = await paused(session, queue)
-        except (NotDeclared, NotImplementedError):
-            # Declared by a release that knew of no pause.
-            found[queue] = None
-        except NotKnown:
-            if listed is not None or await session.exists("queue", names.paused(queue)):
-                found[queue] = _NAMELESS
-
-    await session.each("", ask, queues)
-    return found
