@@ -36,9 +36,18 @@ def errors(node: Broker) -> Callable[[], list[str]]:
         with connect(node.url) as connection, pytest.raises(amqp.NotFound):
             connection.channel().queue_declare(absent, passive=True)
         eventually(lambda: f"no queue '{absent}'" in node.log(), "the error of the test itself")
-        return [line for line in node.log().splitlines() if "[error]" in line]
+        lines = [line for line in node.log().splitlines() if "[error]" in line]
+        # A channel that RabbitMQ 3.10 ends together with its connection may crash over that, with a page of
+        # lines (noproc). It is a race of its own, and no answer to a question of ours.
+        crashed = {_process(line) for line in lines if "noproc" in line}
+        return [line for line in lines if _process(line) not in crashed]
 
     return read
+
+
+def _process(line: str) -> str:
+    """Read which process of the broker wrote a line."""
+    return line.partition("[error] ")[2].partition(" ")[0]
 
 
 @pytest.mark.parametrize("managed", [True, False])
@@ -67,7 +76,7 @@ def test_what_is_routine_leaves_no_error_in_the_log_of_the_broker(
     most = (2 * (len(QUEUES) + 1) + 1) * each
     for code, command in ((1, ["check"]), (1, ["inspect"]), (0, ["declare", "--dry-run"]), (0, ["declare"])):
         left = left_by(*command, code=code)
-        assert left == [] if managed else 0 < len(left) <= most, command
+        assert (left == []) if managed else (0 < len(left) <= most), (command, left)
     for command in (["declare"], ["declare", "--dry-run"], ["inspect"], ["check"], ["dead", "list", "a"],
                     ["waiting", "list", "a"], ["waiting", "list", "d"], ["send", "a", "/x"]):  # fmt: skip
         assert left_by(*command) == [], command
