@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import signal
@@ -165,3 +166,14 @@ def _delete(channel: amqp.Channel, queue: str) -> None:
         channel.exchange_delete(name, nowait=True)
     # The broker works a channel off in order: once it answers, everything above is done.
     channel.basic_qos(0, 1, a_global=False)
+
+
+@pytest.fixture
+def root_logger() -> Iterator[None]:
+    """Give the root logger back its handlers after a test that starts the log of a process."""
+    logger = logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logging.captureWarnings(capture=False)

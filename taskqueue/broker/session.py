@@ -70,8 +70,7 @@ class Session:
             if channel.usable:
                 self._idle.append(channel)
             else:
-                self._hangs = self._hangs or channel.hangs
-                channel.close()
+                self._end(channel)
 
     async def open_channel(self) -> Channel:
         """Open a channel; raises BrokerUnreachable where the connection is lost."""
@@ -110,8 +109,11 @@ class Session:
         try:
             yield channel
         finally:
-            self._hangs = self._hangs or channel.hangs
-            channel.close()
+            self._end(channel)
+
+    def _end(self, channel: Channel) -> None:
+        self._hangs = self._hangs or channel.hangs
+        channel.close()
 
     @asynccontextmanager
     async def publishing(self) -> AsyncIterator[Channel]:

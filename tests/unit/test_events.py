@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from taskqueue import events, logs
 from taskqueue.events import DEAD, DONE, KEYS, LEVELS, RETRIED, Event, Events, bare, fields, summary
 
+pytestmark = pytest.mark.usefixtures("root_logger")
+
 FULL = Event(
     DEAD, "mail", "a=1 b", 3, "https://joe:secret@app.example.com/x?token=secret#y", 503, 0.0126, 1.5,
     1_790_000_000.25, "other", "failed", 'said "no"',
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def root() -> Iterator[None]:
-    """Give the root logger back its handlers."""
-    logger = logging.getLogger()
-    handlers, level = logger.handlers[:], logger.level
-    yield
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    logging.captureWarnings(capture=False)
 
 
 def lines(

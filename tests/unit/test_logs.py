@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from taskqueue import logs
 
+pytestmark = pytest.mark.usefixtures("root_logger")
+
 HOSTILE = "id\r\n2026-01-01 error forged \x1b[31m\u2028"
-
-
-@pytest.fixture(autouse=True)
-def root() -> Iterator[None]:
-    """Give the root logger back its handlers."""
-    logger = logging.getLogger()
-    handlers, level = logger.handlers[:], logger.level
-    yield
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    logging.captureWarnings(capture=False)
 
 
 def test_a_text_line_is_one_line_that_no_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
