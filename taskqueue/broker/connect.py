@@ -21,6 +21,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from taskqueue import tls
 from taskqueue.broker.replies import NOT_LET_IN
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError
 from taskqueue.settings import Settings
@@ -185,7 +186,14 @@ def cause(error: BaseException | str) -> Exception:
 
 
 def reason(error: BaseException | str) -> str:
-    """Tell in a word or two what went wrong: pika wraps the socket's error several times."""
+    """Tell in a word or two what went wrong, and what an alert of TLS means."""
+    told = _told(error)
+    meant = tls.meaning(told, "the broker", "cert_file")
+    return f"{meant}: {told}" if meant else told
+
+
+def _told(error: BaseException | str) -> str:
+    """Find what was said: pika wraps the socket's error several times."""
     while isinstance(error, BaseException):
         every = getattr(error, "exceptions", None)
         inner = every[-1] if every else getattr(error, "exception", None)
