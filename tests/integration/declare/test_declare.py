@@ -218,7 +218,7 @@ def test_one_permission_pattern_for_each_queue_is_enough(admin: Admin, write: Wr
     [
         ("amqp://guest:secret@127.0.0.1:1/", 3, "no broker at 127.0.0.1:1"),
         ("amqp://nobody:secret@{at}/", 3, "refused the login of user 'nobody'"),
-        ("amqp://guest:guest@{at}/nowhere", 1, "may not use virtual host 'nowhere'"),
+        ("amqp://guest:guest@{at}/nowhere", 3, "may not use virtual host 'nowhere'"),
     ],
 )
 def test_a_broker_that_can_not_be_used_is_one_line(
