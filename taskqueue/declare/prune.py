@@ -117,10 +117,11 @@ async def prune(
     ready, unacked and being dead-lettered in one look of the leader. Where that is nothing the queue is
     deleted, else it is bound again.
     """
-    todo = [each for each in found if each.busy is None]
+    whole = [each for each in found if each.busy is None]
+    todo = list(whole)
     removed: set[int] = set()
     try:
-        for place, each in enumerate(todo):
+        for place, each in enumerate(whole):
             todo[place] = await _without_schedules(session, each)
         ways = [way for each in todo if each.busy is None for way in each.ways]
         await session.each("unbinding", unbind, ways, progress)
@@ -142,7 +143,7 @@ async def prune(
     finally:
         kept = [way for place, each in enumerate(todo) if place not in removed for way in each.ways]
         await session.each("binding again", _bind_again, kept)
-    return tuple(todo)
+    return tuple(whole[place] if place in removed else each for place, each in enumerate(todo))
 
 
 async def _without_schedules(session: Session, found: Leftover) -> Leftover:
