@@ -75,8 +75,11 @@ async def apply(
     await session.each("binding", bind, [way for way in ways if way.queue not in wakes], progress)
     # Where there is a queue of wake-ups, there is a book.
     last = [item for item in absent if item.name in wakes]
-    await session.each("beginning schedules", begin, [wakes[item.name] for item in last], progress)
-    await session.each("", create, last)
+
+    async def begun(session: Session, wake: Queue) -> None:
+        await begin(session, wakes[wake.name], lambda: create(session, wake))
+
+    await session.each("beginning schedules", begun, last, progress)
     await session.each("", bind, [way for way in ways if way.queue in wakes])
 
 

@@ -24,7 +24,7 @@ from contextlib import asynccontextmanager
 
 from taskqueue.broker.session import Session
 from taskqueue.declare.emptiness import delete
-from taskqueue.declare.presence import release, reserve
+from taskqueue.declare.presence import is_shared, release, reserve
 from taskqueue.errors import NotKnown
 from taskqueue.schedule import messages
 from taskqueue.schedule.book import Book
@@ -34,18 +34,19 @@ from taskqueue.topology import names
 _POLL = 0.5
 
 
-async def begin(session: Session, queue: str) -> None:
-    """Have a first book in `Q.schedule` where there is none, before `Q.schedule.due` is created.
+async def begin(session: Session, queue: str, create: Callable[[], Awaitable[object]]) -> None:
+    """Have a first book in `Q.schedule` where there is none, then `create` `Q.schedule.due`.
 
     Raises NotKnown where another command is at it and stands still; PublishFailed, BrokerRefused.
     """
     async with _alone(session, queue):
-        if await session.exists("queue", names.wake(queue)):
+        if await is_shared(session, names.wake(queue)):
             return
         async with session.own_channel() as channel:
             await channel.confirms()
             if not await taken(channel, queue):
                 await confirmed(channel, messages.book_publish(queue, Book()), queue)
+        await create()
 
 
 async def end(session: Session, queue: str, unbind: Callable[[], Awaitable[object]]) -> str | None:
@@ -54,7 +55,7 @@ async def end(session: Session, queue: str, unbind: Callable[[], Awaitable[objec
     `unbind` takes away each way to the latter. Gives why both have to stay. Nothing is lost: the book says
     that there are no schedules, and a wake-up says nothing but to look there. Raises NotKnown, BrokerRefused.
     """
-    if not await session.exists("queue", names.wake(queue)):
+    if not await is_shared(session, names.wake(queue)):
         # Interrupted before.
         async with _alone(session, queue), session.own_channel() as channel:
             copies = await taken(channel, queue)

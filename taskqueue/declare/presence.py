@@ -14,7 +14,7 @@ async def stands(session: Session, name: str) -> bool:
     exclusive, and deleted again: only where there is one that fails. Raises BrokerRefused, NotKnown.
     """
     if not await reserve(session, name):
-        return await _is_shared(session, name)
+        return await is_shared(session, name)
     await release(session, name)
     return False
 
@@ -40,7 +40,7 @@ async def release(session: Session, name: str) -> None:
         raise error.told() from error
 
 
-async def _is_shared(session: Session, queue: str) -> bool:
+async def is_shared(session: Session, queue: str) -> bool:
     """Tell whether there is a queue; that of a connection is none: another declare may have it there now."""
     try:
         async with session.channel() as channel:

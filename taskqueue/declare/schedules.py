@@ -87,7 +87,7 @@ async def _require_whole(session: Session, queue: str, existing: Container[str])
 
 
 async def _stand(session: Session, queue: str) -> bool:
-    return await stands(session, names.wake(queue)) and await stands(session, names.schedule(queue))
+    return await stands(session, names.schedule(queue)) and await stands(session, names.wake(queue))
 
 
 def _written(
