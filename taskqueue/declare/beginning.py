@@ -8,8 +8,9 @@ A book is held by whoever changes it, who may stand still. So it proves nothing 
 - Consumers and commands touch no book before they have seen `Q.schedule.due`. So where that does not exist,
   nobody holds a book that says anything, and an empty ``basic.get`` says that there is none.
 - One command at a time goes by that, on the connection that has the queue `Q.schedule.begins` for itself.
-  RabbitMQ gives a name to one connection alone (`rabbit_amqqueue:declare/7` is one transaction), and takes an
-  exclusive queue away with its connection (`rabbit_queue_collector`).
+  RabbitMQ gives a name to one of them in one transaction (`rabbit_db_queue:create_or_get/1`, in 3.10
+  `rabbit_amqqueue:internal_declare/2`), and an exclusive queue ends with its connection, which it monitors
+  (`rabbit_amqqueue_process`).
 
 Killed at any step, it leaves nothing, a first book, or all; the next command goes on from there. A first book
 names no schedule and has the lowest version. So one that the broker still routes for a command that has died
