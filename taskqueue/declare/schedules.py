@@ -58,7 +58,8 @@ async def settle(
             each.name: each.definition for each in settings.schedules.values() if each.queue == queue
         }
         known = names.wake(queue) in existing
-        if not known and (dry_run or not definitions) and not await _stand(session, queue):
+        # Without definitions they are in no plan, so nobody has looked for them.
+        if not known and (dry_run if definitions else not await _stand(session, queue)):
             return tuple(Written(name, queue, ADDED, None) for name in definitions)
         if known:
             await _require_whole(session, queue, existing)
