@@ -4,7 +4,8 @@
 set -euo pipefail
 
 queue="${1:-default}"
-api="${MANAGEMENT_URL:-http://guest:guest@localhost:15672}/api/exchanges/${VHOST:-%2F}"
+server="${MANAGEMENT_URL:-http://guest:guest@localhost:15672}"
+api="${server%/}/api/exchanges/${VHOST:-%2F}"
 
 # The message is a text within the JSON of the API: its quotes are escaped.
 publish() { # exchange, routing key, headers, id, message

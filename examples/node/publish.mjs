@@ -6,8 +6,9 @@ const amqp = createRequire(import.meta.url)("amqplib");
 const queue = process.argv[2] ?? "default";
 const connection = await amqp.connect(process.env.AMQP_URL ?? "amqp://guest:guest@localhost");
 const channel = await connection.createConfirmChannel();
-const returned = [];
-channel.on("return", (message) => returned.push(message.fields.replyText));
+const trouble = [];
+channel.on("return", (message) => trouble.push(message.fields.replyText));
+channel.on("error", (error) => trouble.push(error.message)); // no such exchange
 
 function publish(exchange, key, message, headers = {}) {
   channel.publish(exchange, key, Buffer.from(message), {
@@ -24,9 +25,9 @@ publish("", queue, '{"url": "/welcome", "payload": {"user": 7}, "countdown": 20,
 publish(`${queue}.wait`, "in>20s", '{"url": "/reminder", "payload": {"user": 7}}', {
   CC: [`10s>due:${queue}`],
 });
-await channel.waitForConfirms(); // rejects where the broker has refused one
+await channel.waitForConfirms().catch((error) => trouble.push(error.message));
 await connection.close();
-if (returned.length > 0) {
-  console.error(`not sent: ${returned[0]} (is ${queue} declared?)`);
+if (trouble.length > 0) {
+  console.error(`not sent: ${trouble[0]} (is ${queue} declared?)`);
   process.exit(1);
 }

@@ -6,7 +6,7 @@ const TOLERANCE = 300; // seconds
 /** The body must be as it came (php://input), and not decoded and encoded again. */
 function genuine(string $secret, string $id, string $timestamp, string $signatures, string $body): bool
 {
-    if (!ctype_digit($timestamp) || abs(time() - (int) $timestamp) > TOLERANCE) {
+    if (!preg_match('/^[0-9]{1,18}$/D', $timestamp) || abs(time() - (int) $timestamp) > TOLERANCE) {
         return false;
     }
     $key = base64_decode(preg_replace('/^whsec_/', '', $secret), true);
