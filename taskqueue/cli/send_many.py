@@ -34,11 +34,12 @@ class _Done:
         self._known: set[str] = set()
         if file is not None:
             file.seek(0)
-            lines = file.read().split("\n")
-            # What has no end is of a run that was killed while it wrote: perhaps the half of an id.
-            if lines.pop():
-                file.write("\n")
-            self._known.update(lines)
+            text = file.read()
+            whole = text[: text.rfind("\n") + 1]
+            self._known.update(whole.split("\n"))
+            # A run was killed while it wrote: half an id must not become another's.
+            if whole != text:
+                file.truncate(len(whole.encode(errors="surrogateescape")))
 
     def has(self, task_id: object) -> bool:
         """Tell whether the task was sent, or stood in an earlier line; raises InvalidTask for no id."""
@@ -183,7 +184,7 @@ def _kept(path: Path | None) -> Iterator[IO[str] | None]:
         return
     try:
         # Each id is written at its confirm, so that a kill leaves no more than a window in doubt.
-        file = path.open("a+", buffering=1, encoding="utf-8", errors="surrogateescape")
+        file = path.open("a+", 1, encoding="utf-8", errors="surrogateescape", newline="\n")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise ConfigError(f"--done: another command sends with {path}: wait for its end") from error
