@@ -48,6 +48,7 @@ def ran(environment: dict[str, str], *arguments: str) -> int:
     return ended.returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sends", [curl, node])
 def test_what_an_example_sends_runs(
     sends: Callable[[Server, str], int], broker: Server, stage: Stage, receiver: Receiver
