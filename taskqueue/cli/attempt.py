@@ -18,7 +18,10 @@ commands = common.commands()
 
 @commands.command("try")
 def attempt(
-    queue: Annotated[str, typer.Argument(help="The queue by whose settings it is made.", show_default=False)],
+    queue: Annotated[
+        str,
+        typer.Argument(metavar="QUEUE", help="The queue by whose settings it is made.", show_default=False),
+    ],
     url: given.Url,
     *,
     payload: given.Payload = None,

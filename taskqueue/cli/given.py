@@ -19,7 +19,11 @@ MaxRetries = Annotated[int | None, typer.Option(metavar="N", help="Run it at mos
 RollBack = Annotated[str | None, typer.Option(metavar="URL", help="Called once it has failed for good.")]
 Url = Annotated[
     str,
-    typer.Argument(help="A path (joined to the queue's base_url) or a full http(s) URL.", show_default=False),
+    typer.Argument(
+        metavar="URL",
+        help="A path (joined to the queue's base_url) or a full http(s) URL.",
+        show_default=False,
+    ),
 ]
 
 

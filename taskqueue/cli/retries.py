@@ -34,7 +34,9 @@ class Retry:
 
 @commands.command()
 def retries(
-    queue: Annotated[str, typer.Argument(help="The queue by whose settings it runs.", show_default=False)],
+    queue: Annotated[
+        str, typer.Argument(metavar="QUEUE", help="The queue by whose settings it runs.", show_default=False)
+    ],
     *,
     max_retries: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="As a task with this max_retries.")

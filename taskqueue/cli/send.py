@@ -17,7 +17,9 @@ commands = common.commands()
 
 @commands.command()
 def send(
-    queue: Annotated[str, typer.Argument(help="The queue in which it runs.", show_default=False)],
+    queue: Annotated[
+        str, typer.Argument(metavar="QUEUE", help="The queue in which it runs.", show_default=False)
+    ],
     url: Annotated[
         str | None,
         typer.Argument(
