@@ -11,6 +11,7 @@ from typing import Any, Self
 from taskqueue.cli import tables
 from taskqueue.durations import duration
 from taskqueue.request.execute import Executor
+from taskqueue.request.handlers.chain import Chain
 from taskqueue.request.http.witness import Witness
 from taskqueue.send.new_task import NewTask
 from taskqueue.settings import QueueSettings
@@ -70,7 +71,8 @@ def explain(attempt: Attempt, queue: QueueSettings, show: Show) -> Explained:
         explained.steps.append({"step": name, "at": seconds, "told": told})
         show(seconds, name, told)
 
-    executor = Executor(queue, transport=Witness(queue, attempt.known, tell))
+    reads = Chain(queue).reads_answers
+    executor = Executor(queue, transport=Witness(queue, attempt.known, tell, needs_bodies=reads))
     try:
         result = executor.run(task, queue=queue.name)
     finally:

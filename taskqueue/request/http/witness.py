@@ -23,8 +23,12 @@ class Witness:
     `known` are the names of headers, in lower case, that hold none.
     """
 
-    def __init__(self, settings: QueueSettings, known: frozenset[str], tell: Tell) -> None:
-        self._transport = Transport(settings, None, self._resolved, opened=self._opened)
+    def __init__(
+        self, settings: QueueSettings, known: frozenset[str], tell: Tell, *, needs_bodies: bool
+    ) -> None:
+        self._transport = Transport(
+            settings, None, self._resolved, needs_bodies=needs_bodies, opened=self._opened
+        )
         self._proxied = settings.proxy is not None
         self._known = known
         self._tell = tell
