@@ -133,6 +133,11 @@ class Deliveries:
         return coming or (self._asked is _Asked.TO_PAUSE and self._state is not _State.CLOSED)
 
     @property
+    def exhausted(self) -> bool:
+        """No other delivery can come before one of those that are out is settled."""
+        return self._room.exhausted
+
+    @property
     def just_acked(self) -> bool:
         """Tell whether the broker may not have got to all acks."""
         return self._room.just_acked(self._link.monotonic())

@@ -18,6 +18,7 @@ from taskqueue.consume.held import Held
 from taskqueue.consume.settlement import Settlement
 from taskqueue.cron import moment
 from taskqueue.errors import InvalidTask
+from taskqueue.events import Event
 from taskqueue.schedule import messages
 from taskqueue.schedule.book import Book, Turn, latest, turn
 from taskqueue.schedule.messages import UnreadableBook, Wake
@@ -198,6 +199,12 @@ class _Settled:
     """Goes on once all is confirmed."""
 
     then: Callable[[], None]
+
+    def confirmed(self, _event: Event) -> None:
+        """Never happens: a wake-up is no task."""
+
+    def unmoved(self, settlement: Settlement, _why: str) -> None:
+        """Never happens: a wake-up names no queue."""
 
     def settled(self, settlement: Settlement) -> None:
         """Go on."""
