@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -114,10 +115,10 @@ def test_a_send_takes_no_longer_than_its_timeout(private_broker: Broker, own_sta
     """Nor does it wait for a goodbye that a broker with an alarm does not read."""
     arguments = ["send", own_stage.name, "/x", "--config", str(own_stage.path)]
 
-    def send(timeout: float) -> tuple[float, subprocess.CompletedProcess[str]]:
+    def send(timeout: float, *more: str) -> tuple[float, subprocess.CompletedProcess[str]]:
         began = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "taskqueue", *arguments, "--timeout", str(timeout)],
+            [sys.executable, "-m", "taskqueue", *arguments, "--timeout", str(timeout), *more],
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         return time.monotonic() - began, done
@@ -125,9 +126,12 @@ def test_a_send_takes_no_longer_than_its_timeout(private_broker: Broker, own_sta
     usual, sent = send(30)
     assert sent.returncode == 0
     with Alarm(private_broker, "disk"):
-        took, failed = send(4)
+        took, failed = send(4, "--json")
     assert failed.returncode == 1
     assert "alarm" in failed.stderr
     assert failed.stderr.count("\n") == 1
+    said = json.loads(failed.stdout)
+    assert (said["queue"], said["confirmed"]) == (own_stage.name, False)
+    assert f"with the same id, {said['id']}, as it may run all the same" in failed.stderr
     # Nothing but its timeout and what a command takes anyway; a goodbye would be another 5 s.
     assert took < 4 + usual + 3
