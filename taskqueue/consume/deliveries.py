@@ -135,7 +135,7 @@ class Deliveries:
     @property
     def exhausted(self) -> bool:
         """No other delivery can come before one of those that are out is settled."""
-        return self._room.exhausted
+        return self._room.all_out
 
     @property
     def just_acked(self) -> bool:

@@ -72,11 +72,6 @@ class Room:
             )
         return True
 
-    @property
-    def exhausted(self) -> bool:
-        """No other delivery can come before one of those that are out is settled."""
-        return self.acks.in_window >= self._prefetch
-
     def is_short(self) -> bool:
         """Tell whether what is held takes so much of the window that another consumer is to begin."""
         held, size = self.acks.aside_in_window, self._window.size
