@@ -100,4 +100,7 @@ def test_a_stop_without_an_alarm_waits_for_the_confirm() -> None:
     assert not idle(process)
     process.broker.publishing[0].confirm(0, multiple=False)
     process.broker.pump()
+    while process.timers and not idle(process):
+        process.fire()
+        process.broker.pump()
     assert idle(process)
