@@ -117,9 +117,10 @@ def not_in_time(outstanding: Outstanding, broker: Broker) -> TaskqueueError:
         return BrokerUnreachable(f"no broker: {trouble}")
     alarm, ids = broker.alarm, outstanding.ids
     why = f"it has raised an alarm, {alarm}, and takes no publishes" if alarm else "no answer"
-    which = f", {', '.join(ids)}" if len(ids) <= _NAMED else "s, those of this error"
+    what, plural, they = ("it", "", "it") if len(ids) == 1 else ("those", "s", "they")
+    which = ", ".join(ids) if len(ids) <= _NAMED else "those of this error"
     return PublishFailed(
         f"the broker did not confirm in time ({why}): {outstanding.confirmed} confirmed, {len(ids)} not; "
-        f"send what is not again with the same id{which}, as it may run all the same",
+        f"send {what} again with the same id{plural}, {which}, as {they} may run all the same",
         ids=ids,
     )

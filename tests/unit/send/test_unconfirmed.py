@@ -71,7 +71,7 @@ def test_no_send_waits_for_the_end_of_an_alarm_that_it_is_not_to_wait_for(kind: 
     assert time.monotonic() - began < FOR_EVER / 10
     assert error.ids == tuple(f"mine-{number}" for number in range(2, 8))
     assert "alarm, low on disk, and takes no publishes): 2 confirmed, 6 not" in str(error)
-    assert "with the same ids, those of this error, as it may run all the same" in str(error)
+    assert "send those again with the same ids, those of this error, as they may run all" in str(error)
 
 
 @pytest.mark.parametrize("kind", ["Client", "AsyncClient"])
@@ -80,7 +80,7 @@ def test_one_task_is_named_in_the_text(kind: str, alarm: str) -> None:
     """At the end of the timeout too, with an alarm or without."""
     error = failure(kind, Broker(0, alarm), TASKS[:1], timeout=0.2)
     assert error.ids == ("mine-0",)
-    assert str(error).endswith("send what is not again with the same id, mine-0, as it may run all the same")
+    assert str(error).endswith("send it again with the same id, mine-0, as it may run all the same")
     assert ("low on memory" in str(error)) == bool(alarm)
 
 
