@@ -9,7 +9,7 @@ import typer
 
 import taskqueue
 from taskqueue.cli import common, given
-from taskqueue.errors import ConfigError, InvalidTask
+from taskqueue.errors import ConfigError, InvalidTask, PublishFailed
 from taskqueue.settings import load
 
 commands = common.commands()
@@ -95,6 +95,11 @@ def send(
         # Not by its name: it is imported when a task is sent, and not for `--help`.
         with taskqueue.Client(settings=settings, timeout=timeout, through_alarms=False) as client:
             sent = client.send(url or "", queue, **options)
+    except PublishFailed as error:
+        # Its id is in the error's line; who reads JSON gets it there.
+        if as_json:
+            common.emit({"id": error.ids[0] if error.ids else id_, "queue": queue, "confirmed": False})
+        raise
     except InvalidTask as error:
         # Here the mistake is in the command line of the user.
         raise ConfigError(str(error)) from error

@@ -110,10 +110,16 @@ class Consumer:
         self._stop.wait()
         self._link.call(lambda: self._stop_subscriptions(grace))
         if not self._idle.wait(min(grace, threading.TIMEOUT_MAX)):
-            log.warning("not everything ended in %s: the broker hands the rest out again", duration(grace))
+            running = sum(subscription.attempts.running for subscription in self._subscriptions)
+            log.warning(
+                "not everything ended in %s, %d tasks still run: the broker hands the rest out again",
+                duration(grace),
+                running,
+            )
         for subscription in self._subscriptions:
             subscription.tell()
-        self._link.close(_GOODBYE)
+        # A broker with an alarm reads no goodbye; the last acks still get on their way.
+        self._link.close(TAKEN if self._link.blocked else _GOODBYE)
         self._pool.end(_GOODBYE if self._idle.is_set() else 0.0)
         for subscription in self._subscriptions:
             subscription.close()
@@ -182,7 +188,9 @@ class Consumer:
         """Do nothing: the link has logged the failure, and tries again for ever."""
 
     def alarmed(self, *, now: bool) -> None:
-        """Do nothing: the link has logged it, and the next report shows it."""
+        """Tell every subscription."""
+        for subscription in self._subscriptions:
+            subscription.alarmed(now=now)
 
     def missing(self, queue: str, reason: str) -> None:
         """Come to an end: what was not declared will not appear by itself."""

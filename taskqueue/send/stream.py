@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 
 from taskqueue.errors import PublishFailed, TaskqueueError
-from taskqueue.send.batch import LOOK, not_in_time
+from taskqueue.send.batch import LOOK, Outstanding, not_in_time
 from taskqueue.send.new_task import NewTask
 from taskqueue.send.producer import Producer
+from taskqueue.task.message import Publish
 
 WINDOW = 1000
 """Tasks that may be without a confirm at once."""
@@ -18,14 +19,14 @@ WINDOW = 1000
 class _One:
     """A task that is on its way."""
 
-    __slots__ = ("_stream", "error", "task_id")
+    __slots__ = ("_stream", "error", "publish")
 
-    def __init__(self, stream: Stream, task_id: str) -> None:
+    def __init__(self, stream: Stream, publish: Publish) -> None:
         self.error: TaskqueueError | None = None
-        self.task_id = task_id
+        self.publish = publish
         self._stream = stream
 
-    def confirmed(self) -> None:
+    def confirmed(self, _publish: Publish) -> None:
         """Learn that the broker has it; on the I/O thread."""
         self._stream.ended(self, None)
 
@@ -47,7 +48,7 @@ class Stream:
         self._sender = producer.sender()
         self._timeout = timeout
         self._confirmed = confirmed
-        self._count = 0
+        self._outstanding = Outstanding()
         self._on_their_way: set[_One] = set()
         self._error: TaskqueueError | None = None
         self._since = time.monotonic()
@@ -61,11 +62,12 @@ class Stream:
         """
         publish = self._producer.publish(task)
         self._wait_below(WINDOW)
-        one = _One(self, publish.message.properties["message_id"])
+        one = _One(self, publish)
         with self._changed:
             if not self._on_their_way:
                 self._since = time.monotonic()
             self._on_their_way.add(one)
+            self._outstanding.began(publish)
         self._sender.begin(publish, one)
 
     def finish(self) -> None:
@@ -85,13 +87,14 @@ class Stream:
         """Take the outcome of a task."""
         if error is None:
             try:
-                self._confirmed(one.task_id)
+                self._confirmed(one.publish.message.properties["message_id"])
             except TaskqueueError as failure:
                 error = failure
         with self._changed:
             self._on_their_way.discard(one)
             self._since = time.monotonic()
-            self._count += error is None
+            if error is None:
+                self._outstanding.ended(one.publish)
             self._error = self._error or error
             self._changed.notify_all()
 
@@ -100,8 +103,8 @@ class Stream:
             while len(self._on_their_way) >= limit and self._error is None:
                 left = self._since + self._timeout - time.monotonic()
                 if left <= 0 or self._sender.alarm:
-                    self._error = not_in_time(self._count, len(self._on_their_way), self._sender)
+                    self._error = not_in_time(self._outstanding, self._sender)
                     break
                 self._changed.wait(min(left, LOOK))
             if self._error is not None:
-                raise self._error
+                raise self._outstanding.named(self._error)
