@@ -40,18 +40,17 @@ def test_it_writes_to_its_temporary_folder_only_and_stops_on_sigterm(tmp_path: P
     )  # fmt: skip
     pool = urllib3.PoolManager(retries=False)
 
-    def healthy() -> bool:
+    def page(path: str) -> bytes:
         assert process.poll() is None, process.communicate()[1]
         try:
-            return pool.request("GET", f"http://127.0.0.1:{port}/healthz").status == 200
+            found = pool.request("GET", f"http://127.0.0.1:{port}{path}")
         except urllib3.exceptions.HTTPError:
-            return False
+            return b""
+        return found.data if found.status == 200 else b""
 
     try:
-        eventually(healthy, "healthy")
-        assert (
-            b"taskqueue_broker_connected 0.0" in pool.request("GET", f"http://127.0.0.1:{port}/metrics").data
-        )
+        eventually(lambda: b"taskqueue_broker_connected 0.0" in page("/metrics"), "counts of each process")
+        assert b'"ok": true' in page("/healthz")
         (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert "NSpid:\t" + first + "\t1\n" in Path(f"/proc/{first}/status").read_text()
         os.kill(int(first), signal.SIGTERM)
