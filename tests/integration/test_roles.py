@@ -87,6 +87,7 @@ def site(
     logging.getLogger("pika").setLevel(level)
 
 
+@pytest.mark.slow
 def test_the_declarer_makes_and_prunes_its_queue_and_no_other(site: Site) -> None:
     """All that declare does, with one pattern."""
     ini = site.ini("declarer", schedules="", levels=2)
