@@ -97,8 +97,6 @@ def test_the_declarer_makes_and_prunes_its_queue_and_no_other(site: Site) -> Non
     assert names.rung("a", "1s") in site.admin.names("queues")
     site.does(site.ini("declarer", schedules=""), "declare", "--prune", told="removed")
     assert names.rung("a", "1s") not in site.admin.names("queues")
-    site.does(site.ini("declarer", schedules="", queue_type="classic"), "declare", "--migrate", "--yes")
-    assert site.admin.type_of("a") == "classic"
     before = site.things()
     site.refused(site.ini("declarer", queue="b", schedules=""), "declare")
     assert site.things() == before
