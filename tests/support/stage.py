@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -38,7 +39,7 @@ class Process:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "taskqueue", *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONFAULTHANDLER": "1", **(environment or {})}, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         stream = self._process.stdout
         assert stream is not None
@@ -80,10 +81,26 @@ class Process:
         self._process.send_signal(number)
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        """Wait for its end and give its exit code."""
-        code = self._process.wait(timeout)
+        """Wait for its end and give its exit code; raises TimeoutError with its log and what it stands in."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            self._abort()
+            msg = f"it did not end in {timeout} s:\n{self.log}"
+            raise TimeoutError(msg) from error
         self._reader.join(PATIENCE)
         return code
+
+    def _abort(self) -> None:
+        """Have it and its children write where their threads stand, which ends them."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        pids = [int(pid) for pid in children.read_text().split()] if children.exists() else []
+        for pid in (*pids, self.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGABRT)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        self._reader.join(10)
 
     def stop(self) -> None:
         """End it as an operator does, if it still runs."""
