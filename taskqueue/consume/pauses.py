@@ -71,9 +71,8 @@ class Pauses:
         self._main = None
         beside, self._beside = self._beside, None
         # One that is being opened is closed when it is open.
-        if beside is not None and beside.is_open:
-            with suppress(AMQPError):
-                beside.close()
+        if beside is not None:
+            self._link.drop(beside)
 
     def _connect(self, main: TolerantConnection) -> None:
         if main is not self._main or not main.is_open:
