@@ -41,6 +41,10 @@ class Counts:
     consumers: int
 
 
+class Returned(PublishFailed):
+    """A message came back: no queue is bound for its routing key."""
+
+
 @dataclass(slots=True)
 class _Pending:
     publish: Publish
@@ -263,9 +267,7 @@ class Channel:
                 continue
             where = pending.publish.exchange
             if pending.returned:
-                pending.done.set_exception(
-                    PublishFailed(f"{where}: no queue is bound, run 'taskqueue declare'")
-                )
+                pending.done.set_exception(Returned(f"{where}: no queue is bound, run 'taskqueue declare'"))
             elif refused:
                 pending.done.set_exception(
                     PublishFailed(f"{where}: a queue is full or its leader unavailable")

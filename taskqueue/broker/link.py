@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from pika.adapters.select_connection import IOLoop
 from pika.connection import Parameters
+from pika.exceptions import AMQPError
 
 from taskqueue.broker.connect import reason, refusal, where
 from taskqueue.broker.outbox import Outbox
@@ -108,6 +109,15 @@ class Link:
         self.call(lambda: self._close(timeout))
         self._thread.join(timeout + 1)
         return not self._thread.is_alive()
+
+    def drop(self, connection: TolerantConnection) -> None:
+        """Close another connection that was opened on the loop of this thread; from the I/O thread only."""
+        if connection.ioloop is not self._loop:
+            # Its loop has gone down with a fault, and can't write a goodbye.
+            _cut(connection)
+        elif connection.is_open:
+            with suppress(AMQPError):
+                connection.close()
 
     @property
     def alive(self) -> bool:

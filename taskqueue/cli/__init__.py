@@ -30,6 +30,8 @@ COMMANDS = {
     "show": "Say where a task is, why it has not run and when it will; exits with 1 where it is not found.",
     "dead": "List, show, replay and purge dead tasks.",
     "waiting": "List and cancel waiting tasks.",
+    "pause": "Have no task of a queue begin, on any consumer, until `resume` or the end of --for.",
+    "resume": "Have the tasks of a paused queue run again; a queue that is not paused stays as it is.",
     "schedule": "List schedules, run one now, pause and resume one.",
 }
 """What the list of commands says of each, so that their modules need not be there for it."""

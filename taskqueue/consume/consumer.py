@@ -17,6 +17,7 @@ from taskqueue.consume.health import TICK, Report
 from taskqueue.consume.isolation import Isolation
 from taskqueue.consume.ladder_check import LadderCheck
 from taskqueue.consume.metrics import Metrics
+from taskqueue.consume.pauses import Pauses
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.subscription import Subscription
 from taskqueue.consume.timekeeper import Timekeeper
@@ -36,6 +37,8 @@ GRACE = 65.0
 _GOODBYE = 5.0
 _OTHER_CHANNELS = 3
 """What settles the deliveries of all, what tries an exchange, and what looks at the ladders."""
+_BESIDE = 2
+"""Channels on the connection by which pauses are seen."""
 _TOO_MANY = "number of channels opened"
 
 
@@ -90,6 +93,9 @@ class Consumer:
         ]
         self._parts: tuple[Subscription | Timekeeper, ...] = (*self._subscriptions, *self._timekeepers)
         self._ladders = _ladders(settings)
+        self._by_name = {subscription.queue.name: subscription for subscription in self._subscriptions}
+        ladders = {name: queue.ladder for name, queue in settings.queues.items()}
+        self._pauses = Pauses(ladders, self._link, changed=self._paused)
         self._stop = threading.Event()
         self._idle = threading.Event()
         self._failure: TaskqueueError | None = None
@@ -112,6 +118,7 @@ class Consumer:
             log.warning("not everything ended in %s: the broker hands the rest out again", duration(grace))
         for subscription in self._subscriptions:
             subscription.tell()
+        self._link.call(self._pauses.disconnected)
         self._link.close(_GOODBYE)
         self._pool.end(_GOODBYE if self._idle.is_set() else 0.0)
         for subscription in self._subscriptions:
@@ -148,6 +155,10 @@ class Consumer:
         if not connection.is_open:
             return
         self._link.outbox.connected(connection)
+        for subscription in self._subscriptions:
+            # It may have been paused while this consumer was cut off.
+            subscription.pause(told=False)
+        self._pauses.connected(connection)
         others = _OTHER_CHANNELS + len(self._timekeepers)
         room = max(0, connection.params.channel_max - others)
         for subscription in self._subscriptions[:room]:
@@ -167,12 +178,13 @@ class Consumer:
         """Tell every subscription that its channel is gone."""
         self._connected = False
         self._metrics.reconnecting()
+        self._pauses.disconnected()
         if _TOO_MANY in reason:
             log.error(
                 "the broker refuses the channels of %d queues, which take %d: raise the limit (rabbitmqctl "
                 "set_user_limits), or run some queues as another user (--queue)",
                 len(self._subscriptions),
-                len(self._parts) + _OTHER_CHANNELS,
+                len(self._parts) + _OTHER_CHANNELS + _BESIDE,
             )
         for each in self._parts:
             each.disconnected(reason)
@@ -200,6 +212,12 @@ class Consumer:
         if self._failure is None:
             self._failure = failure
         self._stop.set()
+
+    def _paused(self, queue: str, now: bool) -> None:  # noqa: FBT001 as told by `Pauses`
+        if now:
+            self._by_name[queue].pause()
+        else:
+            self._by_name[queue].unpause()
 
     def progressed(self) -> None:
         """Note whether everything has been settled."""

@@ -191,10 +191,18 @@ async def _remove(
     for queue in found.queues:
         if not await delete(session, queue, classic=queue in found.classic):
             return replace(found, busy=f"queue {queue!r} is in use")
+    await _delete_exchanges(session, found)
+    return found
+
+
+async def _delete_exchanges(session: Session, found: Leftover) -> None:
+    if names.control(found.owner) in found.exchanges:
+        # A pause of what goes: no task is in it, and to delete what does not exist is no error.
+        for queue in (names.pause_note(found.owner), names.paused(found.owner)):
+            await delete(session, queue)
     for exchange in found.exchanges:
         async with session.channel() as channel:
             await channel.ask("exchange_delete", exchange)
-    return found
 
 
 def _is_ours(exchanges: Mapping[str, Listed], owner: str) -> bool:

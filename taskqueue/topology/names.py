@@ -84,6 +84,31 @@ def paused(queue: str) -> str:
     return f"{queue}.paused"
 
 
+def pause_note(queue: str) -> str:
+    """Name the queue that holds who has paused `queue`, and why."""
+    return f"{queue}.paused.note"
+
+
+def control(name: str) -> str:
+    """Name the exchange that tells which queues are paused: this queue, or those that wait on this ladder."""
+    return f"{name}.wait.control"
+
+
+def controls(queue: str, ladder: str) -> tuple[str, ...]:
+    """Name the exchanges by which consumers ask for a queue; its own first, which alone says it is paused."""
+    return tuple(dict.fromkeys((control(queue), control(ladder))))
+
+
+def pausing(queue: str) -> str:
+    """Name the routing key that leads somewhere while `queue` is paused, and only then."""
+    return f"paused:{queue}"
+
+
+def noting(queue: str) -> str:
+    """Name the routing key that leads to the note of a pause."""
+    return f"note:{queue}"
+
+
 def hop(leaves: str, goes: str) -> str:
     """Name the routing key that a message follows from one rung to the next, ``10s>0.3s``."""
     return f"{leaves}>{goes}"

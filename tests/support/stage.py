@@ -22,6 +22,7 @@ from taskqueue.consume.consumer import Consumer
 from taskqueue.consume.metrics import NullMetrics
 from taskqueue.send.client import Client
 from taskqueue.settings import Settings, parse
+from taskqueue.topology import names
 from taskqueue.topology.plan import plan
 
 PATIENCE = 90.0
@@ -183,6 +184,12 @@ class Stage:
         process.wait_for(f"consuming from {self.name}")
         return process
 
+    def run_paused(self) -> Process:
+        """Run `taskqueue run` as a process of its own, for a queue that it may not consume yet."""
+        process = Process("run", "--config", str(self.path))
+        self._processes.append(process)
+        return process
+
     def client(self) -> Client:
         """Give a client for the stage's queue."""
         return Client.from_config(self.path)
@@ -257,6 +264,8 @@ class Stage:
             planned = plan(self.settings.layout)
             for queue in planned.queues:
                 channel.queue_delete(queue.name)
+            for name in (names.paused(self.name), names.pause_note(self.name)):
+                channel.queue_delete(name)
             for exchange in planned.exchanges:
                 channel.exchange_delete(exchange.name)
 

@@ -92,7 +92,7 @@ def test_other_settings_than_declared_are_found(admin: Admin, tmp_path: Path) ->
 
 WHOLE = r"^a(\..*)?$"
 WAYS = r"^a\.wait(\.due)?$"
-SETTLE = r"^a\.(dead|wait|wait\.due)$"
+SETTLE = r"^a\.(dead|wait|wait\.due|wait\.control)$"
 NEITHER = "may neither declare nor consume nor send: no write permission on a.wait.due"
 
 
@@ -134,7 +134,7 @@ def test_what_check_finds_enough_is_enough(
     """A user with no more than the rights of a consumer runs, retries and buries tasks."""
     stage = staged(server=admin.url)
     name = re.escape(stage.name)
-    user = admin.user("^$", rf"^{name}\.(dead|wait|wait\.due)$", f"^{name}$")
+    user = admin.user("^$", rf"^{name}\.(dead|wait|wait\.due|wait\.control)$", f"^{name}$")
     stage.path.write_text(stage.path.read_text().replace(admin.url, user))
     assert read(stage.path, "check")["ok"] is True
     receiver.answer("/x", [500, 500])
@@ -175,7 +175,10 @@ def test_one_pattern_is_enough(admin: Admin, tmp_path: Path) -> None:
     ("pattern", "told"),
     [
         (r"^(a|shared\.wait)(\..*)?$", "may declare, consume, send"),
-        (WHOLE, "may neither declare nor consume nor send: no write permission on shared.wait"),
+        (
+            WHOLE,
+            f"{NEITHER.replace('a.wait.due', 'shared.wait')} and no write permission on shared.wait.control",
+        ),
     ],
 )
 def test_a_shared_ladder_takes_permissions_of_its_own(

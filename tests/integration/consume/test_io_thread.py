@@ -23,7 +23,9 @@ def fail() -> None:
     raise RuntimeError(msg)
 
 
-def test_a_fault_gives_every_task_back_at_once(stage: Stage, receiver: Receiver) -> None:
+def test_a_fault_gives_every_task_back_at_once(
+    stage: Stage, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
     """The old connection is really closed, so the broker does not wait for its heartbeats."""
     release = threading.Event()
     receiver.answer("/x", [Answer(hold=release), 200])
@@ -34,6 +36,8 @@ def test_a_fault_gives_every_task_back_at_once(stage: Stage, receiver: Receiver)
     receiver.wait_for(2, timeout=SOON)
     release.set()
     stage.settle()
+    # No other one comes of ending what was on the loop that is gone.
+    assert caplog.text.count("unexpected error on the I/O thread") == 1
 
 
 def test_what_waits_for_a_time_outlives_a_fault(stage: Stage) -> None:

@@ -267,7 +267,9 @@ def assert_as_before(admin: Admin, before: Plan) -> None:
 
 def test_prune_removes_what_the_configuration_no_longer_names(admin: Admin, write: Write) -> None:
     """A queue that is gone from it, and the rungs and the exchange of a level that is."""
-    ran(write("a", "b", levels=3), "declare")
+    former = write("a", "b", levels=3)
+    ran(former, "declare")
+    ran(former, "pause", "b")
     config = write("a", levels=2)
     ran(config, "declare", "--prune", "--dry-run")
     assert "b" in admin.names("queues")
