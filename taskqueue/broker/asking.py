@@ -174,6 +174,11 @@ class Channel:
         if self._raw.is_open:
             self._raw.basic_nack(delivery.tag, multiple=multiple, requeue=True)
 
+    def give_back(self, tag: int) -> None:
+        """Put the message back that was handed out with this tag."""
+        if self._raw.is_open:
+            self._raw.basic_nack(tag, requeue=True)
+
     def close(self) -> None:
         """Close it, if it still is open: what it holds goes back; behind an answer that is still to come."""
         if self._raw.is_open:

@@ -98,7 +98,7 @@ def sorted_out(
                 if name not in targets and _is_level(name, owner)
             ]
         else:
-            rest = (names.moving(owner), names.lost(owner), names.dead(owner), owner)
+            rest = (names.moving(owner), names.lost(owner), names.looked(owner), names.dead(owner), owner)
             whole = (*rungs, *[name for name in rest if name in spare])
             found.append(_leftover(owner, whole, tuple(extra), spare, ways))
     return tuple(found)

@@ -8,18 +8,14 @@ began, or raises NotKnown.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from taskqueue.broker.asking import Channel, Counts, Delivery
 from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
-from taskqueue.redact import redacted
-from taskqueue.task.fields import is_full
 
 Progress = Callable[[int, int], None]
 """Called with how many messages were looked at, and how many there are to look at."""
@@ -209,29 +205,3 @@ async def _undisturbed(session: Session, queue: str) -> Counts:
         if asyncio.get_running_loop().time() > deadline:
             raise NotKnown(_SHARED.format(queue))
         await asyncio.sleep(_POLL)
-
-
-def url_of(body: bytes) -> str | None:
-    """Read the url from a body, without a login that it may hold; None where there is no url."""
-    try:
-        # As int refuses what has more than 4,300 digits.
-        document = json.loads(body, parse_int=float)
-    except (ValueError, RecursionError):
-        return None
-    url = text(document.get("url")) if isinstance(document, dict) else None
-    # A login stands before an @. A path may hold an @ too: only a URL that may hold a login is written anew.
-    return url if url is None or "@" not in url or not is_full(url) else redacted(url)
-
-
-def text(value: object) -> str | None:
-    """Read a text that others may have written: what is not Unicode is escaped. Other values give None."""
-    if isinstance(value, str):
-        # JSON can spell half of a surrogate pair, which nothing can print.
-        value = value.encode(errors="backslashreplace")
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else None
-
-
-def whole(headers: Mapping[str, Any], name: str) -> int | None:
-    """Read a whole number ≥ 0 from a header that others may have written; None for anything else."""
-    value = headers.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,106 @@
+"""What a command does with all tasks that a filter covers, and what it tells of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from taskqueue.broker.asking import Channel
+from taskqueue.broker.replies import Refused
+from taskqueue.errors import PublishFailed
+from taskqueue.operate.filters import Filter
+from taskqueue.operate.reading import Facts
+from taskqueue.task.message import Publish
+
+_WINDOW = 500
+"""Most tasks without a confirm: as many may be there twice when a command is killed."""
+_CONFIRMING = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What came of a command that acts on tasks."""
+
+    looked: int
+    matched: int
+    done: int
+    missing: tuple[str, ...] = ()
+    """Ids that were named and not found."""
+    stuck: tuple[str, ...] = ()
+    """Wait queues whose tasks are under way between two queues, so that they were not seen."""
+
+
+@dataclass(slots=True)
+class Choice:
+    """Tells which tasks are chosen, and counts them."""
+
+    filter: Filter
+    looked: int = 0
+    matched: int = 0
+    done: int = 0
+    _found: set[str] = field(default_factory=set)
+
+    def takes(self, facts: Facts) -> bool:
+        """Count a task that was looked at, and tell whether it is chosen."""
+        self.looked += 1
+        if not self.filter.covers(facts):
+            return False
+        self.matched += 1
+        if self.filter.ids is not None:
+            self._found.add(facts.id or "")
+        return True
+
+    def acted(self, stuck: tuple[str, ...] = ()) -> Acted:
+        """Tell what came of it."""
+        missing = (self.filter.ids or frozenset()) - self._found
+        return Acted(self.looked, self.matched, self.done, tuple(sorted(missing)), stuck)
+
+
+class Transfer:
+    """Publishes tasks where they are to go, some at once, and takes each from where it was once confirmed.
+
+    So wherever it ends, each task is in one of both places at least.
+    """
+
+    def __init__(self, channel: Channel, where: str) -> None:
+        self._channel = channel
+        self._where = where
+        self._out: deque[tuple[asyncio.Future[None], Callable[[], None]]] = deque()
+
+    async def put(self, publish: Publish, take: Callable[[], None]) -> None:
+        """Publish one, and wait while too many are without a confirm; `take` is called once it is confirmed.
+
+        Raises PublishFailed where the broker does not take one: that one stays where it was.
+        """
+        self._out.append((self._channel.publish(publish), take))
+        await self.settle(_WINDOW)
+
+    async def settle(self, most: int = 0) -> None:
+        """Wait until at most so many are without a confirm."""
+        while self._out and (len(self._out) > most or self._out[0][0].done()):
+            confirm, take = self._out[0]
+            try:
+                if not confirm.done():
+                    async with asyncio.timeout(_CONFIRMING):
+                        await asyncio.shield(confirm)
+                confirm.result()
+            except Refused as error:
+                self._take_confirmed()
+                raise error.told() from error
+            except (TimeoutError, PublishFailed) as error:
+                self._take_confirmed()
+                why = str(error) or f"no confirm in {_CONFIRMING:g} s"
+                msg = f"the broker did not take a task into {self._where}, it stays where it was: {why}"
+                raise PublishFailed(msg) from error
+            if self._out and self._out[0][0] is confirm:
+                self._out.popleft()
+                take()
+
+    def _take_confirmed(self) -> None:
+        """Take those that are confirmed beside one that is not, as they would be there twice."""
+        for confirm, take in self._out:
+            if confirm.done() and not confirm.cancelled() and confirm.exception() is None:
+                take()
+        self._out.clear()
