@@ -15,7 +15,7 @@ LOOK = "look"
 """The routing key of a marker: it leads from the exchange of each level to `looked`, and nowhere else."""
 _DUE = "due:"
 _ASTRAY = "astray"
-_OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving)(?:\..*)?")
+_OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|paused)(?:\..*)?")
 _TIMED = re.compile(r"(?P<owner>.+)\.wait\.(?P<seconds>\d+(?:\.\d+)?)s(?:\.classic)?")
 _LAST_HOP = re.compile(rf"[^>]+>{_DUE}(?P<queue>.+)")
 
@@ -74,6 +74,11 @@ def rung(ladder: str, ttl: str, *, classic: bool = False) -> str:
 def moving(queue: str) -> str:
     """Name the queue that holds the messages of `queue` while `declare --migrate` replaces it."""
     return f"{queue}.moving"
+
+
+def paused(queue: str) -> str:
+    """Name the queue that exists while `queue` is paused."""
+    return f"{queue}.paused"
 
 
 def hop(leaves: str, goes: str) -> str:

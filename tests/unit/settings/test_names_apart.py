@@ -12,14 +12,14 @@ from taskqueue.topology import names
 from taskqueue.topology.plan import CLASSIC, QUORUM, Layout, plan_ladder, plan_queue
 
 SEGMENTS = st.sampled_from(
-    ["X", "Y", "wait", "dead", "moving", "due", "lost", "1s", "0", "classic", "", "in", "amq"]
+    ["X", "Y", "wait", "dead", "moving", "paused", "due", "lost", "1s", "0", "classic", "", "in", "amq"]
 )
 NAMES = st.lists(SEGMENTS, min_size=1, max_size=4).map(".".join)
 
 
 def used(queue: str, ladder: str) -> set[str]:
     """Give every name that belongs to a queue on a ladder, in either type and while it moves."""
-    found = {names.moving(queue)}
+    found = {names.moving(queue), names.paused(queue)}
     for queue_type in (QUORUM, CLASSIC):
         for known in (frozenset[str](), frozenset({ladder})):
             layout = Layout({queue: ladder}, Settings().rungs, queue_type, known)

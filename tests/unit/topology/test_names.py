@@ -45,6 +45,7 @@ def test_the_names_of_a_queue_are_those_of_the_contract() -> None:
     assert names.rung("mails", "0.3s", classic=True) == "mails.wait.0.3s.classic"
     assert names.dead("mails") == "mails.dead"
     assert names.moving("mails") == "mails.moving"
+    assert names.paused("mails") == "mails.paused"
     assert names.hop(names.ENTRY, "0.3s") == "in>0.3s"
     assert names.hop("10s", "0.3s") == "10s>0.3s"
     assert names.last_hop("10s", "mails") == "10s>due:mails"
@@ -136,6 +137,7 @@ def test_a_name_of_ours_tells_whose_it_is(queue: str) -> None:
         names.rung(queue, "0.3s", classic=True),
         names.dead(queue),
         names.moving(queue),
+        names.paused(queue),
     ):
         assert names.owner(name) == whose
 
