@@ -130,8 +130,11 @@ class Channel:
         self._pending[self._sequence] = _Pending(publish, done)
         return done
 
-    async def consume(self, queue: str, *, window: int, tag: str = "") -> None:
-        """Have up to `window` messages handed out to this channel; `next` gives them."""
+    async def consume(self, queue: str, *, window: int, tag: str = "", settled: bool = False) -> None:
+        """Have up to `window` messages handed out to this channel; `next` gives them.
+
+        What is `settled` needs no ack.
+        """
         if self._consumer is None:
             self._consumer = _Consumer()
             self._raw.add_on_cancel_callback(lambda _: self._ended())
@@ -142,7 +145,7 @@ class Channel:
             arrived.put_nowait(Delivery(method.delivery_tag, message, method.redelivered))
 
         await self.ask("basic_qos", prefetch_count=window)
-        await self.ask("basic_consume", queue, received, consumer_tag=tag or None)
+        await self.ask("basic_consume", queue, received, auto_ack=settled, consumer_tag=tag or None)
 
     async def next(self, wait: float) -> Delivery | None:
         """Give the next message that was handed out, None where none comes in time.

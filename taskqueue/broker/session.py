@@ -44,7 +44,10 @@ class Session:
         self._idle: deque[Channel] = deque()
         self._opening: set[asyncio.Future[Raw]] = set()
         self._most = max(1, min(CHANNELS, connection.params.channel_max - _KEPT_FREE))
+        self.blocked = asyncio.Event()
+        """Set once the broker has an alarm and takes no publish. It tells that to who publishes."""
         connection.add_on_close_callback(self._lost)
+        connection.add_on_connection_blocked_callback(lambda *_: self.blocked.set())
 
     @property
     def properties(self) -> Mapping[str, Any]:

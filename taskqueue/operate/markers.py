@@ -7,6 +7,9 @@ rung before it has been handed on, to where the look comes next.
 
 Where the look is killed, its markers walk off by themselves: their only way leads from the exchange of the
 level to the queue `names.looked`, which keeps nothing.
+
+A broker with an alarm takes no publish, and reads nothing more of a connection that has tried. So markers
+have a connection of their own, and a look does without them then.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from taskqueue.broker.asking import Channel
 from taskqueue.broker.replies import RESOURCE_LOCKED, Refused
-from taskqueue.broker.session import Session
+from taskqueue.broker.session import Session, connected
 from taskqueue.errors import NotKnown, PublishFailed
 from taskqueue.operate.rungs import Rung
+from taskqueue.settings import Settings
 from taskqueue.task.astray import itinerary
 from taskqueue.task.message import Message, Publish
 from taskqueue.topology import names
@@ -29,7 +34,6 @@ from taskqueue.topology import names
 _PATIENCE = 15.0
 """Seconds in which another look ends, or a broker hands on what it has in hand."""
 _POLL = 0.3
-_WINDOW = 1000
 _STAYS_MS = 60_000
 """How long a marker stays that nobody acks, once it is the first in line."""
 
@@ -40,13 +44,15 @@ class Markers:
 
     ladder: str
     channel: Channel
+    blocked: asyncio.Event
     look: str = field(default_factory=lambda: uuid.uuid4().hex)
     _out: dict[str, asyncio.Future[None]] = field(default_factory=dict)
 
-    async def put(self, rung: Rung) -> asyncio.Future[None]:
+    async def put(self, rung: Rung) -> asyncio.Future[None] | None:
         """Put both markers at the end of a rung; what is given is done once all before them is handed on.
 
-        The rung has to exist, as a marker that finds no way on the ladder is taken for a task.
+        None where the broker takes no publishes. The rung has to exist, as a marker that finds no way on the
+        ladder is taken for a task.
         """
         gone = f"{self.look}/{rung.ttl}"
         self._out[gone] = asyncio.get_running_loop().create_future()
@@ -54,15 +60,22 @@ class Markers:
             self._marker(rung, self.seen(rung), _STAYS_MS),
             self._marker(rung, gone, 0),
         )
+        confirmed: asyncio.Future[Any] = asyncio.gather(*map(self.channel.publish, publishes))
+        blocked = asyncio.ensure_future(self.blocked.wait())
         try:
             async with asyncio.timeout(_PATIENCE):
-                for confirm in [self.channel.publish(each) for each in publishes]:
-                    await confirm
+                await asyncio.wait([confirmed, blocked], return_when=asyncio.FIRST_COMPLETED)
+            if not confirmed.done():
+                return None
+            confirmed.result()
         except Refused as error:
             raise error.told() from error
         except (TimeoutError, PublishFailed) as error:
             why = str(error) or f"its leader did not answer in {_PATIENCE:g} s"
             raise NotKnown(f"{rung.queue}: {why}: the look is not complete") from error
+        finally:
+            blocked.cancel()
+            confirmed.cancel()
         return self._out[gone]
 
     def seen(self, rung: Rung) -> str:
@@ -84,7 +97,6 @@ class Markers:
             found = await self.channel.next(_PATIENCE)
             if found is not None:
                 gone = self._out.get(str(found.message.properties.get("message_id")))
-                self.channel.ack(found)
                 if gone is not None and not gone.done():
                     gone.set_result(None)
 
@@ -95,28 +107,27 @@ def is_marker(message: Message) -> bool:
 
 
 @asynccontextmanager
-async def marking(session: Session, ladder: str, units: tuple[str, ...]) -> AsyncIterator[Markers]:
-    """Have the ladder to oneself: one look at a time. `units` are those of its levels.
+async def marking(settings: Settings, ladder: str) -> AsyncIterator[Markers]:
+    """Have the ladder to oneself: one look at a time.
 
-    Waits for another look. Raises NotKnown where that does not end, NotDeclared where there is no ladder.
+    Waits for another look. Raises NotKnown where that does not end, and what `connected` does.
     """
     queue = names.looking(ladder)
-    async with session.own_channel() as channel:
+    steps = settings.rungs
+    async with connected(settings, name="taskqueue look") as session:
         await _locked(session, queue, ladder)
-        for unit in units:
-            await _asked(channel, "queue_bind", queue, names.level(ladder, unit), names.LOOK)
-        await channel.confirms()
-        await channel.consume(queue, window=_WINDOW)
-        markers = Markers(ladder, channel)
-        receiving = asyncio.create_task(markers.receive())
-        try:
-            yield markers
-        finally:
-            receiving.cancel()
-            await asyncio.gather(receiving, return_exceptions=True)
-            async with session.channel() as other:
-                # Its connection may go on, for another look.
-                await _asked(other, "queue_delete", queue)
+        async with session.own_channel() as channel:
+            for unit in map(steps.unit, range(steps.levels)):
+                await _asked(channel, "queue_bind", queue, names.level(ladder, unit), names.LOOK)
+            await channel.confirms()
+            await channel.consume(queue, window=0, settled=True)
+            markers = Markers(ladder, channel, session.blocked)
+            receiving = asyncio.create_task(markers.receive())
+            try:
+                yield markers
+            finally:
+                receiving.cancel()
+                await asyncio.gather(receiving, return_exceptions=True)
 
 
 async def _locked(session: Session, queue: str, ladder: str) -> None:

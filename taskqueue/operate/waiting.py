@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from taskqueue.broker.session import Session
 from taskqueue.operate.acting import Acted, Choice, Transfer
 from taskqueue.operate.filters import Filter
-from taskqueue.operate.ladder_look import LOOK, Held, Progress, Visitor, look
+from taskqueue.operate.ladder_look import look
 from taskqueue.operate.reading import Facts
+from taskqueue.operate.rung_look import LOOK, Held, Progress, Visitor
 from taskqueue.settings import Settings
 from taskqueue.task import astray
 from taskqueue.task import decode as state
