@@ -12,11 +12,11 @@ from typing import Protocol
 from taskqueue.errors import ConfigError
 from taskqueue.settings.values import statuses
 
-_RELATIVE = re.compile(r"(?P<sign>[+-])(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|min|m|h|d|w)?")
+_RELATIVE = re.compile(r"(?P<sign>[+-])(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|min|m|h|d|w)?", re.ASCII)
 _UNITS = {None: 1, "ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-_POSIX = re.compile(r"\d+(?:\.\d+)?")
-_RUNS = re.compile(r"(?P<least>\d{1,9})(?P<more>\+?)")
-_RATE = re.compile(r"(?P<count>\d+(?:\.\d+)?)/(?P<unit>s|m|h)")
+_POSIX = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_RUNS = re.compile(r"(?P<least>\d{1,9})(?P<more>\+?)", re.ASCII)
+_RATE = re.compile(r"(?P<count>\d+(?:\.\d+)?)/(?P<unit>s|m|h)", re.ASCII)
 _FAR = 253_402_300_800.0
 """The end of the year 9999, POSIX seconds."""
 

@@ -55,11 +55,11 @@ def alarmed(node: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ("dead list {queue}", 0),
         ("dead show {queue} x", 0),
         ("waiting list {queue}", 0),
-        ("waiting cancel {queue} nobody", 1),
-        ("dead purge {queue} y --yes", 0),
+        ("waiting cancel {queue} --id nobody --yes", 1),
+        ("dead purge {queue} --id y --yes", 0),
         ("send {queue} /x --timeout 2", 1),
         ("send {queue} /x --countdown 5 --timeout 2", 1),
-        ("dead replay {queue} --all", 1),
+        ("dead replay {queue} --all --yes", 1),
     ],
 )
 def test_every_command_ends_in_time_during_an_alarm(

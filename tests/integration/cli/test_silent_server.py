@@ -21,10 +21,10 @@ COMMANDS = {
     "declare --prune": ("declare", "--prune"),
     "dead list": ("dead", "list", "mail"),
     "dead show": ("dead", "show", "mail", "some-id"),
-    "dead replay": ("dead", "replay", "mail", "--all"),
+    "dead replay": ("dead", "replay", "mail", "--all", "--yes"),
     "dead purge": ("dead", "purge", "mail", "--all", "--yes"),
     "waiting list": ("waiting", "list", "mail"),
-    "waiting cancel": ("waiting", "cancel", "mail", "some-id"),
+    "waiting cancel": ("waiting", "cancel", "mail", "--id", "some-id", "--yes"),
     "send": ("send", "mail", "/x", "--timeout", "20"),
     "run --declare": ("run", "--declare"),
 }
