@@ -28,6 +28,7 @@ COMMANDS = {
     ),
     "send": "Send a task, and print its id when the broker has confirmed it.",
     "dead": "List, show, replay and purge dead tasks.",
+    "ready": "List and cancel what is ready in a queue that is paused.",
     "waiting": "List, show, cancel, hasten and move waiting tasks.",
 }
 """What the list of commands says of each, so that their modules need not be there for it."""
