@@ -63,7 +63,8 @@ class Arrivals:
             channel = connection.channel()
             for method, properties, _ in channel.consume(_QUEUE, auto_ack=True, inactivity_timeout=0.5):
                 if method is not None and properties is not None:
-                    due = int((properties.headers or {})["taskqueue-due"])
+                    headers: dict[str, Any] = dict(properties.headers or {})
+                    due = headers["taskqueue-due"]
                     self._late.append(time.time() - due / 1000)
                 elif self._ended.is_set():
                     return
@@ -139,7 +140,7 @@ def dead(config: Path, broker: Broker, count: int) -> list[report.Row]:
     with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
         channel = connection.channel()
         for number in range(count):
-            headers = {"taskqueue-reason": "failed", "taskqueue-error": "status 500", "taskqueue-runs": 3}
+            headers: Any = {"taskqueue-reason": "failed", "taskqueue-error": "status 500"}
             basic = pika.BasicProperties(message_id=f"d{number}", delivery_mode=2, headers=headers)
             channel.basic_publish(f"{_QUEUE}.dead", "", b'{"url":"/x","payload":{"a":1}}', basic)
     acts = {

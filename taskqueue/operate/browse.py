@@ -19,7 +19,7 @@ from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
 
 Progress = Callable[[int, int], None]
 """Called with how many messages were looked at, and how many there are to look at."""
-_FIRST_PAGE = 200
+_FIRST_PAGE = 1000
 _LARGEST_PAGE = 65_535
 """AMQP's largest prefetch. A quorum queue takes none at all for 2000."""
 _PAGE_BYTES = 64 * 2**20
@@ -102,7 +102,7 @@ class Look:
     def _next_size(self) -> int:
         mean = self._bytes // max(1, self._received)
         bounded = max(_FIRST_PAGE, _PAGE_BYTES // max(1, mean))
-        grown = max(_FIRST_PAGE, 2 * self._size)
+        grown = max(_FIRST_PAGE, 4 * self._size)
         return max(1, min(grown, bounded, _LARGEST_PAGE, self.count - self._received))
 
     async def _turn_page(self, size: int) -> None:
