@@ -19,6 +19,8 @@ from taskqueue.task.message import Message, Publish
 
 PATIENCE = 5.0
 """Seconds that an answer may take; a leader that answers at all does so in milliseconds."""
+BEHIND_MANY = 20.0
+"""The same for an answer that may come behind thousands of messages on its channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,9 @@ class Channel:
         self._pending[self._sequence] = _Pending(publish, done)
         return done
 
-    async def consume(self, queue: str, *, window: int, tag: str = "", settled: bool = False) -> None:
+    async def consume(
+        self, queue: str, *, window: int, tag: str = "", settled: bool = False, patience: float = PATIENCE
+    ) -> None:
         """Have up to `window` messages handed out to this channel; `next` gives them.
 
         What is `settled` needs no ack.
@@ -144,8 +148,10 @@ class Channel:
             message = to_message(properties, body)
             arrived.put_nowait(Delivery(method.delivery_tag, message, method.redelivered))
 
-        await self.ask("basic_qos", prefetch_count=window)
-        await self.ask("basic_consume", queue, received, auto_ack=settled, consumer_tag=tag or None)
+        await self.ask("basic_qos", patience=patience, prefetch_count=window)
+        await self.ask(
+            "basic_consume", queue, received, patience=patience, auto_ack=settled, consumer_tag=tag or None
+        )
 
     async def next(self, wait: float) -> Delivery | None:
         """Give the next message that was handed out, None where none comes in time.

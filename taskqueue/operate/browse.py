@@ -12,7 +12,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from taskqueue.broker.asking import Channel, Counts, Delivery
+from taskqueue.broker.asking import BEHIND_MANY, Channel, Counts, Delivery
 from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
@@ -112,9 +112,9 @@ class Look:
         self._size = self._room = size
         self._newest_of_former = self._newest
         # Before the former page ends: without a consumer another look would think that this one is over.
-        await self._channel.consume(self._queue, window=size, tag=self._tag)
+        await self._channel.consume(self._queue, window=size, tag=self._tag, patience=BEHIND_MANY)
         if former:
-            await self._channel.ask("basic_cancel", former)
+            await self._channel.ask("basic_cancel", former, patience=BEHIND_MANY)
         if self._page == 1 and (await self._counts()).consumers > 1:
             self._shared = True
             raise NotKnown(_SHARED.format(self._queue))
@@ -132,7 +132,7 @@ class Look:
             # queue counts each page as a consumer, cancelled as it is, for as long as anything of it is out.
             if counts is not None and not counts.ready and counts.consumers <= self._page:
                 # The channel answers this after everything that its queue has given it so far.
-                await self._channel.ask("basic_qos", prefetch_count=self._size)
+                await self._channel.ask("basic_qos", patience=BEHIND_MANY, prefetch_count=self._size)
                 found = await self._channel.next(_QUIET)
                 if found is None:
                     return None
@@ -152,7 +152,7 @@ class Look:
         return found
 
     async def _counts(self) -> Counts:
-        answer = await self._channel.ask("queue_declare", self._queue, passive=True)
+        answer = await self._channel.ask("queue_declare", self._queue, patience=BEHIND_MANY, passive=True)
         if not answer.consumer_count:
             # We are one consumer at least, so this zero is not the leader's.
             raise NotKnown(f"{self._queue}: its leader does not answer: the look is not complete")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from taskqueue.broker.asking import Channel, Delivery
+from taskqueue.broker.asking import BEHIND_MANY, Channel, Delivery
 from taskqueue.errors import NotKnown
 from taskqueue.operate.markers import Markers, is_marker
 from taskqueue.operate.reading import whole
@@ -141,7 +141,7 @@ class RungLook:
     async def give_back(self) -> None:
         """Have the broker give nothing more; what came again goes back first, to be first in line."""
         if self._tag:
-            await self._channel.ask("basic_cancel", self._tag)
+            await self._channel.ask("basic_cancel", self._tag, patience=BEHIND_MANY)
         for tag in sorted(self._again):
             self._channel.give_back(tag)
 
@@ -212,7 +212,7 @@ class RungLook:
     async def _last(self) -> Delivery | None:
         """Give what comes within a moment: where no marker tells, silence does."""
         # The channel answers this after everything that its queue has given it so far.
-        await self._channel.ask("basic_qos", prefetch_count=self._size)
+        await self._channel.ask("basic_qos", patience=BEHIND_MANY, prefetch_count=self._size)
         return await self._channel.next(_QUIET)
 
     async def _turn_page(self) -> None:
@@ -223,9 +223,9 @@ class RungLook:
         bounded = max(_FIRST_PAGE, _PAGE_BYTES // max(1, mean))
         self._size = self._room = min(max(_FIRST_PAGE, 8 * self._size), bounded, _LARGEST_PAGE)
         self._newest_of_former = self._newest
-        await self._channel.consume(self._rung.queue, window=self._size, tag=self._tag)
+        await self._channel.consume(self._rung.queue, window=self._size, tag=self._tag, patience=BEHIND_MANY)
         if former:
-            await self._channel.ask("basic_cancel", former)
+            await self._channel.ask("basic_cancel", former, patience=BEHIND_MANY)
 
     def _make_room(self, tag: int) -> None:
         if tag > self._newest_of_former:
