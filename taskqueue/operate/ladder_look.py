@@ -24,6 +24,7 @@ from taskqueue.operate.markers import marking
 from taskqueue.operate.rung_look import Progress, RungLook, Visitor, Walk
 from taskqueue.operate.rungs import Rung, stages
 from taskqueue.settings import Settings
+from taskqueue.topology import names
 
 _PATIENCE = 15.0
 """Seconds in which a broker takes back what another look held."""
@@ -46,6 +47,8 @@ async def look(
     """
     levels = stages(ladder, settings)
     every = [rung.queue for level in levels for rung in level]
+    if not await session.exists("queue", names.looked(ladder)):
+        raise NotDeclared(f"queue {names.looked(ladder)} does not exist: run `taskqueue declare`")
     async with marking(settings, ladder) as markers:
         counts = await session.each("", undisturbed, every)
         total = sum(each.ready for each in counts)

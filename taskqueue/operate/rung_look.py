@@ -12,11 +12,10 @@ from taskqueue.broker.asking import BEHIND_MANY, Channel, Delivery
 from taskqueue.errors import NotKnown
 from taskqueue.operate.markers import Markers, is_marker
 from taskqueue.operate.reading import whole
-from taskqueue.operate.rungs import Rung
+from taskqueue.operate.rungs import Rung, rest_ms
 from taskqueue.task import decode as state
 from taskqueue.task.astray import itinerary
 from taskqueue.task.message import PREFIX, Message
-from taskqueue.topology import names
 
 Progress = Callable[[int, int], None]
 """Called with how many messages were looked at, and how many there are to look at."""
@@ -103,7 +102,6 @@ class RungLook:
         self._walk = walk
         self._channel = channel
         self._rung = rung
-        self._legs: dict[str, int] = {}
         self._leaving: list[tuple[int, int]] = []
         """When a message leaves the rung (milliseconds since the epoch) and its tag, the next first."""
         self._loose: set[int] = set()
@@ -253,22 +251,9 @@ class RungLook:
         due = whole(message.headers, state.DUE)
         if due is None:
             return None
-        left = 0
-        for key in itinerary(message.headers):
-            length = self._legs.get(key)
-            if length is None:
-                length = self._legs[key] = self._length(key)
-            left = 0 if length < 0 else left + length
+        left = rest_ms(itinerary(message.headers), self._rung.ttl)
         leaves = due - left
         return leaves if leaves > time.time() * 1000 - _ASTRAY_MS else None
-
-    def _length(self, key: str) -> int:
-        """Give the milliseconds of the leg that a key leads to, less than zero for this rung."""
-        goes = key.partition(">")[2]
-        if goes == self._rung.ttl:
-            return -1
-        rung = names.timed(names.rung("x", goes))
-        return int(rung.seconds * 1000) if rung is not None else 0
 
     async def _release(self) -> None:
         """Give back what is at its end, until cancelled."""

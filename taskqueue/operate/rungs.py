@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from taskqueue.settings import Settings
 from taskqueue.topology import names
@@ -65,3 +66,21 @@ def stages(ladder: str, settings: Settings) -> tuple[tuple[Rung, ...], ...]:
     for leg in steps.rungs():
         levels[leg.level].append(of[rung_name(ladder, steps.ttl(leg), settings.queue_type)])
     return tuple(map(tuple, levels.values()))
+
+
+def rest_ms(keys: Iterable[str], ttl: str) -> int:
+    """Add up the stays that follow the one on the rung of `ttl`, in milliseconds.
+
+    `keys` are those of the ``CC`` header: the key to the first rung is not among them.
+    """
+    rest = 0
+    for key in keys:
+        goes = key.partition(">")[2]
+        rest = 0 if goes == ttl else rest + _length_ms(goes)
+    return rest
+
+
+@lru_cache(maxsize=1024)
+def _length_ms(goes: str) -> int:
+    rung = names.timed(names.rung("any", goes))
+    return int(rung.seconds * 1000) if rung is not None else 0

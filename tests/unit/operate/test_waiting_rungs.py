@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from taskqueue.broker.asking import Counts
 from taskqueue.operate.inspect import Due, due
 from taskqueue.operate.reading import Facts
-from taskqueue.operate.rungs import Rung, rungs, stages
+from taskqueue.operate.rungs import Rung, rest_ms, rungs, stages
 from taskqueue.operate.waiting import is_for, waiting_task
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.message import Message
@@ -58,6 +58,26 @@ def test_a_task_walks_the_stages_in_their_order_and_has_one_rung_of_each_at_most
     walk = [place[ladder.ttl_ms(leg)] for leg in ladder.legs(data.draw(st.integers(1, ladder.longest)))]
     assert walk == sorted(set(walk))
     assert len(place) == 9 * ladder.levels
+
+
+@given(ladders, st.data(), st.booleans())
+def test_the_way_of_a_task_tells_when_it_leaves_each_rung(
+    ladder: Ladder, data: st.DataObject, shared: object
+) -> None:
+    """By the stays that follow: so it is given back in time, whichever rung it is seen on."""
+    ticks = data.draw(st.integers(1, ladder.longest))
+    legs = ladder.legs(ticks)
+    keys = ladder.itinerary(ticks, "mail")[1:] + (("astray>due:mail",) if shared else ())
+    for place, leg in enumerate(legs):
+        assert rest_ms(keys, ladder.ttl(leg)) == sum(map(ladder.ttl_ms, legs[place + 1 :]))
+
+
+@given(
+    st.lists(st.text(max_size=8) | st.sampled_from(["in>20s", "10s>due:mail", "look"])), st.text(max_size=4)
+)
+def test_no_key_that_others_write_keeps_a_look_from_going_on(keys: list[str], ttl: str) -> None:
+    """They can publish onto the ladder, too."""
+    assert rest_ms(keys, ttl) >= 0
 
 
 @given(ladders, st.data())
