@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from taskqueue.broker.asking import Channel
 from taskqueue.broker.replies import Refused
@@ -64,8 +65,9 @@ class Transfer:
     So wherever it ends, each task is in one of both places at least.
     """
 
-    def __init__(self, channel: Channel, where: str) -> None:
+    def __init__(self, channel: Channel, where: str, blocked: asyncio.Event) -> None:
         self._channel = channel
+        self._blocked = blocked
         self._where = where
         self._out: deque[tuple[asyncio.Future[None], Callable[[], None]]] = deque()
 
@@ -82,10 +84,7 @@ class Transfer:
         while self._out and (len(self._out) > most or self._out[0][0].done()):
             confirm, take = self._out[0]
             try:
-                if not confirm.done():
-                    async with asyncio.timeout(_CONFIRMING):
-                        await asyncio.shield(confirm)
-                confirm.result()
+                await self._confirmed(confirm)
             except Refused as error:
                 self._take_confirmed()
                 raise error.told() from error
@@ -97,6 +96,18 @@ class Transfer:
             if self._out and self._out[0][0] is confirm:
                 self._out.popleft()
                 take()
+
+    async def _confirmed(self, confirm: asyncio.Future[None]) -> None:
+        if not confirm.done():
+            blocked = asyncio.ensure_future(self._blocked.wait())
+            try:
+                either: list[asyncio.Future[Any]] = [confirm, blocked]
+                await asyncio.wait(either, timeout=_CONFIRMING, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                blocked.cancel()
+            if not confirm.done():
+                raise TimeoutError("it has an alarm" if self._blocked.is_set() else "")
+        confirm.result()
 
     def _take_confirmed(self) -> None:
         """Take those that are confirmed beside one that is not, as they would be there twice."""

@@ -154,7 +154,7 @@ async def replay(
     began = clock()
     async with session.own_channel() as channel, _opened(session, queue) as looking:
         await channel.confirms()
-        transfer = Transfer(channel, f"queue {queue}")
+        transfer = Transfer(channel, f"queue {queue}", session.blocked)
 
         async def put(found: Delivery, facts: Facts) -> None:
             earliest = None if every is None else began + (choice.matched - 1) * every

@@ -49,7 +49,7 @@ async def look(
     every = [rung.queue for level in levels for rung in level]
     if not await session.exists("queue", names.looked(ladder)):
         raise NotDeclared(f"queue {names.looked(ladder)} does not exist: run `taskqueue declare`")
-    async with marking(settings, ladder) as markers:
+    async with marking(session, settings, ladder) as markers:
         counts = await session.each("", undisturbed, every)
         total = sum(each.ready for each in counts)
         walk = Walk(markers, visitor(markers.look), total, progress)

@@ -8,8 +8,8 @@ rung before it has been handed on, to where the look comes next.
 Where the look is killed, its markers walk off by themselves: their only way leads from the exchange of the
 level to the queue `names.looked`, which keeps nothing.
 
-A broker with an alarm takes no publish, and reads nothing more of a connection that has tried. So markers
-have a connection of their own, and a look does without them then.
+A broker with an alarm takes no publish, and reads nothing more of a connection that has tried: not even that
+it is closed. So markers are published on a connection of their own, and a look does without them then.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from taskqueue.broker.asking import Channel
 from taskqueue.broker.replies import RESOURCE_LOCKED, Refused
 from taskqueue.broker.session import Session, connected
-from taskqueue.errors import NotKnown, PublishFailed
+from taskqueue.errors import NotKnown, PublishFailed, TaskqueueError
 from taskqueue.operate.rungs import Rung
 from taskqueue.settings import Settings
 from taskqueue.task.astray import itinerary
@@ -44,6 +44,9 @@ class Markers:
 
     ladder: str
     channel: Channel
+    """Publishes them."""
+    arrivals: Channel
+    """Consumes what comes out of the rungs."""
     blocked: asyncio.Event
     look: str = field(default_factory=lambda: uuid.uuid4().hex)
     _out: dict[str, asyncio.Future[None]] = field(default_factory=dict)
@@ -61,6 +64,8 @@ class Markers:
             self._marker(rung, gone, 0),
         )
         confirmed: asyncio.Future[Any] = asyncio.gather(*map(self.channel.publish, publishes))
+        # Whoever gives up waiting has been told why.
+        confirmed.add_done_callback(lambda each: None if each.cancelled() else each.exception())
         blocked = asyncio.ensure_future(self.blocked.wait())
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -94,7 +99,7 @@ class Markers:
     async def receive(self) -> None:
         """Take what comes out of the rungs, until it is cancelled."""
         while True:
-            found = await self.channel.next(_PATIENCE)
+            found = await self.arrivals.next(_PATIENCE)
             if found is not None:
                 gone = self._out.get(str(found.message.properties.get("message_id")))
                 if gone is not None and not gone.done():
@@ -107,27 +112,33 @@ def is_marker(message: Message) -> bool:
 
 
 @asynccontextmanager
-async def marking(settings: Settings, ladder: str) -> AsyncIterator[Markers]:
+async def marking(session: Session, settings: Settings, ladder: str) -> AsyncIterator[Markers]:
     """Have the ladder to oneself: one look at a time.
 
     Waits for another look. Raises NotKnown where that does not end, and what `connected` does.
     """
     queue = names.looking(ladder)
     steps = settings.rungs
-    async with connected(settings, name="taskqueue look") as session:
-        await _locked(session, queue, ladder)
-        async with session.own_channel() as channel:
+    await _locked(session, queue, ladder)
+    try:
+        async with session.own_channel() as arrivals, connected(settings, name="taskqueue look") as other:
             for unit in map(steps.unit, range(steps.levels)):
-                await _asked(channel, "queue_bind", queue, names.level(ladder, unit), names.LOOK)
-            await channel.confirms()
-            await channel.consume(queue, window=0, settled=True)
-            markers = Markers(ladder, channel, session.blocked)
-            receiving = asyncio.create_task(markers.receive())
-            try:
-                yield markers
-            finally:
-                receiving.cancel()
-                await asyncio.gather(receiving, return_exceptions=True)
+                await _asked(arrivals, "queue_bind", queue, names.level(ladder, unit), names.LOOK)
+            await arrivals.consume(queue, window=0, settled=True)
+            async with other.own_channel() as channel:
+                await channel.confirms()
+                markers = Markers(ladder, channel, arrivals, other.blocked)
+                receiving = asyncio.create_task(markers.receive())
+                try:
+                    yield markers
+                finally:
+                    receiving.cancel()
+                    await asyncio.gather(receiving, return_exceptions=True)
+    finally:
+        # Else it is gone with the connection, which may go on for a while.
+        with suppress(TaskqueueError, Refused):
+            async with session.channel() as channel:
+                await channel.ask("queue_delete", queue)
 
 
 async def _locked(session: Session, queue: str, ladder: str) -> None:

@@ -56,7 +56,7 @@ async def act(
     choice = Choice(chosen)
     async with session.own_channel() as channel, browse.look(session, queue) as looking:
         await channel.confirms()
-        transfer = Transfer(channel, "its new place")
+        transfer = Transfer(channel, "its new place", session.blocked)
 
         def taken(found: Delivery) -> None:
             looking.take(found)

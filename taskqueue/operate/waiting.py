@@ -110,7 +110,7 @@ async def act(
 
     async with session.own_channel() as channel:
         await channel.confirms()
-        transfer = Transfer(channel, "its new place")
+        transfer = Transfer(channel, "its new place", session.blocked)
 
         def make(look_id: str) -> Visitor:
             def visit(held: Held) -> Awaitable[None] | None:
