@@ -161,13 +161,13 @@ def connections(broker: Broker, count: int, rounds: int) -> list[report.Row]:
 
 
 def prefetches(broker: Broker, receiver: Receiver, count: int, rounds: int) -> list[report.Row]:
-    """Compare the consumer with several prefetches; 26 is what it takes for 8 threads."""
+    """Compare the consumer with several prefetches; 0 is the window that follows the requests."""
     with tempfile.TemporaryDirectory() as folder:
         ours = contenders.ours(broker, receiver, Path(folder), processes=2, threads=8)
         config = str(Path(folder) / "taskqueue.ini")
         found: dict[int, list[Measured]] = {}
         for number in range(rounds):
-            for prefetch in (8, 16, 26, 50, 100, 500):
+            for prefetch in (0, 8, 16, 26, 50, 100, 500):
                 contender = _with(ours, prefetch, config)
                 contender.send(f"{receiver.url}/", count)
                 found.setdefault(prefetch, []).append(measure(contender, broker, receiver, count))

@@ -6,8 +6,9 @@ import io
 import json
 import logging
 import sys
-from datetime import UTC, datetime
+from typing import Any
 
+from taskqueue.events import Event, fields, summary, timestamp
 from taskqueue.logwriter import BackgroundHandler
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -48,22 +49,18 @@ def _encoding() -> str:
     return getattr(sys.stderr, "encoding", None) or "utf-8"
 
 
-def harmless(text: str) -> str:
+def harmless(line: str) -> str:
     """Escape what a terminal might obey, and what a reader might take for a line of its own."""
-    if text.isprintable():
-        return text
+    if line.isprintable():
+        return line
     return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in line
     )
-
-
-def _when(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_when(record)} {record.levelname.lower()} {harmless(record.getMessage())}"
+        line = f"{timestamp(record.created)} {record.levelname.lower()} {harmless(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -73,18 +70,21 @@ class _Json(logging.Formatter):
         self._encoding = encoding
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": _when(record),
+        event = record.msg if isinstance(record.msg, Event) else None
+        line: dict[str, Any] = {
+            "time": timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.process,
-            "message": record.getMessage(),
+            "message": record.getMessage() if event is None else summary(event),
         }
+        if event is not None:
+            line |= fields(event)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        text = json.dumps(line, ensure_ascii=False)
+        written = json.dumps(line, ensure_ascii=False)
         try:
-            text.encode(self._encoding)
+            written.encode(self._encoding)
         except UnicodeEncodeError:
             return json.dumps(line)
-        return text
+        return written

@@ -12,6 +12,8 @@ from collections import deque
 
 MOST_LINES = 10_000
 MOST_BYTES = 4 * 2**20
+_LINGER = 0.005
+"""Seconds that the first line waits for others: to wake a thread for each costs more than to write it."""
 _STUCK = 1.0
 """Seconds without a line written, after which a process that ends waits no longer."""
 _LONGEST_END = 10.0
@@ -35,7 +37,9 @@ class BackgroundHandler(logging.Handler):
         self._failing = False
         self._written = 0
         self._ending = False
+        self._waiting = False
         self._changed = threading.Condition()
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="taskqueue-log", daemon=True)
         # Other threads expect the signals.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -55,7 +59,8 @@ class BackgroundHandler(logging.Handler):
             if self._dropped:
                 self._append_note()
             self._append(line, 1)
-            self._changed.notify()
+            if self._waiting:
+                self._changed.notify()
 
     def finish(self) -> bool:
         """Write what is left, as long as writing goes on; False where lines remain."""
@@ -63,6 +68,7 @@ class BackgroundHandler(logging.Handler):
             # After one wait in vain there is no second one.
             written = self._written if self._ending else -1
             self._ending = True
+            self._over.set()
             self._changed.notify()
         end = time.monotonic() + _LONGEST_END
         while self._thread.is_alive() and written != self._written and time.monotonic() < end:
@@ -76,10 +82,10 @@ class BackgroundHandler(logging.Handler):
         super().close()
 
     def _run(self) -> None:
-        while (next_line := self._next()) is not None:
-            line, count = next_line
+        while self._wait():
+            lines, count = self._take()
             try:
-                self._write(line)
+                self._write(lines)
             except OSError:
                 with self._changed:
                     self._dropped += count
@@ -88,19 +94,32 @@ class BackgroundHandler(logging.Handler):
                 self._failing = False
             self._written += 1
 
-    def _next(self) -> tuple[bytes, int] | None:
-        """Wait for a line; None at the end."""
+    def _wait(self) -> bool:
+        """Wait for lines; False at the end."""
         with self._changed:
+            if self._lines:
+                return True
             while not self._lines:
                 if self._dropped and not self._failing:
                     self._append_note()
                 elif self._ending:
-                    return None
+                    return False
                 else:
+                    self._waiting = True
                     self._changed.wait()
-            line, count = self._lines.popleft()
-            self._size -= len(line)
-            return line, count
+                    self._waiting = False
+        self._over.wait(_LINGER)
+        return True
+
+    def _take(self) -> tuple[bytes, int]:
+        """Take as many lines as a pipe takes in one piece, and at least one, with the number of lines."""
+        with self._changed:
+            lines, count = self._lines.popleft()
+            while self._lines and len(lines) + len(self._lines[0][0]) <= select.PIPE_BUF:
+                more, its_count = self._lines.popleft()
+                lines, count = lines + more, count + its_count
+            self._size -= len(lines)
+            return lines, count
 
     def _append_note(self) -> None:
         text = f"{self._dropped} log lines were dropped: they could not be written in time"
@@ -115,11 +134,11 @@ class BackgroundHandler(logging.Handler):
     def _encoded(self, record: logging.LogRecord) -> bytes:
         return f"{self.format(record)}\n".encode(self._encoding, "backslashreplace")
 
-    def _write(self, line: bytes) -> None:
-        # One write for each line, so that processes that share a pipe do not mix their lines.
-        while line:
+    def _write(self, lines: bytes) -> None:
+        # In one piece as far as it can be, so that processes that share a pipe do not mix their lines.
+        while lines:
             try:
-                line = line[os.write(self._descriptor, line) :]
+                lines = lines[os.write(self._descriptor, lines) :]
             except BlockingIOError:
                 # Another process that shares the file has made it non-blocking.
                 select.select((), (self._descriptor,), ())

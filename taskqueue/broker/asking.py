@@ -22,6 +22,11 @@ PATIENCE = 5.0
 BEHIND_MANY = 20.0
 """The same for an answer that may come behind thousands of messages on its channel."""
 
+_LAST_CONFIRMS = 1.0
+"""Seconds after an alarm in which what the broker had taken before it is confirmed."""
+_UNBOUND = "no queue is bound, run 'taskqueue declare'"
+_REFUSED = "a queue is full or its leader unavailable"
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -62,8 +67,19 @@ class Channel:
         self._sequence = 0
         self._pending: dict[int, _Pending] = {}
         self._consumer: _Consumer | None = None
+        self._alarm: PublishFailed | None = None
         raw.add_on_close_callback(self._closed)
         raw.add_callback(lambda _: self._answer(None), [spec.Basic.GetEmpty], one_shot=False)
+
+    @property
+    def hangs(self) -> bool:
+        """Tell whether it is open, and the answer to its last question has not come."""
+        return self._raw.is_open and isinstance(self._error, NotKnown)
+
+    @property
+    def alarmed(self) -> bool:
+        """Tell whether the broker has an alarm, and takes no publishes. It says so to who has published."""
+        return self._alarm is not None
 
     @property
     def usable(self) -> bool:
@@ -79,6 +95,11 @@ class Channel:
         return await self._answered(
             lambda: getattr(self._raw, method)(*arguments, callback=self._answer, **named), patience, method
         )
+
+    def tell(self, method: str, *arguments: Any) -> None:
+        """Call one of pika's methods without an answer; a refusal of it is that of the next question."""
+        if self._error is None and self._raw.is_open:
+            getattr(self._raw, method)(*arguments)
 
     async def get(self, queue: str) -> Delivery | None:
         """Take the message at the head of a queue, None where nothing is ready.
@@ -101,18 +122,21 @@ class Channel:
             lambda: self._raw.confirm_delivery(self._confirmed, self._answer), PATIENCE, "confirm.select"
         )
         self._raw.add_on_return_callback(self._returned)
+        self._raw.connection.add_on_connection_blocked_callback(self._alarmed)
+        self._raw.connection.add_on_connection_unblocked_callback(lambda *_: self._alarmed(None, None))
 
     def publish(self, publish: Publish) -> asyncio.Future[None]:
         """Publish persistent and mandatory; what is given is done once it is confirmed.
 
-        It fails with PublishFailed where the message is returned or refused, InvalidTask where its headers
-        can't be written, and with what ended the channel otherwise: then it may have arrived or not.
+        It fails with PublishFailed where the message is returned or refused, or the broker has an alarm and
+        takes none; InvalidTask where its headers can't be written; and with what ended the channel otherwise.
+        In that case, and after an alarm, it may have arrived or not.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # Whoever gives up waiting has been told why by another one.
         done.add_done_callback(lambda each: None if each.cancelled() else each.exception())
-        if self._error is not None:
-            done.set_exception(self._error)
+        if error := self._error or self._alarm:
+            done.set_exception(error)
             return done
         try:
             self._raw.basic_publish(
@@ -237,6 +261,20 @@ class Channel:
         if self._consumer is not None:
             self._consumer.arrived.put_nowait(None)
 
+    def _alarmed(self, _connection: object, frame: Any) -> None:
+        """Learn that the broker takes no publishes, or takes them again (no frame)."""
+        self._alarm = frame and PublishFailed(
+            f"the broker takes no publishes ({frame.method.reason}), though what is on its way may still "
+            "arrive: make room, see 'rabbitmq-diagnostics alarms', and try again"
+        )
+        if frame:
+            asyncio.get_running_loop().call_later(_LAST_CONFIRMS, self._give_up)
+
+    def _give_up(self) -> None:
+        for pending in self._pending.values():
+            if self._alarm is not None and not pending.done.done():
+                pending.done.set_exception(self._alarm)
+
     def _confirmed(self, frame: Any) -> None:
         tag, refused = frame.method.delivery_tag, isinstance(frame.method, spec.Basic.Nack)
         first = next(iter(self._pending), tag)
@@ -244,17 +282,11 @@ class Channel:
             pending = self._pending.pop(each, None)
             if pending is None or pending.done.done():
                 continue
-            where = pending.publish.exchange
-            if pending.returned:
-                pending.done.set_exception(
-                    PublishFailed(f"{where}: no queue is bound, run 'taskqueue declare'")
-                )
-            elif refused:
-                pending.done.set_exception(
-                    PublishFailed(f"{where}: a queue is full or its leader unavailable")
-                )
-            else:
+            why = _UNBOUND if pending.returned else _REFUSED if refused else None
+            if why is None:
                 pending.done.set_result(None)
+            else:
+                pending.done.set_exception(PublishFailed(f"{pending.publish.exchange}: {why}"))
 
     def _returned(self, _channel: object, method: Any, properties: Any, _body: bytes) -> None:
         # A return carries no delivery tag. What has the same exchange, key and id is as unroutable.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ class Outcome(enum.Enum):
     NACKED = "refused by the broker (nack): a queue is full or its leader unavailable"
     LOST = "not confirmed: the channel was closed, or the confirm did not come in time"
     UNFIT = "not publishable: its headers can't be encoded"
-    TOO_LARGE = "not publishable: a frame of the broker (frame_max) does not hold its headers"
+    TOO_LARGE = "not publishable: its headers are too large for a frame of the broker (frame_max), or at all"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +89,7 @@ class ConfirmChannel:
         self._confirms = False
         self._ended = False
         self._retired = False
+        self._none: Callable[[], None] | None = None
         self.connection = connection
         """The connection that it is a channel of."""
         self._raw: Channel = connection.channel(on_open_callback=self._on_open)
@@ -122,7 +123,8 @@ class ConfirmChannel:
             done(Outcome.TOO_LARGE)
             return
         except Exception:
-            log.exception("a message could not be encoded")
+            # Whoever publishes it says what becomes of it.
+            log.debug("a message could not be encoded", exc_info=True)
             done(Outcome.UNFIT)
             return
         self._sequence += 1
@@ -145,6 +147,15 @@ class ConfirmChannel:
             look_up = self._raw.exchange_declare if isinstance(each, Exchange) else self._raw.queue_declare
             look_up(each.name, passive=True, callback=found)
 
+    def require(self, queue: str, targets: Iterable[str]) -> None:
+        """Have the broker close the channel where the user may not read a queue, or write to a target.
+
+        It is asked to unbind what is not bound, and looks at the permissions first. No answer is waited for:
+        the next question has none where one of these is refused.
+        """
+        for target in targets:
+            self._raw.exchange_unbind(target, queue, "taskqueue.check")
+
     def prefetch(self, count: int, done: Callable[[], None]) -> None:
         """Have at most `count` deliveries out at once for each consumer that begins from now on."""
         self._raw.basic_qos(prefetch_count=count, callback=lambda _: done())
@@ -160,6 +171,17 @@ class ConfirmChannel:
             received(Delivery(self, method.delivery_tag, message, method.redelivered))
 
         return self._raw.basic_consume(queue, on_message_callback=handed_out, callback=lambda _: begun())
+
+    def get(self, queue: str, got: Callable[[Delivery | None], None]) -> None:
+        """Take the message at the head of a queue, None where nothing is ready; one look at a time."""
+
+        def found(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            got(Delivery(self, method.delivery_tag, to_message(properties, body), method.redelivered))
+
+        if self._none is None:
+            self._raw.add_callback(self._on_none, [spec.Basic.GetEmpty], one_shot=False)
+        self._none = lambda: got(None)
+        self._raw.basic_get(queue, found)
 
     def ack(self, tag: int, *, multiple: bool = False) -> None:
         """Ack a delivery, or it and all that came before it: they are gone from their queue."""
@@ -198,6 +220,10 @@ class ConfirmChannel:
         raw.add_on_return_callback(self._on_return)
         raw.add_on_cancel_callback(lambda _: self.close("cancelled by the broker"))
         raw.confirm_delivery(self._on_confirm, self._on_confirm_mode)
+
+    def _on_none(self, _frame: Any) -> None:
+        if self._none is not None:
+            self._none()
 
     def _on_confirm_mode(self, _frame: Any) -> None:
         self._confirms = True

@@ -64,6 +64,8 @@ class Link:
     def __init__(self, hosts: Sequence[Parameters], user: User, *, name: str) -> None:
         self.blocked = False
         """The broker has raised a memory or disk alarm and takes no publishes."""
+        self.alarm = ""
+        """What it says of it, ``low on disk``, as long as it is blocked."""
         self.outbox = Outbox(self)
         """What deliveries are settled by; it has a channel once its `connected` was called."""
         self._hosts = hosts
@@ -211,7 +213,7 @@ class Link:
         self.later(delay, self._connect)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
-        self.blocked = True
+        self.blocked, self.alarm = True, frame.method.reason
         self._user.alarmed(now=True)
         why, since, connection = frame.method.reason, time.monotonic(), self._connection
         log.warning(
@@ -234,7 +236,7 @@ class Link:
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
         self.blocked = False
         self._user.alarmed(now=False)
-        log.warning("the broker takes publishes again: what was held goes out")
+        log.info("the broker takes publishes again: what was held goes out")
 
     def _close(self, timeout: float) -> None:
         if self._closing:

@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import urllib3
 
+from taskqueue.errors import PublishFailed
 from taskqueue.settings import Settings
 
-_ALARMS = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
 _OK = 200
+_ALARMED = 503
 _TIMEOUT = 5.0
+
+
+WINDOW = 30
+"""Seconds over which rates are taken. The API has them in steps of 5 s."""
+_RATES = ("messages_details", "message_stats.ack_details", "message_stats.deliver_details")
+_NO_RUNG = r"^(?!.*\.(wait|dead)(\.|$))"
+"""What no name of a rung or a dead queue is like: their rates would take most of the time."""
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Messages of a queue that are not ready."""
+    """Messages of a queue, some seconds ago."""
 
     unacked: int
     """Handed out to a consumer, and not acked yet."""
     held: int
     """Expired, and not yet confirmed by the next queue."""
+    ready: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """How quickly it goes in a work queue; a second, as a mean over `WINDOW`, None where nobody counts."""
+
+    ready: int
+    unacked: int
+    coming: float | None
+    """How many come in, from wherever."""
+    settled: float | None
+    """How many are acked."""
+    handed_out: float | None
+    """How many are handed out to consumers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +56,10 @@ class Policies:
 
     queues: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]]
     exchanges: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]]
+    defined: Sequence[Mapping[str, Any]]
+    """Every policy as it is set at this moment, which a queue may not have told yet."""
+    of_operators: Sequence[Mapping[str, Any]]
+    """Every operator policy."""
 
 
 class Management:
@@ -58,13 +86,31 @@ class Management:
 
     def counts(self) -> dict[str, Counts] | None:
         """Count what is not ready, by queue, some seconds ago; None where that is not known."""
-        found = self._get(f"queues/{self._vhost}?columns=name,messages_unacknowledged,messages_dlx")
+        columns = "name,messages_ready,messages_unacknowledged,messages_dlx"
+        found = self._get(f"queues/{self._vhost}?columns={columns}")
         if not isinstance(found, list):
             return None
-        return {
-            each["name"]: Counts(each.get("messages_unacknowledged", 0), each.get("messages_dlx", 0))
-            for each in found
-        }
+        keys = ("messages_unacknowledged", "messages_dlx", "messages_ready")
+        return {each["name"]: Counts(*(each.get(key, 0) for key in keys)) for each in found}
+
+    def flows(self) -> dict[str, Flow] | None:
+        """Tell how quickly it goes in each work queue; None where that is not known."""
+        columns = ",".join(
+            ("name,messages_ready,messages_unacknowledged", *(f"{r}.avg_rate" for r in _RATES))
+        )
+        ages = "&".join(f"{kind}_age={WINDOW}&{kind}_incr=10" for kind in ("msg_rates", "lengths"))
+        query = f"use_regex=true&name={quote(_NO_RUNG)}&columns={columns}&{ages}&page_size={_PAGE}"
+        found: list[Mapping[str, Any]] = []
+        page, pages = 1, 1
+        while page <= pages:
+            told = self._get(f"queues/{self._vhost}?{query}&page={page}")
+            if not isinstance(told, dict):
+                return None
+            found += told["items"]
+            page, pages = page + 1, told["page_count"]
+        # Nothing is kept of a queue where nothing has happened, or of none at all.
+        kept = any(_rate(each, _RATES[1]) is not None for each in found)
+        return {each["name"]: _flow(each, kept=kept) for each in found}
 
     def queues(self) -> list[dict[str, Any]] | None:
         """List the queues of the virtual host, None where that is not known."""
@@ -85,17 +131,24 @@ class Management:
     def alarms(self) -> tuple[str, ...] | None:
         """Name each alarm, ``disk alarm on rabbit@one``; None where that is not known.
 
-        It takes a user with the tag monitoring, which nothing else here does.
+        It is what the nodes say at this moment. Over AMQP a broker tells of it only who has published
+        (``rabbit_reader:should_send_blocked/1``, 3.10 to 4.3).
         """
-        found = self._get("nodes?columns=name,mem_alarm,disk_free_alarm", needed=False)
-        if not isinstance(found, list):
+        found = self._get("health/checks/alarms", known=(_OK, _ALARMED))
+        if not isinstance(found, dict):
             return None
         return tuple(
-            f"{kind} alarm on {node['name']}"
-            for node in found
-            for key, kind in _ALARMS.items()
-            if node.get(key)
+            f"{str(each['resource']).removesuffix(' space')} alarm on {each['node']}"
+            for each in found.get("alarms", ())
         )
+
+    def require_no_alarm(self) -> None:
+        """Raise PublishFailed where the broker is known to have an alarm: before anything was published."""
+        if alarms := self.alarms():
+            raise PublishFailed(
+                f"{', '.join(alarms)}: the broker takes no publishes, so nothing was changed: make room, see "
+                "'rabbitmq-diagnostics alarms', and try again"
+            )
 
     def listed(self) -> frozenset[tuple[str, str]] | None:
         """Give kind and name of each queue and exchange of the virtual host, None where that is not known."""
@@ -116,6 +169,7 @@ class Management:
         queues = self._get(f"queues/{self._vhost}?columns=name,arguments,effective_policy_definition")
         exchanges = self._get(f"exchanges/{self._vhost}?columns=name,arguments,policy")
         defined = self._get(f"policies/{self._vhost}")
+        operators = self._get(f"operator-policies/{self._vhost}", known=(_OK,))
         if not (isinstance(queues, list) and isinstance(exchanges, list) and isinstance(defined, list)):
             return None
         definitions = {each["name"]: each["definition"] for each in defined}
@@ -125,22 +179,57 @@ class Management:
                 each["name"]: (each.get("arguments") or {}, definitions.get(each.get("policy")) or {})
                 for each in exchanges
             },
+            defined,
+            operators if isinstance(operators, list) else [],
         )
 
-    def _get(self, path: str, *, needed: bool = True) -> Any:
+    def _get(self, path: str, *, known: tuple[int, ...] = ()) -> Any:
+        """Read what is at a path; a status is a fault, unless others than 200 are `known`."""
         if self._base is None or self.fault is not None:
             return None
         try:
             answer = self._pool.request("GET", f"{self._base}/api/{path}", headers=self._headers)
-            if answer.status != _OK and not needed:
+            if known and answer.status not in known:
                 return None
-            if answer.status != _OK:
+            if answer.status not in (known or (_OK,)):
                 self.fault = f"the management API at {self._base} answers {answer.status}"
                 return None
             return answer.json()
         except (urllib3.exceptions.HTTPError, ValueError) as error:
-            self.fault = f"the management API at {self._base} can't be read: {error}"
+            self.fault = f"the management API at {self._base} {_told(error)}"
             return None
+
+
+def _told(error: Exception) -> str:
+    """Say what is wrong with an answer, or why there is none."""
+    refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # a timeout for urllib3
+    if isinstance(error, urllib3.exceptions.TimeoutError) and not refused:
+        return f"does not answer within {_TIMEOUT:g} s"
+    if isinstance(error, ValueError):
+        return "answers with something other than JSON"
+    cause = error.__cause__ or error
+    return f"can't be reached: {getattr(cause, 'strerror', None) or cause}"
+
+
+def _flow(queue: Mapping[str, Any], *, kept: bool) -> Flow:
+    change, settled, handed_out = (_rate(queue, each) for each in _RATES)
+    if kept:
+        settled, handed_out = settled or 0.0, handed_out or 0.0
+    return Flow(
+        ready=queue.get("messages_ready", 0),
+        unacked=queue.get("messages_unacknowledged", 0),
+        # What the broker dead-letters into a queue is in no rate of its publishes.
+        coming=None if change is None or settled is None else max(0.0, change + settled),
+        settled=settled,
+        handed_out=handed_out,
+    )
+
+
+def _rate(queue: Any, path: str) -> float | None:
+    """Find the mean rate at a path. The API writes an empty object as a list."""
+    for key in (*path.split("."), "avg_rate"):
+        queue = queue.get(key) if isinstance(queue, Mapping) else None
+    return float(queue) if isinstance(queue, int | float) else None
 
 
 def _definition(queue: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -119,15 +119,11 @@ class Outbox:
         if outcome is Outcome.LOST:
             return
         channel = self._out.pop(sending)
-        if outcome is Outcome.NACKED and channel is self._channel:
-            self._renew(channel)
-        sending.ended(outcome, 0, "")
-
-    def _renew(self, channel: ConfirmChannel) -> None:
-        if self._renewal.is_due(self._link.monotonic()):
+        nacked = outcome is Outcome.NACKED and channel is self._channel
+        if nacked and self._renewal.retire(channel, self._link.monotonic()):
             self._channel = None
             self._open()
-            self._renewal.retire(channel)
+        sending.ended(outcome, 0, "")
 
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
         self._renewal.closed(channel)
@@ -160,7 +156,11 @@ class Outbox:
                     self._taken(exchange)
                 sending.ended(outcome, 0, reason)
             for each in self._behind.pop(exchange, ()):
-                self._send(each)
+                if code in _ADVICE:
+                    # It is the exchange, and not the message.
+                    self._refused(each, code, reason)
+                else:
+                    self._send(each)
 
         try:
             self._trials[exchange] = Trial(self._link, connection, sending.publish, ended)
@@ -172,15 +172,16 @@ class Outbox:
         self._takes.add(exchange)
         if exchange in self._refuses:
             self._refuses.discard(exchange)
-            log.warning("exchange %s takes what is to go there again", exchange)
+            log.info("exchange %s takes what is to go there again", exchange)
 
     def _refused(self, sending: _Sending, code: int, reason: str) -> None:
         exchange = sending.publish.exchange
         if exchange not in self._refuses:
             self._refuses.add(exchange)
             log.error(
-                "the broker refuses what is to go to exchange %s (%s): %s; it is held, nothing is lost, "
-                "and no task runs again over it",
+                "the broker refuses what is to go to exchange %s (%s): %s; it is held and nothing is lost; "
+                "its tasks run again only where this consumer ends before it is taken, or holds them for "
+                "20 minutes beside other consumers",
                 exchange,
                 reason,
                 _ADVICE.get(code, "see the broker's log"),

@@ -20,17 +20,17 @@ class Renewal:
         self._former: set[ConfirmChannel] = set()
         self._last = float("-inf")
 
-    def is_due(self, now: float) -> bool:
-        """Tell whether a nack calls for another channel: not where one did a moment ago (monotonic)."""
+    def retire(self, channel: ConfirmChannel, now: float) -> bool:
+        """Have a channel that got a nack closed after the outcome of its last publish.
+
+        False, and nothing is done, where one was closed a moment ago (`now` is monotonic).
+        """
         if now - self._last < _PAUSE:
             return False
         self._last = now
-        return True
-
-    def retire(self, channel: ConfirmChannel) -> None:
-        """Have a channel closed after the outcome of its last publish."""
         self._former.add(channel)
         channel.retire()
+        return True
 
     def closed(self, channel: ConfirmChannel) -> None:
         """Forget a channel that has ended."""

@@ -33,7 +33,10 @@ CHANNELS = 16
 _KEPT_FREE = 3
 """Channels for what is looked at or held meanwhile, of those that the broker allows."""
 _CONNECTING = 10.0
-_CLOSING = 2.0
+_CLOSING = 10.0
+"""Seconds to close a connection. A channel that is cut off at work crashes, and fills the broker's log."""
+_HANGING = 2.0
+"""Seconds to close one on which a question has no answer."""
 
 
 class Session:
@@ -42,12 +45,13 @@ class Session:
     def __init__(self, connection: TolerantAsyncio) -> None:
         self._connection = connection
         self._idle: deque[Channel] = deque()
+        self._hangs = False
         self._opening: set[asyncio.Future[Raw]] = set()
+        self._blocked = False
         self._most = max(1, min(CHANNELS, connection.params.channel_max - _KEPT_FREE))
-        self.blocked = asyncio.Event()
-        """Set once the broker has an alarm and takes no publish. It tells that to who publishes."""
         connection.add_on_close_callback(self._lost)
-        connection.add_on_connection_blocked_callback(lambda *_: self.blocked.set())
+        connection.add_on_connection_blocked_callback(lambda *_: self._block(now=True))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._block(now=False))
 
     @property
     def properties(self) -> Mapping[str, Any]:
@@ -66,6 +70,7 @@ class Session:
             if channel.usable:
                 self._idle.append(channel)
             else:
+                self._hangs = self._hangs or channel.hangs
                 channel.close()
 
     async def open_channel(self) -> Channel:
@@ -89,6 +94,9 @@ class Session:
         finally:
             self._opening.discard(opened)
 
+    def _block(self, *, now: bool) -> None:
+        self._blocked = now
+
     def _lost(self, _connection: object, error: BaseException) -> None:
         """Tell who waits for a channel why there is none."""
         for opened in self._opening:
@@ -102,7 +110,27 @@ class Session:
         try:
             yield channel
         finally:
+            self._hangs = self._hangs or channel.hangs
             channel.close()
+
+    @asynccontextmanager
+    async def publishing(self) -> AsyncIterator[Channel]:
+        """Give a channel with confirms, on a connection of its own to the same host.
+
+        A broker with an alarm reads nothing more from a connection that has published, and so would take
+        neither the acks of what was confirmed nor our word that the rest goes back. Raises BrokerUnreachable.
+        """
+        host = self._connection.params
+        try:
+            beside = Session(await _connect(host))
+        except (AMQPError, OSError, TimeoutError) as error:
+            raise broker.failure(error, host) from error
+        try:
+            async with beside.own_channel() as channel:
+                await channel.confirms()
+                yield channel
+        finally:
+            await beside.close()
 
     async def each(
         self,
@@ -185,7 +213,7 @@ class Session:
             self._connection.add_on_close_callback(lambda *_: closed.set())
             try:
                 self._connection.close()
-                async with asyncio.timeout(_CLOSING):
+                async with asyncio.timeout(0 if self._blocked else _HANGING if self._hangs else _CLOSING):
                     await closed.wait()
             except (TimeoutError, AMQPError):
                 transport = getattr(self._connection, "_transport", None)

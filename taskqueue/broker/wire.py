@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pika
 from pika import DeliveryMode, frame, spec
 from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.data import decode_table, encode_table
 from pika.exceptions import InvalidFrameError
 
 from taskqueue.task.message import PREFIX, Message, Publish
@@ -32,8 +35,11 @@ _PROPERTIES = (
     "type",
     "app_id",
 )
+_UNREADABLE = "can't be decoded: a time past the year 9999, a number that is none, or too deep a nesting"
 _FRAME_HEADER = struct.Struct(">BHL")
 _CONTENT_HEADER = struct.Struct(">HHQ")
+_FLAGS, _TABLE = struct.Struct(">H"), struct.Struct(">I")
+_NO_TABLE = _TABLE.pack(0)
 
 
 class HeadersTooLarge(ValueError):
@@ -41,7 +47,7 @@ class HeadersTooLarge(ValueError):
 
 
 class FaultyProperties(pika.BasicProperties):
-    """The properties of a message whose headers could not be decoded."""
+    """The properties of a message without those headers that could not be taken, and why."""
 
     def __init__(self, fault: str) -> None:
         super().__init__()
@@ -63,14 +69,14 @@ class Tolerant:
             frame_max = self.params.frame_max  # type: ignore[attr-defined]
             largest = _largest(frame_max)
             if size > largest and (PREFIX.encode() not in data[:size] or size > _room(frame_max)):
-                return _without_properties(data, f"must have at most {largest} bytes")
+                return _with_less(data, f"must have at most {largest} bytes", largest // 2)
             return super()._read_frame()  # type: ignore[misc]  # of the connection that it is mixed into
         except InvalidFrameError:
             raise
-        except Exception as error:
+        except Exception:
             if _headers_size(data) == 0:
                 raise
-            return _without_properties(data, f"can't be decoded: {type(error).__name__}: {error}"[:200])
+            return _with_less(data, _UNREADABLE, 0)
 
 
 class TolerantConnection(Tolerant, pika.SelectConnection):
@@ -105,19 +111,72 @@ def _within(frame_max: int) -> int:
     return frame_max - _FRAME_HEADER.size - 1
 
 
-def _without_properties(data: bytes, fault: str) -> tuple[int, frame.Header]:
+def _with_less(data: bytes, fault: str, room: int) -> tuple[int, frame.Header]:
+    """Read a content header without its table, or with what of that can be decoded and has room."""
     _, channel, size = _FRAME_HEADER.unpack_from(data)
+    begin = _FRAME_HEADER.size + _CONTENT_HEADER.size
+    encoded = data[begin : _FRAME_HEADER.size + size]
     _, _, body_size = _CONTENT_HEADER.unpack_from(data, _FRAME_HEADER.size)
-    header = frame.Header(channel, body_size, FaultyProperties(fault))
-    return _FRAME_HEADER.size + size + 1, header
+    properties = FaultyProperties(fault)
+    with suppress(Exception):
+        before, table, after = _around_table(encoded)
+        properties.decode(before + _NO_TABLE[: len(table)] + after)
+        if room:
+            properties.headers = fitting(decode_table(table, 0)[0], room)
+    return begin - _CONTENT_HEADER.size + size + 1, frame.Header(channel, body_size, properties)
+
+
+def _around_table(encoded: bytes) -> tuple[bytes, bytes, bytes]:
+    """Split properties at the table of headers (AMQP 0-9-1, 4.2.6.1): that is the third of them."""
+    (flags,) = _FLAGS.unpack_from(encoded)
+    at = _FLAGS.size
+    for flag in (pika.BasicProperties.FLAG_CONTENT_TYPE, pika.BasicProperties.FLAG_CONTENT_ENCODING):
+        if flags & flag:
+            at += 1 + encoded[at]
+    if not flags & pika.BasicProperties.FLAG_HEADERS:
+        return encoded[:at], b"", encoded[at:]
+    end = at + _TABLE.size + _TABLE.unpack_from(encoded, at)[0]
+    return encoded[:at], encoded[at:end], encoded[end:]
+
+
+def fitting(headers: Mapping[Any, Any], room: int) -> dict[Any, Any]:
+    """Give those headers that can be encoded, as far as `room` bytes hold them: the small ones first."""
+    sizes: dict[Any, int] = {}
+    for name, value in headers.items():
+        with suppress(Exception):
+            sizes[name] = encode_table([], {name: value})
+    left = room
+    found = {}
+    for name in sorted(sizes, key=sizes.__getitem__):
+        left -= sizes[name]
+        if left < 0:
+            break
+        found[name] = headers[name]
+    return found
+
+
+def lighter(message: Message, room: int) -> Message:
+    """Give a message without those headers and properties that can't be encoded, or find no `room`."""
+    properties = {}
+    for name, value in message.properties.items():
+        with suppress(Exception):
+            pika.BasicProperties(**{name: value}).encode()
+            properties[name] = value
+    return Message(message.body, fitting(message.headers, room), properties)
+
+
+def too_large(headers: Mapping[str, Any]) -> bool:
+    """Tell whether no consumer takes headers, as for their size; False where they can't be encoded."""
+    with suppress(Exception):
+        return _at_most(headers) > LARGEST_HEADERS and encode_table([], dict(headers)) > LARGEST_HEADERS
+    return False
 
 
 def to_message(properties: pika.BasicProperties, body: bytes) -> Message:
     """Read a delivered message."""
-    if isinstance(properties, FaultyProperties):
-        return Message(body, fault=properties.fault)
+    fault = properties.fault if isinstance(properties, FaultyProperties) else None
     present = {name: value for name in _PROPERTIES if (value := getattr(properties, name)) is not None}
-    return Message(body, properties.headers or {}, present)
+    return Message(body, properties.headers or {}, present, fault)
 
 
 def to_properties(publish: Publish, frame_max: int) -> pika.BasicProperties:
@@ -140,7 +199,7 @@ def to_properties(publish: Publish, frame_max: int) -> pika.BasicProperties:
     return properties
 
 
-def _at_most(headers: dict[Any, Any]) -> float:
+def _at_most(headers: Mapping[Any, Any]) -> float:
     """Give a number of bytes that headers do not take, at little cost."""
     size: float = _LARGEST_PROPERTIES
     for name, value in headers.items():

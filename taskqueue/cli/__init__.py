@@ -27,9 +27,11 @@ COMMANDS = {
         "Run due tasks until SIGTERM, SIGINT or SIGHUP. Another one, a second later or more, ends it at once."
     ),
     "send": "Send a task, and print its id when the broker has confirmed it.",
+    "show": "Say where a task is, why it has not run and when it will; exits with 1 where it is not found.",
     "dead": "List, show, replay and purge dead tasks.",
     "ready": "List and cancel what is ready in a queue that is paused.",
     "waiting": "List, show, cancel, hasten and move waiting tasks.",
+    "schedule": "List schedules, run one now, pause and resume one.",
 }
 """What the list of commands says of each, so that their modules need not be there for it."""
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import choosing, common, messages, tables
 from taskqueue.cli.choosing import Deed
@@ -120,6 +121,8 @@ def replay(
     wanted = choosing.required(found, every=every)
     seconds = None if rate is None else filters.interval(rate)
     settings = common.only(load(config), [queue])
+    if not dry_run:
+        Management(settings).require_no_alarm()
 
     async def act(session: Session, progress: Progress | None) -> Acted:
         return await dead.replay(session, settings.way(queue), wanted, every=seconds, progress=progress)

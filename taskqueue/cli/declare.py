@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from taskqueue.broker.management import Management
 from taskqueue.broker.session import Progress, Session, connected, run
 from taskqueue.cli import common, console, plans
 from taskqueue.cli.plans import Outcome
 from taskqueue.declare import migrate as migration
 from taskqueue.declare import prune as pruning
+from taskqueue.declare import schedules
 from taskqueue.declare.apply import NAME, apply, verify
 from taskqueue.declare.verify import Findings
 from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
@@ -87,7 +90,10 @@ async def _in_session(session: Session, wanted: _Wanted, progress: Progress) -> 
     replaced = await migration.examine(session, wanted.settings, findings) if wanted.migrate else ()
     leftovers = pruning.leftovers(wanted.whole, wanted.only) if wanted.prune else ()
     found = Outcome(findings, replaced, None, leftovers)
-    if wanted.dry_run or (findings.conflicts and not replaced):
+    if wanted.dry_run:
+        written = await schedules.settle(session, wanted.settings, findings, dry_run=True)
+        return replace(found, schedules=written)
+    if findings.conflicts and not replaced:
         return found
     return await _change(session, wanted, findings, found, progress)
 
@@ -99,13 +105,16 @@ async def _change(
     moved: dict[str, int] = {}
     if found.replaced:
         _ask(found.replaced, yes=wanted.yes)
+        await asyncio.to_thread(Management(wanted.settings).require_no_alarm)
         moved = await migration.migrate(session, wanted.settings, findings, found.replaced, progress)
         findings = Findings(findings.plan, findings.existing, ())
     else:
         await apply(session, wanted.settings, findings, progress)
     removed = await pruning.prune(session, wanted.whole, found.leftovers, progress)
+    # Last, as it sends anew what a prune may have led astray.
+    written = await schedules.settle(session, wanted.settings, findings, progress)
     busy = tuple(left for left in found.leftovers if left.busy is not None)
-    return Outcome(findings, found.replaced, moved, (*removed, *busy), done=True)
+    return Outcome(findings, found.replaced, moved, (*removed, *busy), written, done=True)
 
 
 def _ask(replaced: tuple[migration.Replaced, ...], *, yes: bool) -> None:

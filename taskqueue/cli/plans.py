@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from taskqueue.cron import moment
 from taskqueue.declare.migrate import Replaced
 from taskqueue.declare.prune import Leftover
+from taskqueue.declare.schedules import KEPT, Written
 from taskqueue.declare.verify import Conflict, Findings
 from taskqueue.settings import Settings
-from taskqueue.topology.plan import Exchange, Plan, Queue, plan, plan_ladder, plan_queue
+from taskqueue.topology.plan import Exchange, Plan, Queue, plan, plan_ladder, plan_queue, plan_schedules
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class Outcome:
     moved: dict[str, int] | None = None
     """Messages that a migration has moved, by queue; None where none ran."""
     leftovers: tuple[Leftover, ...] = ()
+    schedules: tuple[Written, ...] = ()
     done: bool = False
 
 
@@ -39,6 +42,8 @@ def lines(settings: Settings, outcome: Outcome, *, dry_run: bool) -> Iterator[st
             yield f"{each.queue}: migrated to {each.wanted} ({outcome.moved[each.queue]} messages moved)"
     for left in outcome.leftovers:
         yield from _leftover_lines(left, done=outcome.done)
+    for written in outcome.schedules:
+        yield _schedule_line(written, done=outcome.done)
 
 
 def document(settings: Settings, outcome: Outcome) -> dict[str, Any]:
@@ -75,6 +80,7 @@ def document(settings: Settings, outcome: Outcome) -> dict[str, Any]:
             }
             for left in outcome.leftovers
         ],
+        "schedules": [dataclasses.asdict(each) | {"next": _time(each.next)} for each in outcome.schedules],
     }
 
 
@@ -95,11 +101,23 @@ def _leftover_lines(left: Leftover, *, done: bool) -> Iterator[str]:
             yield f"{'removed' if done else 'remove':<8} {kind:<8} {name}"
 
 
+def _schedule_line(written: Written, *, done: bool) -> str:
+    following = f", next {at}" if (at := _time(written.next)) else ""
+    state = written.state if done or written.state == KEPT else f"to be {written.state}"
+    return f"schedule {written.name} in {written.queue}: {state}{following}"
+
+
+def _time(seconds: int | None) -> str | None:
+    return None if seconds is None else moment(seconds)
+
+
 def _summary(settings: Settings, findings: Findings) -> Iterator[str]:
     """Write a line for each task queue, and for each ladder that several share."""
     for queue in settings.queues.values():
         own = plan_queue(queue.name, settings.layout)
         parts = (own, plan_ladder(queue.name, settings.layout)) if queue.ladder == queue.name else (own,)
+        if queue.name in settings.scheduled:
+            parts = (*parts, plan_schedules(queue.name, settings.layout))
         yield _declared(queue.name, parts, findings)
     for ladder in dict.fromkeys(queue.ladder for queue in settings.queues.values()):
         if ladder not in settings.queues:

@@ -16,9 +16,18 @@ import typer
 from taskqueue import logs
 from taskqueue.broker.connect import parameters
 from taskqueue.cli import common
+from taskqueue.consume import watch
 from taskqueue.consume.consumer import GRACE, Consumer
-from taskqueue.consume.metrics import shared_page, started
-from taskqueue.consume.supervisor import GAVE_UP, PATIENCE, PROCESS, Supervisor, share, stops, watched
+from taskqueue.consume.supervisor import (
+    GAVE_UP,
+    PATIENCE,
+    PROCESS,
+    Supervisor,
+    place,
+    share,
+    stops,
+    watched,
+)
 from taskqueue.declare.apply import declare as declare_plan
 from taskqueue.errors import ConfigError
 from taskqueue.settings import Settings, load
@@ -58,9 +67,10 @@ def run(
     count = count or len(os.sched_getaffinity(0))
     if count > 1:
         raise SystemExit(_supervise(settings, count))
-    consumer = Consumer(settings, _hosts(settings), started(settings.metrics), known=whole.queues)
-    _heed_signals(consumer)
-    consumer.run(grace=grace)
+    with watch.one(settings.metrics) as (metrics, watched_by):
+        consumer = Consumer(settings, _hosts(settings), metrics, known=whole.queues, watch=watched_by)
+        _heed_signals(consumer)
+        consumer.run(grace=grace)
 
 
 def _start(config: common.Config, queues: common.Queues, log_level: str) -> tuple[Settings, Settings]:
@@ -75,14 +85,21 @@ def _supervise(settings: Settings, count: int) -> int:
     # Blocked before any thread starts, so that every thread leaves the signals to the supervisor.
     signal.pthread_sigmask(signal.SIG_BLOCK, watched())
     command = [sys.executable, "-m", "taskqueue", *sys.argv[1:]]
-    with shared_page(settings.metrics) as (environment, ended):
-        return Supervisor(command, count, {**os.environ, **environment}, ended).run()
+    with watch.many(settings.metrics, count) as shown:
+        return Supervisor(command, count, os.environ, shown).run()
 
 
 def _child(settings: Settings, whole: Settings, grace: float) -> None:
     """Run one of several consumers, until a signal comes or the parent ends."""
+    which = os.environ[PROCESS]
+    metrics, watched_by = watch.child(place(which))
     consumer = Consumer(
-        settings, _hosts(settings), started(None), known=whole.queues, rate_share=share(os.environ[PROCESS])
+        settings,
+        _hosts(settings),
+        metrics,
+        known=whole.queues,
+        rate_share=share(which),
+        watch=watched_by,
     )
     threading.Thread(target=_watch_parent, args=(consumer,), daemon=True).start()
     _heed_signals(consumer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 import taskqueue
 from taskqueue.cli import common
 from taskqueue.errors import ConfigError, InvalidTask
+from taskqueue.settings import load
 
 commands = common.commands()
 
@@ -60,9 +60,10 @@ def send(
         options["metadata"] = _json("--metadata", metadata)
     if payload is not None:
         options["payload"] = _payload(payload)
+    settings = load(config, sending=True)
     try:
         # Not by its name: it is imported when a task is sent, and not for `--help`.
-        with taskqueue.Client.from_config(config, timeout=timeout) as client:
+        with taskqueue.Client(settings=settings, timeout=timeout, through_alarms=False) as client:
             sent = client.send(url, queue, **options)
     except InvalidTask as error:
         # Here the mistake is in the command line of the user.
@@ -88,12 +89,12 @@ def _payload(option: str) -> str:
 
 
 def _json(option: str, text: str) -> Any:
+    # Where it is asked for, and not for `--help`.
+    from taskqueue.task.document import value_of  # noqa: PLC0415
+
     try:
-        return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        return value_of(text)
+    except RecursionError as error:
+        raise ConfigError(f"{option}: is nested too deeply") from error
+    except ValueError as error:
         raise ConfigError(f"{option}: is not JSON: {error}") from error
-
-
-def _refuse(name: str) -> None:
-    msg = f"{name} is not a JSON number"
-    raise ValueError(msg)

@@ -18,7 +18,13 @@ class OutputFailed(TaskqueueError):
 
 
 class _Output(io.FileIO):
-    """A stream that calls `failed` for each fault. `failed` raises, or ignores the fault."""
+    """A stream that calls `failed` for each fault. `failed` raises, or ignores the fault.
+
+    A reader that has gone away is none: it has enough, and what the command does and finds stays as it is.
+    """
+
+    gone = False
+    """Nobody reads it any more."""
 
     def __init__(self, descriptor: int, failed: Callable[[OSError, bytes], None]) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -27,8 +33,11 @@ class _Output(io.FileIO):
     def write(self, data: bytes | bytearray | memoryview, /) -> int | None:  # type: ignore[override]
         try:
             return super().write(data)
-        except (BlockingIOError, BrokenPipeError):
+        except BlockingIOError:
             raise
+        except BrokenPipeError:
+            self.gone = True
+            return len(data)
         except OSError as error:
             self._failed(error, bytes(data))
             return len(data)
@@ -58,6 +67,12 @@ def finish() -> None:
     except BrokenPipeError:
         drop()
         raise SystemExit(1) from None
+
+
+def read() -> bool:
+    """Tell whether somebody reads standard output, as far as is known."""
+    raw: Any = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return not getattr(raw, "gone", False)
 
 
 def drop() -> None:

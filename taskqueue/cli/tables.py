@@ -49,8 +49,7 @@ def show_rows(
     """
     lines = [[cell(row[name]) for name in columns] for row in rows]
     widths = [
-        max(cell_len(name), *(line[place].cell_len for line in lines)) if lines else 0
-        for place, name in enumerate(columns)
+        max([cell_len(name), *(line[place].cell_len for line in lines)]) for place, name in enumerate(columns)
     ]
     shown = fitted(widths, tuple(columns.values()), console.out.width)
     filled = table(*(name for name, width in zip(columns, shown, strict=True) if width), right=_NUMBERS)
@@ -59,15 +58,16 @@ def show_rows(
         column.overflow = "ellipsis" if streams.fits("…") else "crop"
     for line in lines:
         filled.add_row(*(text for text, width in zip(line, shown, strict=True) if width))
-    if rows:
-        show(filled)
+    # Without rows too: what can't be written is to be noticed.
+    show(filled)
     common.say(f"{len(rows)} of {total} {kind} tasks" if total else f"no {kind} tasks", "dim")
 
 
 def fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
     """Give the width of each column in a line of `room` characters, 0 for one that has to be left out.
 
-    The first comes first: each gets what it needs `least`, then what is left.
+    The first comes first: each gets what it needs `least`, then what is left. Of that the first gets its part
+    last: it is the id, of which a little more tells nothing.
     """
     found = [0] * len(widths)
     for place, (width, needed) in enumerate(zip(widths, least, strict=True)):
@@ -75,7 +75,8 @@ def fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
         if not gap or min(width, needed) + gap <= room:
             found[place] = max(1, min(width, needed, room - gap))
             room -= found[place] + gap
-    for place, width in enumerate(widths):
+    for place in (*range(1, len(widths)), 0):
+        width = widths[place]
         if found[place]:
             more = min(width - found[place], room)
             found[place] += max(0, more)

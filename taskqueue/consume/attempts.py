@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from taskqueue.broker.link import Link
 from taskqueue.consume.deliveries import Deliveries
-from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.results import Results
 from taskqueue.consume.settling import Settling
+from taskqueue.consume.telling import Telling
 from taskqueue.consume.verdict import Verdict
 from taskqueue.consume.workers import Attempt
 from taskqueue.settings import QueueSettings
 from taskqueue.task.result import Result
-
-log = logging.getLogger(__name__)
 
 
 class Line(Protocol):
@@ -39,7 +36,7 @@ MakeLine = Callable[[QueueSettings, Callable[[Attempt, Result], None]], Line]
 class Attempts:
     """Has the attempts of a queue run, and settles each by its result.
 
-    `progressed` is called when some have ended, `clock` gives the seconds since the epoch.
+    `progressed` is called when some have ended.
     """
 
     def __init__(
@@ -51,20 +48,17 @@ class Attempts:
         deliveries: Deliveries,
         settling: Settling,
         verdict: Verdict,
-        metrics: Metrics,
-        clock: Callable[[], float],
+        telling: Telling,
         progressed: Callable[[], None],
     ) -> None:
         self.running = 0
         """Attempts at or before a worker, or whose result was not looked at yet."""
         self.stopping = False
         """None begins any more."""
-        self._queue = queue.name
         self._deliveries = deliveries
         self._settling = settling
         self._verdict = verdict
-        self._metrics = metrics
-        self._clock = clock
+        self._telling = telling
         self._progressed = progressed
         self._results = Results(link, each=self._end, then=self._ended)
         self._line = make_line(queue, self._results.add)
@@ -77,7 +71,6 @@ class Attempts:
         if not self._deliveries.holds(attempt.delivery):
             return
         self.running += 1
-        self._metrics.started(self._queue, max(0.0, self._clock() - attempt.task.due / 1000))
         self._line.submit(attempt)
 
     def put_back(self) -> None:
@@ -106,19 +99,15 @@ class Attempts:
     def _withdraw(self) -> list[Attempt]:
         withdrawn = self._line.drop()
         self.running -= len(withdrawn)
-        self._metrics.dropped(self._queue, len(withdrawn))
         return withdrawn
 
     def _end(self, attempt: Attempt, result: Result) -> None:
         self.running -= 1
         decision = self._verdict.on(attempt.task, result)
         if not self._deliveries.holds(attempt.delivery):
-            log.warning(
-                "%s %s: its channel was closed meanwhile, so it will run again", self._queue, attempt.task.id
-            )
+            self._telling.void(attempt.task, result)
             return
-        self._verdict.tell(attempt.task, decision, result)
-        self._settling.settle(attempt.delivery, attempt.task, decision)
+        self._settling.settle(attempt.delivery, attempt.task, decision, result)
 
     def _ended(self) -> None:
         self._deliveries.flush()

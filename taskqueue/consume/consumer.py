@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Container, Sequence
+from functools import partial
 
 from pika.connection import Parameters
 
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
+from taskqueue.consume.deliveries import TAKEN
+from taskqueue.consume.health import TICK, Report
 from taskqueue.consume.isolation import Isolation
 from taskqueue.consume.ladder_check import LadderCheck
 from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.subscription import Subscription
+from taskqueue.consume.timekeeper import Timekeeper
 from taskqueue.consume.workers import Attempt, Pool, Workers
 from taskqueue.durations import duration
-from taskqueue.errors import NotDeclared, TaskqueueError
+from taskqueue.errors import BrokerRefused, NotDeclared, TaskqueueError
+from taskqueue.events import Events
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.result import Result
-from taskqueue.topology.plan import Exchange, Queue, ladder_essentials
+from taskqueue.topology.plan import CLASSIC, Exchange, Queue, ladder_essentials
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +43,8 @@ class Consumer:
     """Runs the due tasks of every queue of the settings until it is stopped.
 
     It holds no task that is not due, and can't lose a task: the broker takes back what is not acked.
-    `known` names the queues that a task may be moved to, where those are more than it consumes.
+    `known` names the queues that a task may be moved to, where those are more than it consumes. `watch` is
+    told once a second how it stands.
     """
 
     def __init__(
@@ -48,10 +55,13 @@ class Consumer:
         *,
         known: Container[str] | None = None,
         rate_share: float = 1.0,
+        watch: Callable[[Report], None] | None = None,
     ) -> None:
         known = settings.queues if known is None else known
         self._link = Link(hosts, self, name="taskqueue-io")
         self._metrics = metrics
+        self._watch = watch
+        self._connected = False
         isolation = Isolation()
         self._pool = Pool()
         self._subscriptions = [
@@ -61,13 +71,24 @@ class Consumer:
                 known=known,
                 link=self._link,
                 owner=self,
-                metrics=metrics,
+                events=Events(*metrics.listeners, log_success=queue.log_success),
                 isolation=isolation,
                 pace=Pace(queue.rate.per_second * rate_share) if queue.rate else None,
                 make_line=self._make_line,
             )
             for queue in settings.queues.values()
         ]
+        self._timekeepers = [
+            Timekeeper(
+                settings.way(queue),
+                forgetful=settings.queue_type == CLASSIC,
+                link=self._link,
+                owner=self,
+                clock=time.time,
+            )
+            for queue in sorted(settings.scheduled)
+        ]
+        self._parts: tuple[Subscription | Timekeeper, ...] = (*self._subscriptions, *self._timekeepers)
         self._ladders = _ladders(settings)
         self._stop = threading.Event()
         self._idle = threading.Event()
@@ -79,13 +100,18 @@ class Consumer:
     def run(self, *, grace: float = GRACE) -> None:
         """Consume until `stop`, then let what runs finish within `grace` seconds.
 
-        Raises NotDeclared where a queue was not declared when the consumer first looked.
+        Raises NotDeclared where a queue was not declared when the consumer first looked, BrokerRefused where
+        the user may not settle its tasks.
         """
         self._link.start()
+        if self._watch is not None:
+            self._link.call(partial(self._tick, self._watch))
         self._stop.wait()
         self._link.call(lambda: self._stop_subscriptions(grace))
         if not self._idle.wait(min(grace, threading.TIMEOUT_MAX)):
             log.warning("not everything ended in %s: the broker hands the rest out again", duration(grace))
+        for subscription in self._subscriptions:
+            subscription.tell()
         self._link.close(_GOODBYE)
         self._pool.end(_GOODBYE if self._idle.is_set() else 0.0)
         for subscription in self._subscriptions:
@@ -100,6 +126,7 @@ class Consumer:
 
     def connected(self, connection: TolerantConnection) -> None:
         """Give every subscription its channel; the first time only after every ladder was found declared."""
+        self._connected = True
         if self._ladders:
             LadderCheck(self._link, connection, self._ladders, found=self._found, missing=self._no_ladder)
         else:
@@ -111,67 +138,90 @@ class Consumer:
 
     def _no_ladder(self, reason: str) -> None:
         self._fail(
-            f"the ladder of this configuration is not declared ({reason}): run 'taskqueue declare', or set "
-            "resolution, levels, ladder and queue_type as they were declared"
+            NotDeclared(
+                f"the ladder of this configuration is not declared ({reason}): run 'taskqueue declare', or "
+                "set resolution, levels, ladder and queue_type as they were declared"
+            )
         )
 
     def _open(self, connection: TolerantConnection) -> None:
         if not connection.is_open:
             return
         self._link.outbox.connected(connection)
-        room = max(0, connection.params.channel_max - _OTHER_CHANNELS)
+        others = _OTHER_CHANNELS + len(self._timekeepers)
+        room = max(0, connection.params.channel_max - others)
         for subscription in self._subscriptions[:room]:
             subscription.connected(connection)
+        for timekeeper in self._timekeepers[: max(0, connection.params.channel_max - _OTHER_CHANNELS)]:
+            timekeeper.connected(connection)
         if room < len(self._subscriptions):
             log.error(
                 "the broker allows %d channels a connection (channel_max), %d are needed: queue %r and all "
                 "behind it are not consumed; raise it, or run some queues in another process (--queue)",
                 connection.params.channel_max,
-                len(self._subscriptions) + _OTHER_CHANNELS,
+                len(self._subscriptions) + others,
                 self._subscriptions[room].queue.name,
             )
 
     def disconnected(self, reason: str) -> None:
         """Tell every subscription that its channel is gone."""
+        self._connected = False
         self._metrics.reconnecting()
-        self._metrics.blocked(now=False)
         if _TOO_MANY in reason:
             log.error(
                 "the broker refuses the channels of %d queues, which take %d: raise the limit (rabbitmqctl "
                 "set_user_limits), or run some queues as another user (--queue)",
                 len(self._subscriptions),
-                len(self._subscriptions) + _OTHER_CHANNELS,
+                len(self._parts) + _OTHER_CHANNELS,
             )
-        for subscription in self._subscriptions:
-            subscription.disconnected(reason)
+        for each in self._parts:
+            each.disconnected(reason)
 
     def unreachable(self, reason: str) -> None:
         """Do nothing: the link has logged the failure, and tries again for ever."""
 
     def alarmed(self, *, now: bool) -> None:
-        """Show it; the link has logged it."""
-        self._metrics.blocked(now=now)
+        """Do nothing: the link has logged it, and the next report shows it."""
 
     def missing(self, queue: str, reason: str) -> None:
         """Come to an end: what was not declared will not appear by itself."""
         self._fail(
-            f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare', "
-            "or 'taskqueue run --declare'"
+            NotDeclared(
+                f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare', "
+                "or 'taskqueue run --declare'"
+            )
         )
 
-    def _fail(self, why: str) -> None:
+    def refused(self, reason: str) -> None:
+        """Come to an end: what the user may not do is for somebody to mend."""
+        self._fail(BrokerRefused(reason))
+
+    def _fail(self, failure: TaskqueueError) -> None:
         if self._failure is None:
-            self._failure = NotDeclared(why)
+            self._failure = failure
         self._stop.set()
 
     def progressed(self) -> None:
         """Note whether everything has been settled."""
-        if self._stop.is_set() and all(subscription.idle for subscription in self._subscriptions):
+        if self._stop.is_set() and all(each.idle for each in self._parts):
+            # After the acks, which go out with the calls that are made already.
+            self._link.call(self._end)
+
+    def _end(self) -> None:
+        if any(subscription.just_acked for subscription in self._subscriptions):
+            self._link.later(TAKEN, self._idle.set)
+        else:
             self._idle.set()
 
+    def _tick(self, watch: Callable[[Report], None]) -> None:
+        """Tell how it stands: on the I/O thread, as that proves that the thread is alive."""
+        self._link.later(TICK, partial(self._tick, watch))
+        queues = {each.queue.name: each.report() for each in self._subscriptions}
+        watch(Report(self._connected, self._link.blocked, self._stop.is_set(), queues))
+
     def _stop_subscriptions(self, grace: float) -> None:
-        for subscription in self._subscriptions:
-            subscription.stop()
+        for each in self._parts:
+            each.stop()
         log.info("stopping: finishing what runs (up to %s)", duration(grace))
         self.progressed()
 

@@ -11,13 +11,21 @@ from collections.abc import Callable
 
 from taskqueue.broker.channel import ConfirmChannel, Delivery
 from taskqueue.broker.link import Link
-from taskqueue.broker.replies import absent, unacked_too_long
+from taskqueue.broker.replies import ACCESS_REFUSED, absent
 from taskqueue.broker.wire import TolerantConnection
-from taskqueue.consume.acks import Acks
+from taskqueue.consume.losses import tell
 from taskqueue.consume.reopening import Reopening
+from taskqueue.consume.room import Room
+from taskqueue.consume.window import ROUND, Window
+from taskqueue.topology import names
 from taskqueue.topology.plan import essentials
 
 log = logging.getLogger(__name__)
+
+TAKEN = 0.25
+"""Seconds in which the broker gets to all acks."""
+_MANY = 16
+"""Deliveries that are acked at a time; each may be an ack of its own to the broker."""
 
 
 class _State(enum.Enum):
@@ -44,33 +52,45 @@ class Deliveries:
     A delivery belongs to the channel on which it came. When that is lost, `lost` is called, and
     the delivery can't be acked any more: the broker hands it out again. `left` is called once nothing
     more can come after `pause` or `stop`. `missing` is called with the reason where something of the
-    queue is not declared, and nothing of it was ever consumed.
+    queue is not declared, `refused` where the user may not do what its consumer does, and nothing of it was
+    ever consumed. `hoarding` is called where more is out than is soon worked off, since the receivers are
+    slower than they were, or hang.
     """
 
     def __init__(
         self,
         queue: str,
-        prefetch: int,
+        window: Window,
         link: Link,
         *,
+        ladder: str,
         received: Callable[[Delivery], None],
         lost: Callable[[], None],
         left: Callable[[], None],
         missing: Callable[[str], None],
+        refused: Callable[[str], None],
+        hoarding: Callable[[], None],
     ) -> None:
+        self._ladder = ladder
+        self._refused = refused
         self._queue = queue
-        self._prefetch = prefetch
+        self._window = window
         self._link = link
         self._received = received
         self._lost = lost
         self._left = left
         self._missing = missing
+        self._hoarding = hoarding
+        self._room = Room(queue, window)
+        self._watching = False
+        self._acked = float("-inf")
         self._asked = _Asked.TO_STAY
         self._state = _State.CLOSED
         self._connection: TolerantConnection | None = None
         self._channel: ConfirmChannel | None = None
         self._consumer_tag = ""
-        self._acks = Acks()
+        self._agreed = False
+        """The broker has agreed that it hands messages out."""
         self._reopening = Reopening()
 
     def connected(self, connection: TolerantConnection) -> None:
@@ -108,62 +128,127 @@ class Deliveries:
         coming = self._state in {_State.CONSUMING, _State.LEAVING}
         return self._asked is not _Asked.TO_STAY and not coming
 
+    @property
+    def consumed(self) -> bool:
+        """Tell whether the broker hands out what is due, or is asked not to for a moment."""
+        coming = self._state is _State.CONSUMING and self._agreed
+        return coming or (self._asked is _Asked.TO_PAUSE and self._state is not _State.CLOSED)
+
+    @property
+    def just_acked(self) -> bool:
+        """Tell whether so much was acked a moment ago that the broker may not have got to all of it.
+
+        A quorum queue's client puts off acks while 32 others are under way, and forgets them when the
+        channel is closed (``rabbit_fifo_client``, SOFT_LIMIT).
+        """
+        return self._link.monotonic() - self._acked < TAKEN
+
     def holds(self, delivery: Delivery) -> bool:
         """Tell whether a delivery can still be acked."""
         return delivery.channel is self._channel
 
     def ack(self, delivery: Delivery) -> None:
         """Ack a delivery, together with others that are ready by then."""
-        if self.holds(delivery) and self._acks.settle(delivery.tag):
+        if self.holds(delivery) and self._room.acks.settle(delivery.tag):
             self._link.call(self.flush)
 
     def give_back(self, delivery: Delivery) -> None:
         """Let another consumer have a delivery at once that this one will not run."""
         if self._channel is not None and self.holds(delivery) and self._channel.is_open:
-            self._acks.forget(delivery.tag)
+            self._room.acks.forget(delivery.tag)
             self._channel.requeue(delivery.tag)
+
+    def set_aside(self, delivery: Delivery) -> None:
+        """Note that a delivery can't be settled for now: others are handed out in its place."""
+        if self.holds(delivery) and self._room.set_aside(delivery.tag, len(delivery.message.body)):
+            self._watch()
+            self._make_room()
 
     def flush(self) -> None:
         """Send the acks that are ready."""
         if self._channel is None or not self._channel.is_open:
             return
-        for ack in self._acks.flush():
+        # Before the acks: with all of the window out, nothing is on its way that a change could hit.
+        if self._room.resized(self._link.monotonic()):
+            self._consume_anew()
+        self._make_room()
+        if self._room.acks.settled >= _MANY:
+            self._acked = self._link.monotonic()
+        for ack in self._room.acks.flush():
             self._channel.ack(ack.tag, multiple=ack.multiple)
+        if self._room.goes_on():
+            self._consume_anew()
 
     def _open(self) -> None:
         if self._connection is None or self._asked is _Asked.TO_LEAVE or self._channel is not None:
             return
         if self._connection.is_open:
             self._state = _State.OPENING
-            self._acks = Acks()
+            self._room.opened()
             self._channel = ConfirmChannel(
                 self._link, self._connection, opened=self._verify, closed=self._closed
             )
 
     def _verify(self, channel: ConfirmChannel) -> None:
-        """Look up everything that settling needs, as a publish to what is missing closes the channel."""
-        channel.verify(
-            essentials(self._queue), lambda: channel.prefetch(self._prefetch, lambda: self._verified(channel))
-        )
+        """Look up everything that settling needs, as a publish to what is missing closes the channel.
+
+        A task that can't be settled would be held here, away from consumers that can.
+        """
+        channel.require(self._queue, names.settling(self._queue, self._ladder))
+        channel.verify(essentials(self._queue), lambda: self._verified(channel))
 
     def _verified(self, channel: ConfirmChannel) -> None:
         if channel is self._channel:
             self._state = _State.READY
             self._consume()
 
-    def _consume(self) -> None:
+    def _consume(self, begun: Callable[[], None] | None = None) -> None:
         ready = self._state in {_State.READY, _State.LEAVING}
         if ready and self._asked is _Asked.TO_STAY and self._channel is not None and self._channel.is_open:
             self._state = _State.CONSUMING
-            self._consumer_tag = self._channel.consume(self._queue, self._delivered, self._consuming)
+            self._agreed = self._agreed and begun is not None
+            # What is out of an earlier consumer is not in the window of this one.
+            self._channel.prefetch(self._room.begin(), _nothing)
+            self._consumer_tag = self._channel.consume(self._queue, self._delivered, begun or self._consuming)
 
     def _delivered(self, delivery: Delivery) -> None:
-        self._acks.delivered(delivery.tag)
+        self._room.acks.delivered(delivery.tag)
+        self._window.arrived(len(delivery.message.body), self._link.monotonic())
+        self._watch()
         self._received(delivery)
+        self._make_room()
 
     def _consuming(self) -> None:
-        log.info("consuming from %s (prefetch %d)", self._queue, self._prefetch)
+        self._agreed = True
+        log.info("consuming from %s", self._queue)
         self._reopening.consuming(self._link.monotonic())
+
+    def _consume_anew(self) -> None:
+        """Have another window, and nothing in it: that of a consumer never changes."""
+        if self._state is _State.CONSUMING and self._asked is _Asked.TO_STAY and not self._room.full:
+            self._leave()
+            self._consume(_nothing)
+
+    def _make_room(self) -> None:
+        if self._room.is_short():
+            self._consume_anew()
+
+    def _watch(self) -> None:
+        """Look once in a while whether what is out stands still."""
+        if not self._watching and self._room.needs_looks:
+            self._watching = True
+            self._window.watch()
+            self._link.later(ROUND, self._look)
+
+    def _look(self) -> None:
+        seen = self._room.look()
+        if seen.anew:
+            self._consume_anew()
+        if seen.hoards:
+            self._hoarding()
+        self._watching = len(self._room.acks) > 0 and self._room.needs_looks
+        if self._watching:
+            self._link.later(ROUND, self._look)
 
     def _leave(self) -> None:
         """Have the broker hand out no more."""
@@ -187,26 +272,33 @@ class Deliveries:
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
         if channel is not self._channel:
             return
+        begun = self._state is not _State.OPENING
         self._channel = None
         self._state = _State.CLOSED
+        self._window.lost()
+        held = self._room.acks.aside if self._room.acks.eldest_is_aside else 0
         self._lost()
         if self._asked is _Asked.TO_LEAVE or self._connection is None or not self._connection.is_open:
             return
-        _tell(self._queue, code, reason)
+        if code == ACCESS_REFUSED and not begun:
+            told = _may_not(self._queue, self._ladder, reason)
+            log.error("%s", told)
+            if not self._reopening.ever_consumed:
+                self._refused(told)
+        else:
+            tell(self._queue, code, reason, held=held)
         if absent(code, reason) and not self._reopening.ever_consumed:
             self._missing(reason)
         self._link.later(self._reopening.delay(self._link.monotonic()), self._open)
 
 
-def _tell(queue: str, code: int, reason: str) -> None:
-    if absent(code, reason):
-        log.error("%s is not declared (%s): run 'taskqueue declare'", queue, reason)
-    elif unacked_too_long(code, reason):
-        log.warning(
-            "%s: a task ran longer than the broker lets a delivery stay unacked (%s): what was out runs "
-            "again; lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf",
-            queue,
-            reason,
-        )
-    else:
-        log.warning("the channel of %s was closed (%s %s): opening it again", queue, code or "", reason)
+def _may_not(queue: str, ladder: str, reason: str) -> str:
+    writes = ", ".join(names.settling(queue, ladder))
+    return (
+        f"queue {queue!r} is not consumed, as its tasks could not be settled ({reason}): the user needs read "
+        f"permission on {queue} and write permission on {writes}; see 'taskqueue check'"
+    )
+
+
+def _nothing() -> None:
+    """Wait for nothing: the broker answers in the order in which it is asked."""

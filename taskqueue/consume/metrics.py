@@ -1,4 +1,4 @@
-"""The counts of a consumer, and the page that shows them (extra `metrics`: prometheus-client)."""
+"""The counts of a consumer (extra `metrics`: prometheus-client); docs/monitoring.md explains each."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
+from taskqueue import events
+from taskqueue.consume.health import QueueReport, Report
 from taskqueue.errors import ConfigError
+from taskqueue.events import Event
+from taskqueue.task.decide import DELIVERY_LIMIT, EXPIRED, FAILED, INVALID, UNKNOWN_QUEUE
 
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _OURS = "TASKQUEUE_METRICS_DIR"
@@ -21,44 +26,26 @@ _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 
 class Metrics(Protocol):
     """What a consumer reports. Called on its I/O thread."""
 
-    def started(self, queue: str, lateness: float) -> None:
-        """A task was handed to a worker, so many seconds after it was due."""
-
-    def finished(self, queue: str, outcome: str, seconds: float) -> None:
-        """An attempt is over: ``done``, ``retried``, ``dead_…``, or ``postponed`` without a request."""
-
-    def dropped(self, queue: str, count: int) -> None:
-        """So many tasks were given back before they began."""
-
-    def died(self, queue: str, reason: str) -> None:
-        """A task was put in the dead queue."""
+    @property
+    def listeners(self) -> tuple[Callable[[Event], None], ...]:
+        """What counts the events of tasks."""
 
     def reconnecting(self) -> None:
         """The connection to the broker was lost."""
 
-    def blocked(self, *, now: bool) -> None:
-        """The broker takes no publishes, or takes them again."""
+    def show(self, report: Report) -> None:
+        """This is how it stands now."""
 
 
 class NullMetrics:
     """Counts nothing, at no cost."""
 
-    def started(self, queue: str, lateness: float) -> None:
-        """Do nothing."""
-
-    def finished(self, queue: str, outcome: str, seconds: float) -> None:
-        """Do nothing."""
-
-    def dropped(self, queue: str, count: int) -> None:
-        """Do nothing."""
-
-    def died(self, queue: str, reason: str) -> None:
-        """Do nothing."""
+    listeners = ()
 
     def reconnecting(self) -> None:
         """Do nothing."""
 
-    def blocked(self, *, now: bool) -> None:
+    def show(self, report: Report) -> None:
         """Do nothing."""
 
 
@@ -68,114 +55,125 @@ class PrometheusMetrics:
     def __init__(self) -> None:
         prometheus = _library()
         self.registry = prometheus.CollectorRegistry()
-        queue, registry = ["queue"], self.registry
-        counter, gauge, histogram = prometheus.Counter, prometheus.Gauge, prometheus.Histogram
+
+        def counter(name: str, about: str, *labels: str) -> Any:
+            return prometheus.Counter(f"taskqueue_{name}", about, labels, registry=self.registry)
+
+        def gauge(name: str, about: str, mode: str, *labels: str) -> Any:
+            return prometheus.Gauge(
+                f"taskqueue_{name}", about, labels, registry=self.registry, multiprocess_mode=mode
+            )
+
+        def histogram(name: str, about: str) -> Any:
+            return prometheus.Histogram(
+                f"taskqueue_{name}", about, ["queue"], registry=self.registry, buckets=_BUCKETS
+            )
+
         self._attempts = counter(
-            "taskqueue_attempts", "Requests made.", ["queue", "outcome"], registry=registry
+            "attempts", "Requests made, by what became of the task.", "queue", "outcome", "response"
         )
-        self._dead = counter(
-            "taskqueue_dead", "Tasks put in the dead queue.", ["queue", "reason"], registry=registry
+        self._seconds = histogram("request_duration_seconds", "Length of a request.")
+        self._lateness = histogram("lateness_seconds", "From the due time to the begin of the request.")
+        self._dead = counter("dead", "Tasks put in the dead queue.", "queue", "reason")
+        self._postponed = counter(
+            "postponed", "Tasks that have to wait for their turn, which is no attempt.", "queue", "reason"
         )
-        self._running = gauge(
-            "taskqueue_running",
-            "Tasks at or before a worker.",
-            queue,
-            registry=registry,
-            multiprocess_mode="livesum",
+        self._others = {
+            events.WAITING: counter("early", "Tasks that came before they were due.", "queue"),
+            events.MOVED: counter("moved", "Tasks moved to the queue that they name.", "queue"),
+            events.ROLLED_BACK: counter("rolled_back", "Roll_backs sent for dead tasks.", "queue"),
+            events.SENT: counter("sent", "Tasks sent that follow from a success.", "queue"),
+        }
+        self._running = gauge("running", "Tasks at or before a worker.", "livesum", "queue")
+        self._consuming = gauge("consuming", "Processes that consume the queue.", "livesum", "queue")
+        self._paused = gauge("paused", "1 while the queue is paused.", "livemax", "queue")
+        self._connected = gauge(
+            "broker_connected", "1 while every process is connected to the broker.", "livemin"
         )
-        self._lateness = histogram(
-            "taskqueue_lateness_seconds",
-            "From the due time to a worker.",
-            queue,
-            registry=registry,
-            buckets=_BUCKETS,
-        )
-        self._seconds = histogram(
-            "taskqueue_request_seconds", "Length of a request.", queue, registry=registry, buckets=_BUCKETS
-        )
-        self._reconnects = counter("taskqueue_reconnects", "Connections lost.", registry=registry)
         self._blocked = gauge(
-            "taskqueue_broker_blocked",
-            "1 while the broker takes no publishes, as it has a memory or disk alarm.",
-            registry=registry,
-            multiprocess_mode="livemax",
+            "broker_blocked", "1 while the broker takes no publishes, as it has an alarm.", "livemax"
         )
+        self._reconnects = counter("reconnects", "Connections to the broker that were lost.")
+        self._connected.set(0)
+        gauge("build_info", "1, with the version as a label.", "livemax", "version").labels(_version()).set(1)
+        self._shown: dict[str, QueueReport] = {}
 
-    def started(self, queue: str, lateness: float) -> None:
-        """Count a task at a worker, and how late it is."""
-        self._running.labels(queue).inc()
-        self._lateness.labels(queue).observe(lateness)
+    @property
+    def listeners(self) -> tuple[Callable[[Event], None], ...]:
+        """Give what counts events."""
+        return (self.happened,)
 
-    def finished(self, queue: str, outcome: str, seconds: float) -> None:
-        """Count a request that is over."""
-        self._running.labels(queue).dec()
-        self._attempts.labels(queue, outcome).inc()
-        self._seconds.labels(queue).observe(seconds)
-
-    def dropped(self, queue: str, count: int) -> None:
-        """Count them as not running."""
-        self._running.labels(queue).dec(count)
-
-    def died(self, queue: str, reason: str) -> None:
-        """Count a dead task."""
-        self._dead.labels(queue, reason).inc()
+    def happened(self, event: Event) -> None:
+        """Count what has happened to a task."""
+        queue = event.queue
+        if event.seconds is not None:
+            response = "error" if event.status is None else f"{event.status // 100}xx"
+            self._attempts.labels(queue, event.event, response).inc()
+            self._seconds.labels(queue).observe(event.seconds)
+            self._lateness.labels(queue).observe(event.lateness or 0.0)
+        if event.event == events.DEAD:
+            self._dead.labels(queue, event.reason).inc()
+        elif event.event == events.POSTPONED:
+            self._postponed.labels(queue, event.reason).inc()
+        elif other := self._others.get(event.event):
+            other.labels(queue).inc()
 
     def reconnecting(self) -> None:
         """Count a lost connection."""
         self._reconnects.inc()
 
-    def blocked(self, *, now: bool) -> None:
-        """Show whether the broker takes publishes."""
-        self._blocked.set(now)
+    def show(self, report: Report) -> None:
+        """Set what stands at a value; of the queues only those that have changed."""
+        self._connected.set(report.connected)
+        self._blocked.set(report.blocked)
+        for name, queue in report.queues.items():
+            shown = self._shown.get(name)
+            if shown is None:
+                # A rate needs the zero before the first one.
+                self._attempts.labels(name, events.DONE, "2xx")
+                for reason in (FAILED, EXPIRED, INVALID, UNKNOWN_QUEUE, DELIVERY_LIMIT):
+                    self._dead.labels(name, reason)
+            if shown != queue:
+                self._shown[name] = queue
+                self._running.labels(name).set(queue.running)
+                self._consuming.labels(name).set(queue.consumed and not queue.paused)
+                self._paused.labels(name).set(queue.paused)
 
 
-def started(address: str | None) -> Metrics:
-    """Count and serve the page on ``host:port`` (loopback where the host is empty), or do neither.
+def app(registry: Any) -> Any:
+    """Give the WSGI application that shows a registry."""
+    return _library().make_wsgi_app(registry)
 
-    Where the supervisor has a page, its child counts for that page. Raises ConfigError where the address
-    can't be used or the extra is missing.
-    """
-    if address is None and not _counts_for_parent():
-        return NullMetrics()
-    metrics = PrometheusMetrics()
-    if address is not None:
-        _serve(address, metrics.registry)
-    return metrics
+
+def for_parent() -> Metrics:
+    """Count for the page of our supervisor, where it has one."""
+    return PrometheusMetrics() if _counts_for_parent() else NullMetrics()
 
 
 @contextmanager
-def shared_page(address: str | None) -> Iterator[tuple[Mapping[str, str], Callable[[int], None]]]:
-    """Serve one page for several processes while the context lasts.
+def shared() -> Iterator[tuple[Mapping[str, str], Any, Callable[[int], None]]]:
+    """Add several processes up while the context lasts.
 
-    Gives the environment for the processes, and a function to call with the pid of each that ends
+    Gives their environment, a WSGI application, and a function to call with the pid of each that ends
     (https://prometheus.github.io/client_python/multiprocess/).
     """
-    if address is None:
-        yield {}, lambda _pid: None
-        return
     prometheus = _library()
     multiprocess = importlib.import_module("prometheus_client.multiprocess")
     with tempfile.TemporaryDirectory(prefix="taskqueue-metrics-") as folder:
         registry = prometheus.CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, path=folder)
-        server = _serve(address, registry)
-        try:
-            yield (
-                {_SHARED: folder, _OURS: folder},
-                lambda pid: multiprocess.mark_process_dead(pid, path=folder),
-            )
-        finally:
-            server.shutdown()
-            server.server_close()
+        yield (
+            {_SHARED: folder, _OURS: folder},
+            app(registry),
+            lambda pid: multiprocess.mark_process_dead(pid, path=folder),
+        )
 
 
-def _serve(address: str, registry: Any) -> Any:
-    host, _, port = address.rpartition(":")
+def _version() -> str:
     try:
-        server, _thread = _library().start_http_server(int(port), host.strip("[]") or "127.0.0.1", registry)
-    except OSError as error:
-        raise ConfigError(f"metrics: can't listen on {address}: {error.strerror or error}") from error
-    return server
+        return version("taskqueue")
+    except PackageNotFoundError:
+        return "0"
 
 
 def _counts_for_parent() -> bool:

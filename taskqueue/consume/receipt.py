@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Container
+from contextlib import suppress
 from dataclasses import replace
 
 from taskqueue.broker.channel import Delivery
@@ -53,12 +54,17 @@ class Receipt:
         now = self._clock()
         try:
             task = decode(delivery.message, now=now)
+            if self._settling.resume(delivery, task):
+                return
             attempt = Attempt(delivery, task)
             decision = on_receipt(
                 task, self._queue, self._known, deliveries=attempt.earlier_deliveries, now=now
             )
         except InvalidTask as error:
-            self._settling.settle(delivery, None, Dead(INVALID, str(error), 0))
+            if delivery.message.fault is None:
+                self._settling.settle(delivery, None, Dead(INVALID, str(error), 0))
+            else:
+                self._give_up(delivery, str(error), now)
             return
         except Exception as error:
             # Nothing that a message contains may stop a consumer, not even by a fault of ours.
@@ -76,6 +82,17 @@ class Receipt:
             self._send_round(attempt, decision, now)
         else:
             self._settling.settle(delivery, task, decision)
+
+    def _give_up(self, delivery: Delivery, error: str, now: float) -> None:
+        """Settle a task whose headers are lost: nobody knows when it is due, or how often it has run.
+
+        Its roll_back is called, unless the task was for another queue, where that may mean another URL.
+        """
+        task = None
+        with suppress(Exception):
+            task = decode(replace(delivery.message, fault=None), now=now)
+        here = task is not None and (task.queue or task.meant_for) in {None, self._queue.name}
+        self._settling.settle(delivery, task, Dead(INVALID, error, task.runs if task else 0, rolls_back=here))
 
     def _send_round(self, attempt: Attempt, decision: Again, now: float) -> None:
         """Put a task that came early on the ladder; say so where it has missed the rungs it was to be on."""

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import logging
-import uuid
 from dataclasses import replace
 from typing import Protocol
 
 from taskqueue.broker.channel import Delivery, Outcome
 from taskqueue.broker.link import Link
-from taskqueue.broker.replies import NOT_FOUND
+from taskqueue.broker.replies import ACCESS_REFUSED, NOT_FOUND
+from taskqueue.broker.wire import lighter
+from taskqueue.consume.held import Address, Held
 from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
 from taskqueue.task.decode import Task
-from taskqueue.task.message import Message, Publish
+from taskqueue.task.message import Publish
 from taskqueue.task.settle import slimmer
-from taskqueue.tries import Backoff
 
-log = logging.getLogger(__name__)
-
-_RETRY = 1.0
-_LONGEST_RETRY = 30.0
+_OF_ALL = frozenset({ACCESS_REFUSED, NOT_FOUND})
+"""Codes by which an exchange is refused, and not a message."""
+_LONGEST = 20 * 60.0
+"""Seconds for which a delivery is held: less than consumer_timeout, which would cost what runs beside it."""
 _ADVICE = {
     Outcome.RETURNED: "run 'taskqueue declare' to create what is missing",
+    Outcome.UNFIT: "look for what is odd in its name or its queue's",
+    Outcome.TOO_LARGE: "raise frame_max at the broker",
     Outcome.NACKED: "look for a policy that bounds the queue, and for nodes that are down",
 }
 
 
 class Settler(Protocol):
-    """Who is told how a settlement ended: exactly one of the three methods is called, exactly once."""
+    """Who is told how a settlement ended: by exactly one of `settled`, `lost` and `instead`, once."""
 
-    def settled(self, delivery: Delivery) -> None:
+    def settled(self, settlement: Settlement) -> None:
         """Every successor is confirmed: the delivery may be acked."""
 
-    def lost(self) -> None:
+    def refused(self, settlement: Settlement) -> None:
+        """It is held, as the broker refuses its next successor; this may be called many times."""
+
+    def lost(self, settlement: Settlement) -> None:
         """The channel is gone, so the delivery can't be acked any more."""
 
-    def instead(self, delivery: Delivery, task: Task | None, decision: Dead) -> None:
+    def instead(self, settlement: Settlement, delivery: Delivery, task: Task | None, decision: Dead) -> None:
         """The delivery can't be settled as decided; this is the decision to settle instead."""
 
 
@@ -45,90 +49,122 @@ class Settlement:
     def __init__(
         self,
         settler: Settler,
+        held: Held[Settlement],
         *,
-        name: str,
         link: Link,
         delivery: Delivery,
         task: Task | None,
         decision: Done | Again | Dead | Move,
         publishes: tuple[Publish, ...],
     ) -> None:
+        self.delivery = delivery
+        self.task = task
+        self.decision = decision
         self._settler = settler
-        self._name = name
+        self._held = held
         self._link = link
-        self._delivery = delivery
-        self._task = task
-        self._decision = decision
         self._waiting = list(publishes)
-        self._refused = False
-        self._backoff = Backoff(_RETRY, _LONGEST_RETRY)
+        self._alone = False
+        self._since = link.monotonic()
+
+    @property
+    def address(self) -> Address:
+        """Where its next successor is to go."""
+        publish = self._waiting[0]
+        return publish.exchange, publish.routing_keys[0]
+
+    @property
+    def overdue(self) -> bool:
+        """Its delivery must not stay unacked any longer."""
+        return self._link.monotonic() - self._since > _LONGEST
+
+    @property
+    def orphaned(self) -> bool:
+        """Its delivery can't be acked any more."""
+        return not self.delivery.channel.is_open
 
     def start(self) -> None:
-        """Publish the first successor; the others follow as each is confirmed."""
-        self._link.outbox.publish(
-            self._delivery.channel, self._waiting[0], self._published, alone=self._refused
-        )
+        """Publish the first successor, or wait behind those that are refused; the others follow it."""
+        if self._held.joins(self):
+            self._settler.refused(self)
+        else:
+            self.publish()
+
+    def publish(self) -> None:
+        """Publish the first successor, whoever waits."""
+        self._link.outbox.publish(self.delivery.channel, self._waiting[0], self._published, alone=self._alone)
+
+    def resume(self, delivery: Delivery) -> None:
+        """Go on where it has ended as lost, for the same message, which the broker has handed out again."""
+        self.delivery = delivery
+        self._since = self._link.monotonic()
+        if self._waiting:
+            self.start()
+        else:
+            self._settler.settled(self)
 
     def _published(self, outcome: Outcome, code: int, reason: str) -> None:
-        if code == NOT_FOUND and isinstance(self._decision, Move):
-            error = f"queue: {self._decision.queue!a} is in taskqueue.ini, and not declared: {reason}"
-            self._instead(self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0))
-        elif outcome is Outcome.LOST and self._delivery.channel.is_open:
+        if code == NOT_FOUND and isinstance(self.decision, Move):
+            error = f"queue: {self.decision.queue!a} is in taskqueue.ini, and not declared: {reason}"
+            self._instead(self.delivery, Dead(UNKNOWN_QUEUE, error, self.task.runs if self.task else 0))
+        elif outcome is Outcome.LOST and not self.orphaned:
             # The outbox has told why. The task has run, so it is held until the broker takes what follows.
-            self._refused = code != 0
-            self._link.later(self._backoff.next(), self.start)
+            self._alone = code != 0 and code not in _OF_ALL
+            self._hold("")
         else:
             self._ended(outcome)
+
+    def _hold(self, why: str) -> None:
+        self._settler.refused(self)
+        self._held.add(self, why)
 
     def _ended(self, outcome: Outcome) -> None:
         match outcome:
             case Outcome.CONFIRMED:
+                address = self.address
                 del self._waiting[0]
+                self._held.taken(address)
                 if self._waiting:
                     self.start()
                 else:
-                    self._settler.settled(self._delivery)
+                    self._settler.settled(self)
             case Outcome.LOST:
-                self._settler.lost()
-            case Outcome.RETURNED if isinstance(self._decision, Move):
-                error = f"queue: {self._decision.queue!a} is in taskqueue.ini and not declared"
-                self._instead(
-                    self._delivery, Dead(UNKNOWN_QUEUE, error, self._task.runs if self._task else 0)
-                )
-            case Outcome.TOO_LARGE:
-                self._slim_down(outcome)
-            case Outcome.UNFIT:
-                bare = Message(self._delivery.message.body, {}, {"message_id": uuid.uuid4().hex})
-                delivery = replace(self._delivery, message=bare)
-                self._instead(delivery, Dead(INVALID, "headers: can't be encoded", 0))
+                self._held.ended(self)
+                self._settler.lost(self)
+            case Outcome.RETURNED if isinstance(self.decision, Move):
+                error = f"queue: {self.decision.queue!a} is in taskqueue.ini and not declared"
+                self._instead(self.delivery, Dead(UNKNOWN_QUEUE, error, self.task.runs if self.task else 0))
+            case Outcome.TOO_LARGE | Outcome.UNFIT:
+                self._lighten(outcome)
             case _:
-                self._again(outcome)
+                self._refused(outcome)
 
-    def _slim_down(self, outcome: Outcome) -> None:
+    def _refused(self, outcome: Outcome) -> None:
+        to, advice = self.address[0] or self.address[1], _ADVICE[outcome]
+        self._hold(f"a task could not be published to {to} ({outcome.value}): {advice}")
+
+    def _lighten(self, outcome: Outcome) -> None:
+        """Publish with less in its headers; a task that could run with them only is dead."""
+        publish, received = self._waiting[0], self.delivery.message
         # A task that is to run again, or elsewhere, would not be the same one without its headers.
-        theirs = isinstance(self._decision, Again | Move)
-        if slim := slimmer(self._waiting[0], keeps_theirs=theirs):
+        theirs = isinstance(self.decision, Again | Move)
+        frame_max = self.delivery.channel.connection.params.frame_max
+        room = frame_max // 4 if outcome is Outcome.TOO_LARGE else frame_max // 2
+        slim = slimmer(publish, keeps_theirs=theirs) if outcome is Outcome.TOO_LARGE else None
+        if slim is None and not theirs:
+            slim = replace(publish, message=lighter(publish.message, room))
+        if slim is None:
+            again = self.decision if isinstance(self.decision, Again) else None
+            runs = again.runs if again else self.task.runs if self.task else 0
+            # What was for another queue has its roll_back there, perhaps at another URL.
+            dead = Dead(INVALID, f"headers: {outcome.value}", runs, rolls_back=again is not None)
+            self._instead(replace(self.delivery, message=lighter(received, room)), dead)
+        elif slim != publish:
             self._waiting[0] = slim
-            self.start()
-            return
-        received = self._delivery.message
-        bare = Message(received.body, {}, {"message_id": received.properties.get("message_id")})
-        runs = self._task.runs if self._task else 0
-        self._instead(replace(self._delivery, message=bare), Dead(INVALID, f"headers: {outcome.value}", runs))
+            self.publish()
+        else:
+            self._refused(outcome)
 
     def _instead(self, delivery: Delivery, decision: Dead) -> None:
-        task = None if decision.reason == INVALID else self._task
-        self._settler.instead(delivery, task, decision)
-
-    def _again(self, outcome: Outcome) -> None:
-        delay = self._backoff.next()
-        publish = self._waiting[0]
-        log.error(
-            "%s: a task could not be published to %s (%s): %s; nothing is lost, next try in %.0f s",
-            self._name,
-            publish.exchange or publish.routing_keys[0],
-            outcome.value,
-            _ADVICE[outcome],
-            delay,
-        )
-        self._link.later(delay, self.start)
+        self._held.ended(self)
+        self._settler.instead(self, delivery, self.task, decision)

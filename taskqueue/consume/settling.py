@@ -8,12 +8,15 @@ from collections.abc import Callable
 from taskqueue.broker.channel import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.deliveries import Deliveries
-from taskqueue.consume.metrics import Metrics
+from taskqueue.consume.held import Held
+from taskqueue.consume.outcomes import Outcomes
 from taskqueue.consume.settlement import Settlement
+from taskqueue.consume.telling import Telling
 from taskqueue.consume.workers import Attempt
 from taskqueue.settings import QueueSettings
 from taskqueue.task.decide import INVALID, Again, Dead, Done, Move, suspect
 from taskqueue.task.decode import Task
+from taskqueue.task.result import Result
 from taskqueue.task.settle import successors
 from taskqueue.topology.ladder import Way
 
@@ -33,7 +36,7 @@ class Settling:
         *,
         link: Link,
         deliveries: Deliveries,
-        metrics: Metrics,
+        telling: Telling,
         clock: Callable[[], float],
         progressed: Callable[[], None],
     ) -> None:
@@ -43,13 +46,31 @@ class Settling:
         self._way = way
         self._link = link
         self._deliveries = deliveries
-        self._metrics = metrics
+        self._telling = telling
         self._clock = clock
         self._progressed = progressed
+        self._held: Held[Settlement] = Held(queue.name, link, overdue=self._overdue, changed=progressed)
+        self._outcomes: Outcomes[Settlement] = Outcomes()
+        self._live: set[Settlement] = set()
 
-    def settle(self, delivery: Delivery, task: Task | None, decision: Done | Again | Dead | Move) -> None:
-        """Publish what follows from a decision, then ack; `task` is None where the message is no task."""
+    @property
+    def idle(self) -> bool:
+        """Nothing is held for a moment, and nothing waits for an answer of the broker."""
+        return self.under_way == self._held.in_vain
+
+    def settle(
+        self,
+        delivery: Delivery,
+        task: Task | None,
+        decision: Done | Again | Dead | Move,
+        result: Result | None = None,
+    ) -> None:
+        """Tell of a decision, publish what follows from it, then ack.
+
+        `task` is None where the message is no task, `result` is that of the attempt that was decided on.
+        """
         if isinstance(decision, Done) and not decision.following:
+            self._telling.settled(delivery, task, decision, result)
             self._deliveries.ack(delivery)
             return
         try:
@@ -59,22 +80,41 @@ class Settling:
                 raise
             log.exception("could not settle a task of %s", self._queue.name)
             unfit = Dead(INVALID, f"could not be settled: {type(error).__name__}", task.runs)
-            self.settle(delivery, None, unfit)
+            self.settle(delivery, None, unfit, result)
             return
-        if isinstance(decision, Dead):
-            name = task.id if task else delivery.message.properties.get("message_id")
-            log.error("%s %s: dead, %s: %s", self._queue.name, name, decision.reason, decision.error)
-            self._metrics.died(self._queue.name, decision.reason)
-        self.under_way += 1
-        Settlement(
-            self,
-            name=self._queue.name,
-            link=self._link,
-            delivery=delivery,
-            task=task,
-            decision=decision,
-            publishes=publishes,
-        ).start()
+        self._telling.settled(delivery, task, decision, result)
+        self._begin(
+            settlement := Settlement(
+                self,
+                self._held,
+                link=self._link,
+                delivery=delivery,
+                task=task,
+                decision=decision,
+                publishes=publishes,
+            )
+        )
+        settlement.start()
+
+    def resume(self, delivery: Delivery, task: Task) -> bool:
+        """Settle a task by the outcome that it had when its delivery was lost; False where none is known."""
+        if not delivery.redelivered:
+            return False
+        settlement = self._outcomes.take(_key(delivery, task), self._link.monotonic())
+        if settlement is None:
+            return False
+        log.info(
+            "%s %s: it comes again and has run, so it is settled by what came of it",
+            self._queue.name,
+            task.id,
+        )
+        if settlement in self._live:
+            # A successor is on its way, and what comes of that settles this delivery.
+            settlement.delivery = delivery
+        else:
+            self._begin(settlement)
+            settlement.resume(delivery)
+        return True
 
     def settle_later(self, seconds: float, attempt: Attempt, decision: Again) -> None:
         """Hold a delivery for a moment, then settle it."""
@@ -117,20 +157,76 @@ class Settling:
         else:
             self._deliveries.give_back(attempt.delivery)
 
+    def channel_lost(self) -> None:
+        """Give up what is held: the broker hands it out again."""
+        for settlement in self._held.drop_orphans():
+            self.lost(settlement)
+        for settlement in self._live:
+            if settlement.orphaned:
+                self._remember(settlement)
+
+    def stop(self) -> None:
+        """Try once more what the broker refuses, and be idle although it does so again."""
+        self._held.stop()
+
+    def tell(self) -> None:
+        """Log how much is not settled at the end; from any thread."""
+        if count := self._held.in_vain:
+            log.warning(
+                "%s: %d tasks have run and go back to the queue, where they run again: the broker does not "
+                "take what is to follow from them",
+                self._queue.name,
+                count,
+            )
+
     # --- how a settlement has ended
 
-    def settled(self, delivery: Delivery) -> None:
+    def settled(self, settlement: Settlement) -> None:
         """Ack a delivery all of whose successors are confirmed."""
-        self.under_way -= 1
-        self._deliveries.ack(delivery)
+        self._end(settlement)
+        if settlement.orphaned:
+            self._remember(settlement)
+        else:
+            self._deliveries.ack(settlement.delivery)
         self._progressed()
 
-    def lost(self) -> None:
+    def refused(self, settlement: Settlement) -> None:
+        """Let others be handed out in its place."""
+        self._deliveries.set_aside(settlement.delivery)
+
+    def lost(self, settlement: Settlement) -> None:
         """Leave a delivery alone: its channel is gone, and the broker hands it out again."""
-        self.under_way -= 1
+        self._end(settlement)
+        self._remember(settlement)
         self._progressed()
 
-    def instead(self, delivery: Delivery, task: Task | None, decision: Dead) -> None:
+    def instead(self, settlement: Settlement, delivery: Delivery, task: Task | None, decision: Dead) -> None:
         """Settle a delivery in another way than was tried."""
-        self.under_way -= 1
+        self._end(settlement)
+        if settlement.task is not None:
+            self._outcomes.take(_key(settlement.delivery, settlement.task), self._link.monotonic())
         self.settle(delivery, task, decision)
+
+    def _overdue(self, settlement: Settlement) -> None:
+        self._end(settlement)
+        self._remember(settlement)
+        self._deliveries.give_back(settlement.delivery)
+
+    def _begin(self, settlement: Settlement) -> None:
+        self.under_way += 1
+        self._live.add(settlement)
+
+    def _end(self, settlement: Settlement) -> None:
+        self.under_way -= 1
+        self._live.discard(settlement)
+
+    def _remember(self, settlement: Settlement) -> None:
+        task, decision = settlement.task, settlement.decision
+        # What has not run is decided anew.
+        if task is not None and not (isinstance(decision, Again) and decision.runs == task.runs):
+            self._outcomes.keep(_key(settlement.delivery, task), settlement, self._link.monotonic())
+
+
+def _key(delivery: Delivery, task: Task) -> tuple[str, int, bytes]:
+    """Tell what identifies a task and its attempt."""
+    return task.id, task.runs, delivery.message.body

@@ -16,14 +16,17 @@ from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.attempts import Attempts, MakeLine
 from taskqueue.consume.deliveries import Deliveries
+from taskqueue.consume.health import QueueReport
 from taskqueue.consume.isolation import Isolation
-from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.notices import Notices
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.receipt import Receipt
 from taskqueue.consume.settling import Settling
+from taskqueue.consume.telling import Telling
 from taskqueue.consume.turns import Turns
 from taskqueue.consume.verdict import Verdict
+from taskqueue.consume.window import Window
+from taskqueue.events import Events
 from taskqueue.settings import QueueSettings
 from taskqueue.topology.ladder import Way
 
@@ -33,6 +36,9 @@ class Owner(Protocol):
 
     def missing(self, queue: str, reason: str) -> None:
         """Something of `queue` is not declared, and nothing of it was ever consumed."""
+
+    def refused(self, reason: str) -> None:
+        """The user may not do what a consumer does, and nothing of the queue was ever consumed."""
 
     def progressed(self) -> None:
         """A task was settled: a consumer that stops may be done now."""
@@ -49,31 +55,36 @@ class Subscription:
         known: Container[str],
         link: Link,
         owner: Owner,
-        metrics: Metrics,
+        events: Events,
         isolation: Isolation,
         pace: Pace | None,
         make_line: MakeLine,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.queue = queue
+        self._link = link
         self._owner = owner
         self._isolation = isolation
         self._deliveries = Deliveries(
             queue.name,
-            self.prefetch,
+            Window(queue.concurrency),
             link,
+            ladder=queue.ladder,
             received=self._received,
             lost=self._lost,
             left=isolation.progressed,
             missing=lambda reason: owner.missing(queue.name, reason),
+            refused=owner.refused,
+            hoarding=self._hoarding,
         )
         notices = Notices(queue.name)
+        telling = Telling(queue, events, clock=clock)
         self.settling = Settling(
             queue,
             way,
             link=link,
             deliveries=self._deliveries,
-            metrics=metrics,
+            telling=telling,
             clock=clock,
             progressed=self._progressed,
         )
@@ -83,9 +94,8 @@ class Subscription:
             link=link,
             deliveries=self._deliveries,
             settling=self.settling,
-            verdict=Verdict(queue, notices=notices, metrics=metrics, clock=clock),
-            metrics=metrics,
-            clock=clock,
+            verdict=Verdict(queue, notices=notices, clock=clock),
+            telling=telling,
             progressed=self._progressed,
         )
         turns = Turns(
@@ -97,19 +107,23 @@ class Subscription:
         isolation.join(self)
 
     @property
-    def prefetch(self) -> int:
-        """How many deliveries are out at once: what runs, and enough behind it to go on at once."""
-        return self.queue.concurrency * 2 + 10
+    def idle(self) -> bool:
+        """Nothing runs and nothing waits for a confirm, but for what is refused when it stops."""
+        return not self.attempts.running and self.settling.idle
 
     @property
-    def idle(self) -> bool:
-        """Nothing runs and nothing waits for a confirm."""
-        return not self.attempts.running and not self.settling.under_way
+    def just_acked(self) -> bool:
+        """The broker may not have got to all acks."""
+        return self._deliveries.just_acked
 
     @property
     def still(self) -> bool:
         """Nothing can come, and all that came is settled."""
         return self.idle and self._deliveries.paused
+
+    def report(self) -> QueueReport:
+        """Say how it stands."""
+        return QueueReport(self._deliveries.consumed, self.attempts.running)
 
     def connected(self, connection: TolerantConnection) -> None:
         """Consume over a fresh connection."""
@@ -134,6 +148,11 @@ class Subscription:
         """Take no more, and give back what has not begun."""
         self._deliveries.stop()
         self.attempts.stop()
+        self.settling.stop()
+
+    def tell(self) -> None:
+        """Log how much of it is not settled at the end; from any thread."""
+        self.settling.tell()
 
     def close(self) -> None:
         """Close the connections to receivers; after the link and the threads have ended."""
@@ -142,7 +161,13 @@ class Subscription:
     def _received(self, delivery: Delivery) -> None:
         self._receipt.receive(delivery)
 
+    def _hoarding(self) -> None:
+        # A broker that takes no publishes would keep it longer than we do.
+        if not self._link.blocked:
+            self.attempts.put_back()
+
     def _lost(self) -> None:
+        self.settling.channel_lost()
         self.attempts.give_back()
         self._progressed()
 

@@ -6,9 +6,10 @@ import logging
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from taskqueue.consume.watch import Shown
 from taskqueue.durations import duration
 from taskqueue.tries import Backoff
 
@@ -47,12 +48,12 @@ class Supervisor:
     """
 
     def __init__(
-        self, command: Sequence[str], count: int, environment: Mapping[str, str], ended: Callable[[int], None]
+        self, command: Sequence[str], count: int, environment: Mapping[str, str], shown: Shown
     ) -> None:
-        """Take the command of a child; `ended` is called with the pid of each that has died."""
+        """Take the command of a child; `shown` is told of each that begins and ends."""
         self._command = list(command)
-        self._tell_ended = ended
-        self._environment = dict(environment)
+        self._shown = shown
+        self._environment = {**environment, **shown.environment}
         self._children = [_Child(number) for number in range(count)]
         self._stopping = False
         self._asked: float | None = None
@@ -87,6 +88,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._stopping = True
+        self._shown.board.stop()
         self._forward(signal.SIGTERM)
 
     def _forward(self, number: signal.Signals) -> None:
@@ -103,9 +105,14 @@ class Supervisor:
         environment = {**self._environment, PROCESS: f"{child.number + 1}/{len(self._children)}"}
         # A session of its own, so that Ctrl-C reaches only the parent, which passes it on once.
         child.process = subprocess.Popen(  # noqa: S603 our own command
-            self._command, env=environment, stdin=subprocess.PIPE, start_new_session=True
+            self._command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=self._shown.descriptors,
         )
         child.started = time.monotonic()
+        self._shown.board.began(child.number + 1)
         log.info("consumer %d started, pid %d", child.number + 1, child.process.pid)
 
     def _reap(self) -> None:
@@ -114,7 +121,8 @@ class Supervisor:
                 continue
             if child.process.stdin is not None:
                 child.process.stdin.close()
-            self._tell_ended(child.process.pid)
+            self._shown.ended(child.process.pid)
+            self._shown.board.ended(child.number + 1)
             child.process = None
             if not self._stopping:
                 self._ended(child, code)
@@ -164,6 +172,11 @@ def watched() -> frozenset[signal.Signals]:
 def share(process: str) -> float:
     """Read the share of a process in a rate limit from its number: 0.25 from ``2/4``."""
     return 1 / int(process.partition("/")[2])
+
+
+def place(process: str) -> int:
+    """Read which one a process is: 2 from ``2/4``."""
+    return int(process.partition("/")[0])
 
 
 def _cause(code: int) -> str:

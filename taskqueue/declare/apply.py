@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from taskqueue.broker import connect as broker
+from taskqueue.broker.absence import absent
 from taskqueue.broker.management import Management
-from taskqueue.broker.replies import PRECONDITION_FAILED, RESOURCE_LOCKED, Refused
+from taskqueue.broker.replies import PRECONDITION_FAILED, Refused
 from taskqueue.broker.session import Progress, Session, connected, run
+from taskqueue.declare import schedules
+from taskqueue.declare.presence import stands
 from taskqueue.declare.verify import Findings, examine
 from taskqueue.errors import TopologyConflict
+from taskqueue.schedule.messages import require_tasks
 from taskqueue.settings import Settings
 from taskqueue.topology import names
-from taskqueue.topology.plan import CLASSIC, Binding, Exchange, Queue, plan
+from taskqueue.topology.plan import Binding, Exchange, Queue, plan
 
 NAME = "taskqueue declare"
 
@@ -30,6 +35,7 @@ def declare(settings: Settings, *, progress: Progress | None = None) -> Findings
             findings = await verify(session, settings, progress)
             findings.require_none()
             await apply(session, settings, findings, progress)
+            await schedules.settle(session, settings, findings, progress)
             return findings
 
     return run(work())
@@ -38,11 +44,13 @@ def declare(settings: Settings, *, progress: Progress | None = None) -> Findings
 async def verify(session: Session, settings: Settings, progress: Progress | None = None) -> Findings:
     """Compare what the broker has with the configuration; creates and changes nothing.
 
-    Raises BrokerRefused and NotKnown as `declare` does.
+    Raises BrokerRefused and NotKnown as `declare` does, ConfigError where a schedule can't be a task.
     """
+    require_tasks(settings, time.time())
     broker.refuse_version(session.properties)
     listed = await asyncio.to_thread(Management(settings).listed)
-    return await examine(session, plan(settings.layout), progress, listed=listed)
+    planned = plan(settings.layout)
+    return await examine(session, planned, progress, gone=await absent(session, planned, listed))
 
 
 async def apply(
@@ -100,34 +108,7 @@ async def _bound(method: str, session: Session, binding: Binding) -> None:
 
 
 async def _require_none_moving(session: Session, queue: str) -> None:
-    """Raise TopologyConflict where a migration was interrupted.
-
-    The parking queue hardly ever exists, and a passive look at a missing queue is an error in the broker's
-    log. So a queue of its name is declared, exclusive, and deleted again: only where there is one that fails.
-    No key leads to it meanwhile.
-    """
-    name = names.moving(queue)
-    try:
-        async with session.channel() as channel:
-            await channel.ask("queue_declare", name, exclusive=True, arguments={"x-queue-type": CLASSIC})
-            await channel.ask("queue_delete", name)
-    except Refused as error:
-        if error.code not in {RESOURCE_LOCKED, PRECONDITION_FAILED}:
-            raise error.told() from error
-    else:
-        return
-    if await _is_shared(session, name):
+    """Raise TopologyConflict where a migration was interrupted."""
+    if await stands(session, names.moving(queue)):
         msg = f"{queue}: a migration was interrupted: run 'taskqueue declare --migrate' to finish it"
         raise TopologyConflict(msg)
-
-
-async def _is_shared(session: Session, queue: str) -> bool:
-    """Tell whether there is a queue; that of a connection is none: another declare may have it there now."""
-    try:
-        async with session.channel() as channel:
-            await channel.ask("queue_declare", queue, passive=True)
-    except Refused as error:
-        if error.absent or error.code == RESOURCE_LOCKED:
-            return False
-        raise error.told() from error
-    return True

@@ -9,16 +9,17 @@ what is declared as an argument protects against some of them, and the rest is t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from taskqueue.broker.management import Management, Policies
 from taskqueue.topology import names
-from taskqueue.topology.plan import Exchange, Plan, Queue
+from taskqueue.topology.plan import CLASSIC, Exchange, Plan, Queue
 
-_REPORTED = 12.0
-"""Seconds in which the management API knows of the policy of a new queue: it is told every five."""
+_REPORTED = 20.0
+"""Seconds in which the management API knows of the policy of a queue: it is told every five."""
 _LOOK = 0.5
 _LIMITS = ("max-length", "max-length-bytes")
 
@@ -40,7 +41,8 @@ class Harm:
 async def look(management: Management, plan: Plan) -> tuple[Harm, ...] | None:
     """Find what policies break of what exists of a plan, and of what else bears its names: former rungs.
 
-    None where nobody can tell, or not yet.
+    A queue tells of its policy some seconds late. So what it tells counts once it is what follows from the
+    policies that are set, or when it had the time to tell. None where nobody can tell, or not yet.
     """
     deadline = asyncio.get_running_loop().time() + _REPORTED
     while True:
@@ -48,9 +50,13 @@ async def look(management: Management, plan: Plan) -> tuple[Harm, ...] | None:
         if found is None:
             return None
         every = tuple(_ours(plan, found))
-        if all(policy is not None for _, policy in every):
-            return tuple(harm for item, policy in every for harm in harms(item, policy or {}))
-        if asyncio.get_running_loop().time() > deadline:
+        over = asyncio.get_running_loop().time() > deadline
+        known = all(policy is not None for _, policy in every)
+        told = tuple(harm for item, policy in every for harm in harms(item, policy or {}))
+        expected = {harm for item, _ in every for harm in harms(item, due(item, found))}
+        if known and (over or set(told) == expected):
+            return told
+        if over:
             return None
         await asyncio.sleep(_LOOK)
 
@@ -64,6 +70,41 @@ def _ours(plan: Plan, found: Policies) -> Iterator[tuple[Exchange | Queue, Mappi
     for name, (arguments, policy) in found.queues.items():
         if name in owners or names.owner(name) in owners:
             yield Queue(name, arguments), policy
+
+
+def due(item: Exchange | Queue, found: Policies) -> Mapping[str, Any]:
+    """Work out the definition that should be in effect on something from the policies that are set.
+
+    One policy and one operator policy count: those of the highest priority whose pattern matches. Of a number
+    in both it is the smaller one, of all else that of the operator (``rabbit_policy:match_all/3``,
+    ``rabbit_policies:merge_policy_value/3``; 3.10 to 4.3). Not all is worked out here: which of equal
+    priority counts, which patterns Python reads otherwise, and which keys keep a policy off a type of queue.
+    """
+    if isinstance(item, Exchange):
+        # It tells at once.
+        return found.exchanges[item.name][1] or {}
+    mine, theirs = (_first(policies, item) for policies in (found.defined, found.of_operators))
+    both = {
+        key: min(mine[key], value) if isinstance(value, int) and isinstance(mine[key], int) else value
+        for key, value in theirs.items()
+        if key in mine
+    }
+    return {**mine, **theirs, **both}
+
+
+def _first(policies: Iterable[Mapping[str, Any]], queue: Queue) -> Mapping[str, Any]:
+    kinds = {"all", "queues", f"{queue.arguments.get('x-queue-type', CLASSIC)}_queues"}
+    matching = [
+        each for each in policies if each["apply-to"] in kinds and _matches(each["pattern"], queue.name)
+    ]
+    return max(matching, key=lambda each: each["priority"])["definition"] if matching else {}
+
+
+def _matches(pattern: str, name: str) -> bool:
+    try:
+        return re.search(pattern, name) is not None
+    except re.error:
+        return False
 
 
 def harms(item: Exchange | Queue, policy: Mapping[str, Any]) -> Iterator[Harm]:

@@ -17,6 +17,7 @@ from taskqueue.broker.management import Management
 from taskqueue.broker.session import Progress, Session
 from taskqueue.declare.apply import bind, unbind
 from taskqueue.declare.emptiness import delete, reported, settled
+from taskqueue.declare.schedules import clear
 from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.settings import Settings
 from taskqueue.topology import names
@@ -98,7 +99,9 @@ def sorted_out(
                 if name not in targets and _is_level(name, owner)
             ]
         else:
-            rest = (names.moving(owner), names.lost(owner), names.looked(owner), names.dead(owner), owner)
+            timed = (names.wake(owner), names.schedule(owner))
+            aside = (names.moving(owner), names.lost(owner), names.looked(owner))
+            rest = (*timed, *aside, names.dead(owner), owner)
             whole = (*rungs, *[name for name in rest if name in spare])
             found.append(_leftover(owner, whole, tuple(extra), spare, ways))
     return tuple(found)
@@ -114,10 +117,11 @@ async def prune(
     ready, unacked and being dead-lettered in one look of the leader. Where that is nothing the queue is
     deleted, else it is bound again.
     """
-    todo = [each for each in found if each.busy is None]
+    todo = [await _without_schedules(session, each) for each in found if each.busy is None]
     removed: set[int] = set()
     try:
-        await session.each("unbinding", unbind, [way for each in todo for way in each.ways], progress)
+        ways = [way for each in todo if each.busy is None for way in each.ways]
+        await session.each("unbinding", unbind, ways, progress)
         await settled()
         todo = list(await session.each("looking", _looked_at, todo, progress))
         watched = tuple(
@@ -139,6 +143,13 @@ async def prune(
     return tuple(todo)
 
 
+async def _without_schedules(session: Session, found: Leftover) -> Leftover:
+    """Take away what is left of former schedules; where there are any, all of the queue stays."""
+    if names.schedule(found.owner) in found.queues and (left := await clear(session, found.owner)):
+        return replace(found, busy=f"it has schedules ({', '.join(left)}): declare it without them first")
+    return found
+
+
 async def _bind_again(session: Session, way: Binding) -> None:
     # An exchange that went with another leftover led here from a level that is no more, and of classic queues
     # some were deleted before the broker found one in use.
@@ -148,6 +159,8 @@ async def _bind_again(session: Session, way: Binding) -> None:
 
 async def _looked_at(session: Session, found: Leftover) -> Leftover:
     """Ask each leader for its counts, as one that does not answer would hold up what comes next."""
+    if found.busy is not None:
+        return found
     for queue in found.queues:
         try:
             counts = await session.counts(queue)
@@ -223,7 +236,9 @@ def _leftover(
     spare: Mapping[str, Listed],
     ways: Iterable[Binding],
 ) -> Leftover:
-    busy = next((told for name in queues if (told := _busy(spare[name]))), None)
+    # What is in these is looked at later: it may stand for nothing.
+    timed = {names.wake(owner), names.schedule(owner)}
+    busy = next((told for name in queues if name not in timed and (told := _busy(spare[name]))), None)
     classic = {name for name in queues if spare[name]["arguments"].get("x-queue-type", CLASSIC) == CLASSIC}
     leading = tuple(way for way in ways if way.queue in queues)
     return Leftover(owner, queues, exchanges, busy, ways=leading, classic=frozenset(classic))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
 from taskqueue.broker.asking import Channel
 from taskqueue.broker.replies import PRECONDITION_FAILED, RESOURCE_LOCKED, Refused
-from taskqueue.broker.session import Progress, Session
+from taskqueue.broker.session import CHANNELS, Progress, Session
 from taskqueue.errors import TopologyConflict
-from taskqueue.topology import names
 from taskqueue.topology.plan import Exchange, Plan, Queue
-
-Listed = frozenset[tuple[str, str]]
-"""Kind and name of all that exists in a virtual host."""
 
 _MOST_DIFFERENCES = 12
 _SHOWN = 3
@@ -135,53 +132,27 @@ async def examine(
     plan: Plan,
     progress: Progress | None = None,
     *,
-    listed: Listed | None = None,
+    gone: Container[Exchange | Queue],
     compared: bool = True,
+    at_once: int = CHANNELS,
 ) -> Findings:
-    """Look at everything of the plan that can be looked at; creates and changes nothing.
+    """Look at everything of the plan that is not `gone`, as `absent` says; creates and changes nothing.
 
-    `listed` is what exists by the management API, where there is one. What is there is `compared` with the
-    plan, which takes the right to declare it. Raises BrokerRefused where the broker does not let us look,
-    NotKnown where it does not answer.
+    What is there is `compared` with the plan, which takes the right to declare it. Raises BrokerRefused where
+    the broker does not let us look, NotKnown where it does not answer.
     """
 
     async def compare(session: Session, item: Exchange | Queue) -> Conflict | bool:
-        if item in absent or not await session.exists(item.kind, item.name):
+        if item in gone or not await session.exists(item.kind, item.name):
             return False
         differences, told = await _differences(session, item) if compared else ((), "")
         return Conflict(item, differences, told) if told else True
 
-    absent = await _absent(session, plan, listed)
-    found = await session.each("verifying", compare, plan.items, progress)
+    found = await session.each("verifying", compare, plan.items, progress, at_once=at_once)
     return Findings(
         plan=plan,
         existing=frozenset(item for item, there in zip(plan.items, found, strict=True) if there),
         conflicts=tuple(there for there in found if isinstance(there, Conflict)),
-    )
-
-
-async def _absent(session: Session, plan: Plan, listed: Listed | None) -> frozenset[Exchange | Queue]:
-    """Find what need not be looked at: each look at what does not exist is an error in the broker's log.
-
-    Without the list of the management API, all of a queue counts as missing where neither its work queue
-    exists, which applications declare too, nor the entry to its ladder. What exists of it all the same is
-    found when it is created.
-    """
-    if listed is not None:
-        return frozenset(item for item in plan.items if (item.kind, item.name) not in listed)
-    owned: dict[str, list[Exchange | Queue]] = {}
-    for item in plan.items:
-        owned.setdefault(names.owner(item.name) or item.name, []).append(item)
-
-    async def declared(session: Session, owner: str) -> bool:
-        for item in reversed(owned[owner]):
-            if item.name in {owner, names.wait(owner)} and await session.exists(item.kind, item.name):
-                return True
-        return False
-
-    there = await session.each("", declared, owned)
-    return frozenset(
-        item for items, found in zip(owned.values(), there, strict=True) if not found for item in items
     )
 
 

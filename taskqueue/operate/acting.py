@@ -6,11 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from taskqueue.broker.asking import Channel
 from taskqueue.broker.replies import Refused
-from taskqueue.errors import PublishFailed
+from taskqueue.errors import InvalidTask, PublishFailed, TaskqueueError
 from taskqueue.operate.filters import Filter
 from taskqueue.operate.reading import Facts
 from taskqueue.task.message import Publish
@@ -65,10 +64,12 @@ class Transfer:
     So wherever it ends, each task is in one of both places at least.
     """
 
-    def __init__(self, channel: Channel, where: str, blocked: asyncio.Event) -> None:
+    def __init__(self, channel: Channel, queue: str, *, done: str, stays: str) -> None:
         self._channel = channel
-        self._blocked = blocked
-        self._where = where
+        self._queue = queue
+        self._words = done, stays
+        # One first: a broker tells of its alarm only who publishes, and what is out then may arrive later.
+        self._most = self._done = 0
         self._out: deque[tuple[asyncio.Future[None], Callable[[], None]]] = deque()
 
     async def put(self, publish: Publish, take: Callable[[], None]) -> None:
@@ -77,7 +78,8 @@ class Transfer:
         Raises PublishFailed where the broker does not take one: that one stays where it was.
         """
         self._out.append((self._channel.publish(publish), take))
-        await self.settle(_WINDOW)
+        await self.settle(self._most)
+        self._most = _WINDOW
 
     async def settle(self, most: int = 0) -> None:
         """Wait until at most so many are without a confirm."""
@@ -85,33 +87,39 @@ class Transfer:
             confirm, take = self._out[0]
             try:
                 await self._confirmed(confirm)
-            except Refused as error:
+            except (TimeoutError, Refused, TaskqueueError) as error:
                 self._take_confirmed()
-                raise error.told() from error
-            except (TimeoutError, PublishFailed) as error:
-                self._take_confirmed()
-                why = str(error) or f"no confirm in {_CONFIRMING:g} s"
-                msg = f"the broker did not take a task into {self._where}, it stays where it was: {why}"
-                raise PublishFailed(msg) from error
+                raise self._failure(error) from error
             if self._out and self._out[0][0] is confirm:
                 self._out.popleft()
-                take()
+                self._take(take)
 
     async def _confirmed(self, confirm: asyncio.Future[None]) -> None:
+        # Several may wait for it, so none may cancel it.
+        await asyncio.wait([confirm], timeout=_CONFIRMING)
         if not confirm.done():
-            blocked = asyncio.ensure_future(self._blocked.wait())
-            try:
-                either: list[asyncio.Future[Any]] = [confirm, blocked]
-                await asyncio.wait(either, timeout=_CONFIRMING, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                blocked.cancel()
-            if not confirm.done():
-                raise TimeoutError("it has an alarm" if self._blocked.is_set() else "")
+            raise TimeoutError
         confirm.result()
+
+    def _failure(self, error: TimeoutError | Refused | TaskqueueError) -> TaskqueueError:
+        if isinstance(error, Refused):
+            return error.told()
+        if isinstance(error, TaskqueueError) and not isinstance(error, PublishFailed | InvalidTask):
+            return error
+        done, stays = self._words
+        why = str(error) or f"no confirm in {_CONFIRMING:g} s"
+        return PublishFailed(
+            f"{self._done} tasks of {self._queue} were {done}, and the next one was not confirmed: "
+            f"it {stays}: {why}"
+        )
+
+    def _take(self, take: Callable[[], None]) -> None:
+        self._done += 1
+        take()
 
     def _take_confirmed(self) -> None:
         """Take those that are confirmed beside one that is not, as they would be there twice."""
         for confirm, take in self._out:
             if confirm.done() and not confirm.cancelled() and confirm.exception() is None:
-                take()
+                self._take(take)
         self._out.clear()

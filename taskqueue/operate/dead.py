@@ -152,9 +152,8 @@ async def replay(
     """
     queue = way.queue
     began = clock()
-    async with session.own_channel() as channel, _opened(session, queue) as looking:
-        await channel.confirms()
-        transfer = Transfer(channel, f"queue {queue}", session.blocked)
+    async with session.publishing() as channel, _opened(session, queue) as looking:
+        transfer = Transfer(channel, queue, done="replayed", stays="stays dead")
 
         async def put(found: Delivery, facts: Facts) -> None:
             earliest = None if every is None else began + (choice.matched - 1) * every

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from taskqueue.broker.asking import Counts
 from taskqueue.broker.management import Counts as Unready
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotKnown
+from taskqueue.operate.due import Due, due
 from taskqueue.operate.rungs import Rung, rungs
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology import names
-from taskqueue.topology.plan import Exchange, Queue, plan_ladder, plan_queue
-
-_MINUTE_MS = 60_000
-_HOUR_MS = 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Waiting tasks by the wait queue that holds them: due within a minute, an hour, later.
-
-    The longest leg comes first, and only shorter ones follow. So the rung of a task tells when the task
-    is due, to within the length of that rung. None where a rung's leader does not answer.
-    """
-
-    minute: int | None
-    hour: int | None
-    later: int | None
+from taskqueue.topology.ladder import BASE
+from taskqueue.topology.plan import Exchange, Queue, joined, plan_ladder, plan_queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +32,10 @@ class QueueState:
     """Every queue and exchange that should exist and does not, such as ``queue mail.dead``."""
     unknown: tuple[str, ...]
     """Every queue that does not answer."""
+    absent: bool
+    """Whether nothing that belongs to it exists."""
+    looked: tuple[str, ...]
+    """Every queue of which somebody holds messages to look at them, nobody can tell how many."""
 
     @property
     def declared(self) -> bool:
@@ -69,13 +60,13 @@ class LadderState:
     """Messages on a shared ladder that name no queue of it."""
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
+    absent: bool
+    looked: tuple[str, ...]
 
     @property
     def waiting(self) -> int | None:
         """How many tasks are on it."""
-        if self.due is None or None in (self.due.minute, self.due.hour, self.due.later):
-            return None
-        return (self.due.minute or 0) + (self.due.hour or 0) + (self.due.later or 0)
+        return None if self.due is None else self.due.total
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,29 +82,32 @@ async def states(
     settings: Settings,
     queues: Iterable[QueueSettings],
     unready: Mapping[str, Unready] | None = None,
+    gone: Collection[Exchange | Queue] = (),
 ) -> tuple[tuple[QueueState, ...], tuple[LadderState, ...]]:
     """Look at each of `queues` and at the ladders they wait on; raises BrokerRefused.
 
     `unready` are the counts of the management API, by the name of the queue; None where they are not known.
+    What is `gone` is not looked at: it does not exist.
     """
     wanted = tuple(queues)
     ladders = tuple(dict.fromkeys(queue.ladder for queue in wanted))
     plans = {queue.name: plan_queue(queue.name, settings.layout) for queue in wanted}
     ladder_plans = {ladder: plan_ladder(ladder, settings.layout) for ladder in ladders}
-    every = [*plans.values(), *ladder_plans.values()]
+    every = joined([*plans.values(), *ladder_plans.values()])
+    nowhere = {item.name for item in gone if isinstance(item, Queue)}
     steps = {ladder: rungs(ladder, settings, unready or ()) for ladder in ladders}
-    planned = [item.name for plan in every for item in plan.queues]
-    planned += [step.queue for ladder in ladders for step in steps[ladder]]
-    planned = list(dict.fromkeys(planned))
-    seen = dict(zip(planned, await session.each("", _count, planned), strict=True))
-    exchanges = [item for plan in every for item in plan.exchanges]
-    there = await session.each("", _exists, exchanges)
-    absent = {item.name for item, found in zip(exchanges, there, strict=True) if not found}
+    counted = dict.fromkeys(item.name for item in every.queues)
+    counted |= dict.fromkeys(step.queue for ladder in ladders for step in steps[ladder])
+    there = [name for name in counted if name not in nowhere]
+    seen: _Seen = counted | dict(zip(there, await session.each("", _count, there), strict=True))
+    exchanges = [item for item in every.exchanges if item not in gone]
+    found = dict(zip(exchanges, await session.each("", _exists, exchanges), strict=True))
+    lacking = {item.name for item in every.exchanges if not found.get(item)}
     return (
-        tuple(_queue_state(queue, plans[queue.name].items, seen, absent, unready) for queue in wanted),
+        tuple(_queue_state(queue, plans[queue.name].items, seen, lacking, unready) for queue in wanted),
         tuple(
             _ladder_state(
-                name, steps[name], items=ladder_plans[name].items, seen=seen, absent=absent, unready=unready
+                name, steps[name], items=ladder_plans[name].items, seen=seen, lacking=lacking, unready=unready
             )
             for name in ladders
         ),
@@ -135,9 +129,10 @@ def _queue_state(
     queue: QueueSettings,
     items: tuple[Exchange | Queue, ...],
     seen: _Seen,
-    absent: set[str],
+    lacking: set[str],
     unready: Mapping[str, Unready] | None,
 ) -> QueueState:
+    missing = _missing(items, seen, lacking)
     work, dead = seen[queue.name], seen[names.dead(queue.name)]
     known = isinstance(work, Counts)
     return QueueState(
@@ -145,10 +140,12 @@ def _queue_state(
         ladder=queue.ladder,
         ready=work.ready if isinstance(work, Counts) else None,
         unacked=_unready(unready, queue.name).unacked if unready is not None and known else None,
-        dead=dead.ready if isinstance(dead, Counts) else None,
+        dead=_standing(dead, unready, names.dead(queue.name)),
         consumers=work.consumers if isinstance(work, Counts) else None,
-        missing=_missing(items, seen, absent),
+        missing=missing,
         unknown=_unknown(items, seen),
+        absent=len(missing) == len(items),
+        looked=_looked([names.dead(queue.name)], seen, unready),
     )
 
 
@@ -158,25 +155,62 @@ def _ladder_state(
     *,
     items: tuple[Exchange | Queue, ...],
     seen: _Seen,
-    absent: set[str],
+    lacking: set[str],
     unready: Mapping[str, Unready] | None,
 ) -> LadderState:
     lost = seen.get(names.lost(name))
+    missing = _missing(items, seen, lacking)
+    planned = {item.name for item in items}
+    there = [step for step in steps if seen[step.queue] is not None]
     return LadderState(
         name=name,
-        due=due([(step, seen[step.queue]) for step in steps if seen[step.queue] is not None]),
+        due=due(
+            (_within_ms(step, planned), _standing(seen[step.queue], unready, step.queue)) for step in there
+        ),
         held=None if unready is None else sum(_unready(unready, step.queue).held for step in steps),
         lost=lost.ready if isinstance(lost, Counts) else None,
-        missing=_missing(items, seen, absent),
+        missing=missing,
         unknown=_unknown(items, seen),
+        absent=len(missing) == len(items),
+        looked=_looked([step.queue for step in there], seen, unready),
     )
 
 
-def _missing(items: Iterable[Exchange | Queue], seen: _Seen, absent: set[str]) -> tuple[str, ...]:
+def _within_ms(step: Rung, planned: Container[str]) -> float:
+    """Bound when what is on a rung is due; what goes round on the longest rung of a former ladder is not."""
+    longest = names.timed(step.queue) if step.queue not in planned else None
+    return math.inf if longest and longest.seconds == (BASE - 1) * longest.unit else step.within_ms
+
+
+def _standing(
+    counts: Counts | _Unknown | None, unready: Mapping[str, Unready] | None, queue: str
+) -> int | None:
+    """Count what stands in a queue that has consumers only while somebody looks through it.
+
+    What a look holds is not ready. Only the management API counts it, as it was some seconds ago.
+    """
+    if not isinstance(counts, Counts):
+        return None
+    if not counts.consumers:
+        return counts.ready
+    told = _unready(unready, queue)
+    # Without any that are handed out, it was told before the look began.
+    return max(counts.ready, told.ready + told.unacked) if told.unacked else None
+
+
+def _looked(queues: Iterable[str], seen: _Seen, unready: Mapping[str, Unready] | None) -> tuple[str, ...]:
+    return tuple(
+        queue
+        for queue in queues
+        if isinstance(seen[queue], Counts) and _standing(seen[queue], unready, queue) is None
+    )
+
+
+def _missing(items: Iterable[Exchange | Queue], seen: _Seen, lacking: set[str]) -> tuple[str, ...]:
     return tuple(
         f"{item.kind} {item.name}"
         for item in items
-        if (item.name in absent if isinstance(item, Exchange) else seen[item.name] is None)
+        if (item.name in lacking if isinstance(item, Exchange) else seen[item.name] is None)
     )
 
 
@@ -186,23 +220,6 @@ def _unknown(items: Iterable[Exchange | Queue], seen: _Seen) -> tuple[str, ...]:
     )
 
 
-def _unready(counts: Mapping[str, Unready], queue: str) -> Unready:
+def _unready(counts: Mapping[str, Unready] | None, queue: str) -> Unready:
     # The management API does not know yet of a queue that was declared a moment ago.
-    return counts.get(queue, Unready(0, 0))
-
-
-def due(found: Iterable[tuple[Rung, Counts | _Unknown | None]]) -> Due | None:
-    """Sum counts by when the tasks of a rung are due; None where there is no rung at all."""
-    sums: dict[str, int | None] = {"minute": 0, "hour": 0, "later": 0}
-    steps = tuple(found)
-    for rung, counts in steps:
-        part = _part(rung.within_ms)
-        total = sums[part]
-        sums[part] = total + counts.ready if isinstance(counts, Counts) and total is not None else None
-    return Due(sums["minute"], sums["hour"], sums["later"]) if steps else None
-
-
-def _part(within_ms: int) -> str:
-    if within_ms <= _MINUTE_MS:
-        return "minute"
-    return "hour" if within_ms <= _HOUR_MS else "later"
+    return (counts or {}).get(queue, Unready(0, 0))

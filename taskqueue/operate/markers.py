@@ -23,7 +23,7 @@ from typing import Any
 
 from taskqueue.broker.asking import Channel
 from taskqueue.broker.replies import RESOURCE_LOCKED, Refused
-from taskqueue.broker.session import Session, connected
+from taskqueue.broker.session import Session
 from taskqueue.errors import NotKnown, PublishFailed, TaskqueueError
 from taskqueue.operate.rungs import Rung
 from taskqueue.settings import Settings
@@ -47,7 +47,6 @@ class Markers:
     """Publishes them."""
     arrivals: Channel
     """Consumes what comes out of the rungs."""
-    blocked: asyncio.Event
     look: str = field(default_factory=lambda: uuid.uuid4().hex)
     _out: dict[str, asyncio.Future[None]] = field(default_factory=dict)
 
@@ -66,21 +65,16 @@ class Markers:
         confirmed: asyncio.Future[Any] = asyncio.gather(*map(self.channel.publish, publishes))
         # Whoever gives up waiting has been told why.
         confirmed.add_done_callback(lambda each: None if each.cancelled() else each.exception())
-        blocked = asyncio.ensure_future(self.blocked.wait())
         try:
             async with asyncio.timeout(_PATIENCE):
-                await asyncio.wait([confirmed, blocked], return_when=asyncio.FIRST_COMPLETED)
-            if not confirmed.done():
-                return None
-            confirmed.result()
+                await confirmed
         except Refused as error:
             raise error.told() from error
         except (TimeoutError, PublishFailed) as error:
+            if self.channel.alarmed:
+                return None
             why = str(error) or f"its leader did not answer in {_PATIENCE:g} s"
             raise NotKnown(f"{rung.queue}: {why}: the look is not complete") from error
-        finally:
-            blocked.cancel()
-            confirmed.cancel()
         return self._out[gone]
 
     def seen(self, rung: Rung) -> str:
@@ -115,25 +109,23 @@ def is_marker(message: Message) -> bool:
 async def marking(session: Session, settings: Settings, ladder: str) -> AsyncIterator[Markers]:
     """Have the ladder to oneself: one look at a time.
 
-    Waits for another look. Raises NotKnown where that does not end, and what `connected` does.
+    Waits for another look. Raises NotKnown where that does not end, BrokerUnreachable.
     """
     queue = names.looking(ladder)
     steps = settings.rungs
     await _locked(session, queue, ladder)
     try:
-        async with session.own_channel() as arrivals, connected(settings, name="taskqueue look") as other:
+        async with session.own_channel() as arrivals, session.publishing() as channel:
             for unit in map(steps.unit, range(steps.levels)):
                 await _asked(arrivals, "queue_bind", queue, names.level(ladder, unit), names.LOOK)
             await arrivals.consume(queue, window=0, settled=True)
-            async with other.own_channel() as channel:
-                await channel.confirms()
-                markers = Markers(ladder, channel, arrivals, other.blocked)
-                receiving = asyncio.create_task(markers.receive())
-                try:
-                    yield markers
-                finally:
-                    receiving.cancel()
-                    await asyncio.gather(receiving, return_exceptions=True)
+            markers = Markers(ladder, channel, arrivals)
+            receiving = asyncio.create_task(markers.receive())
+            try:
+                yield markers
+            finally:
+                receiving.cancel()
+                await asyncio.gather(receiving, return_exceptions=True)
     finally:
         # Else it is gone with the connection, which may go on for a while.
         with suppress(TaskqueueError, Refused):

@@ -54,9 +54,8 @@ async def act(
     Raises PublishFailed where the broker does not take one: that one stays, as do those behind it.
     """
     choice = Choice(chosen)
-    async with session.own_channel() as channel, browse.look(session, queue) as looking:
-        await channel.confirms()
-        transfer = Transfer(channel, "its new place", session.blocked)
+    async with session.publishing() as channel, browse.look(session, queue) as looking:
+        transfer = Transfer(channel, queue, done="taken out", stays="stays ready")
 
         def taken(found: Delivery) -> None:
             looking.take(found)

@@ -108,9 +108,8 @@ async def act(
     """
     choice = Choice(chosen)
 
-    async with session.own_channel() as channel:
-        await channel.confirms()
-        transfer = Transfer(channel, "its new place", session.blocked)
+    async with session.publishing() as channel:
+        transfer = Transfer(channel, queue, done="taken off the ladder", stays="waits on")
 
         def make(look_id: str) -> Visitor:
             def visit(held: Held) -> Awaitable[None] | None:

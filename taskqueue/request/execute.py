@@ -21,7 +21,7 @@ from taskqueue.request.http.transport import Exchanges, Transport
 from taskqueue.request.per_host import Crowd
 from taskqueue.settings import QueueSettings
 from taskqueue.task.decode import Task
-from taskqueue.task.fields import is_full
+from taskqueue.task.fields import joined
 from taskqueue.task.result import Result, succeeded
 
 LONGEST_RETRY_AFTER = 100
@@ -51,7 +51,6 @@ class Executor:
         transport: Exchanges | None = None,
     ) -> None:
         self._settings = settings
-        self._base = _base(settings)
         self._headers = {
             "Content-Type": "application/json",
             # Every browser and library sends this header. Some firewalls refuse a request without it.
@@ -148,11 +147,10 @@ class Executor:
         return replace(result, following=self._chain.follow(answer, task))
 
     def _full(self, url: str) -> str:
-        if is_full(url):
-            return url
-        if self._base is None:
+        full = joined(self._settings.base_url, url)
+        if full is None:
             raise target.refused(f"{url[:60]!a} is a path, and the queue has no base_url")
-        return f"{self._base}{url}" if url.startswith("/") else f"{self._base}/{url}"
+        return full
 
     def _headers_for(self, task: Task, queue: str) -> dict[str, str]:
         name = header_text(task.id)
@@ -167,6 +165,8 @@ class Executor:
         }
         if task.runs and task.error is not None:
             headers["Taskqueue-Previous-Error"] = header_text(task.error)
+        if task.missed is not None:
+            headers["Taskqueue-Missed"] = str(task.missed)
         if task.failed is not None:
             headers["Taskqueue-Failed-Id"] = header_text(task.failed.id)
             headers["Taskqueue-Failed-Url"] = header_text(target.without_login(task.failed.url))
@@ -176,10 +176,6 @@ class Executor:
             if task.tracestate is not None:
                 headers["tracestate"] = task.tracestate
         return headers
-
-
-def _base(settings: QueueSettings) -> str | None:
-    return None if settings.base_url is None else settings.base_url.rstrip("/")
 
 
 def _version() -> str:

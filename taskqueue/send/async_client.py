@@ -50,7 +50,7 @@ class _Batch:
                         self._waiter = self._loop.create_future()
                         await self._waiter
             except TimeoutError:
-                self.error = not_in_time(self._confirmed, self.outstanding, blocked=sender.blocked)
+                self.error = not_in_time(self._confirmed, self.outstanding, sender)
         if self.error is not None:
             raise self.error
 
@@ -110,10 +110,10 @@ class AsyncClient:
         """
         ids: list[str] = []
         batch = _Batch()
-        with self._producer.span():
+        with self._producer.span() as span:
             sender = self._producer.sender()
             try:
-                for publish in self._producer.publishes(tasks, ids):
+                for publish in self._producer.publishes(tasks, ids, span):
                     batch.outstanding += 1
                     sender.begin(publish, batch)
                     await batch.below(_WINDOW, self._timeout, sender)

@@ -6,7 +6,10 @@ import threading
 import time
 from typing import Protocol
 
-from taskqueue.errors import PublishFailed, TaskqueueError
+from taskqueue.errors import BrokerUnreachable, PublishFailed, TaskqueueError
+
+_LOOK = 0.1
+"""Seconds between two looks at whether the broker has an alarm, of who does not wait for its end."""
 
 
 class Batch(Protocol):
@@ -21,19 +24,24 @@ class Batch(Protocol):
         """Learn that one was not sent."""
 
 
-class Blockable(Protocol):
-    """What knows whether the broker takes publishes."""
+class Broker(Protocol):
+    """What is known of the broker that publishes wait for."""
 
     @property
-    def blocked(self) -> bool:
-        """Tell whether it has raised an alarm."""
+    def alarm(self) -> str:
+        """Give the broker's words for an alarm that it has raised, empty where it has none."""
+
+    @property
+    def unreached(self) -> str | None:
+        """Say why there never was a connection to it, None where there was one."""
 
 
 class WaitingThread:
     """The publishes of one call of `send`, and the thread that waits for them."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, *, through_alarms: bool) -> None:
         self.deadline = deadline
+        self._through_alarms = through_alarms
         self.error: TaskqueueError | None = None
         self._outstanding = 0
         self._confirmed = 0
@@ -58,22 +66,25 @@ class WaitingThread:
                 self.error = error
             self._changed.notify_all()
 
-    def wait_below(self, limit: int, waits_for: Blockable) -> None:
+    def wait_below(self, limit: int, broker: Broker) -> None:
         """Wait until fewer than `limit` are outstanding; raises what went wrong, or PublishFailed."""
         with self._changed:
             while self._outstanding >= limit and self.error is None:
                 left = self.deadline - time.monotonic()
-                if left <= 0:
-                    self.error = not_in_time(self._confirmed, self._outstanding, blocked=waits_for.blocked)
+                if left <= 0 or (broker.alarm and not self._through_alarms):
+                    self.error = not_in_time(self._confirmed, self._outstanding, broker)
                     break
-                self._changed.wait(min(left, threading.TIMEOUT_MAX))
+                self._changed.wait(min(left, threading.TIMEOUT_MAX if self._through_alarms else _LOOK))
             if self.error is not None:
                 raise self.error
 
 
-def not_in_time(confirmed: int, outstanding: int, *, blocked: bool) -> PublishFailed:
+def not_in_time(confirmed: int, outstanding: int, broker: Broker) -> TaskqueueError:
     """Say that confirms did not come, and what is to be done."""
-    why = "it has raised an alarm and takes no publishes" if blocked else "no answer"
+    if (trouble := broker.unreached) is not None:
+        return BrokerUnreachable(f"no broker: {trouble}")
+    alarm = broker.alarm
+    why = f"it has raised an alarm, {alarm}, and takes no publishes" if alarm else "no answer"
     return PublishFailed(
         f"the broker did not confirm in time ({why}): {confirmed} confirmed, "
         f"{outstanding} not; send those again with the same id"

@@ -23,7 +23,8 @@ class Client:
     Raises ConfigError for a server that can't be one.
     Every send returns when the broker has confirmed the task, or raises: BrokerUnreachable,
     BrokerRefused, NotDeclared or PublishFailed after at most `timeout` seconds, InvalidTask
-    before anything is sent.
+    before anything is sent. Where the broker takes no publishes (a memory or disk alarm), a send waits for
+    that to end, and without `through_alarms` raises PublishFailed at once.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class Client:
         timeout: float = TIMEOUT,
         tracing: bool = False,
         settings: Settings | None = None,
+        through_alarms: bool = True,
     ) -> None:
         self._producer = Producer(server, settings, tracing=tracing)
         self._timeout = timeout
+        self._through_alarms = through_alarms
 
     @classmethod
     def from_config(cls, path: str | Path | None = None, *, timeout: float = TIMEOUT) -> Self:
@@ -67,8 +70,10 @@ class Client:
         Confirms are streamed: tasks that are confirmed before an error stay sent.
         """
         ids: list[str] = []
-        with self._producer.span():
-            self._producer.sender().send(self._producer.publishes(tasks, ids), self._timeout)
+        with self._producer.span() as span:
+            publishes = self._producer.publishes(tasks, ids, span)
+            sender = self._producer.sender()
+            sender.send(publishes, self._timeout, through_alarms=self._through_alarms)
         return ids
 
     def close(self) -> None:

@@ -29,6 +29,7 @@ class _Absent:
 ABSENT: Any = _Absent()
 """The payload that is not given: the receiver gets an empty object."""
 _BODY_FIELDS = ("countdown", "eta", "max_retries", "expires", "roll_back", "metadata")
+_SET_HERE = frozenset({state.DUE, state.FIRST_SEEN})
 _SECONDS = frozenset({"countdown", "eta", "expires"})
 Given = ParamSpec("Given")
 Sent = TypeVar("Sent")
@@ -84,8 +85,9 @@ class NewTask:
         if self.priority is not None:
             properties["priority"] = self.priority
         body = state.encode(self.document())
-        task = state.decode(Message(body, {}, {"message_id": properties["message_id"]}), now=now)
-        headers = dict(self.headers or {}) | {state.DUE: task.due, state.FIRST_SEEN: task.first_seen}
+        headers = {name: value for name, value in (self.headers or {}).items() if name not in _SET_HERE}
+        task = state.decode(Message(body, headers, {"message_id": properties["message_id"]}), now=now)
+        headers |= {state.DUE: task.due, state.FIRST_SEEN: task.first_seen}
         exchange, keys = way.route(task.due, now)
         return Publish(exchange, keys, Message(body, headers, properties))
 

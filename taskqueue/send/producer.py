@@ -16,15 +16,13 @@ from taskqueue.errors import ConfigError, InvalidTask
 from taskqueue.send.new_task import NewTask
 from taskqueue.settings import Settings
 from taskqueue.settings.addresses import servers
-from taskqueue.task.fields import mapping, method, shown
+from taskqueue.task import metadata
+from taskqueue.task.fields import mapping, shown
 from taskqueue.task.message import Publish
-from taskqueue.tracing import Tracing
+from taskqueue.tracing import Sending, Tracing
 
 if TYPE_CHECKING:
     from taskqueue.send.publisher import Sender
-
-_HEADERS = "headers"
-"""The handler that reads the method of a request from metadata."""
 
 
 class Producer:
@@ -40,11 +38,7 @@ class Producer:
 
     def sender(self) -> Sender:
         """Give the sender of this process; it connects by itself."""
-        if self._pid != os.getpid():
-            # A fork has this object but not its thread; the lock may be held by a thread that is not here.
-            self._lock = threading.Lock()
-            self._sender = None
-            self._pid = os.getpid()
+        self._notice_fork()
         with self._lock:
             if self._sender is None or not self._sender.alive:
                 self._sender = _connecting(self.settings)
@@ -52,20 +46,33 @@ class Producer:
 
     def close(self) -> None:
         """Close the connection; the next sender makes a new one."""
+        self._notice_fork()
         with self._lock:
             sender, self._sender = self._sender, None
-        if sender is not None and self._pid == os.getpid():
+        if sender is not None:
             sender.close()
 
-    def span(self) -> AbstractContextManager[None]:
-        """Wrap a call that sends."""
+    def _notice_fork(self) -> None:
+        if self._pid != os.getpid():
+            # A fork has this object but not its thread; the lock may be held by a thread that is not here.
+            self._lock = threading.Lock()
+            self._sender = None
+            self._pid = os.getpid()
+
+    def span(self) -> AbstractContextManager[Sending | None]:
+        """Wrap a call that sends; gives what `publishes` notes the tasks in."""
         return nullcontext() if self._tracing is None else self._tracing.send()
 
-    def publishes(self, tasks: Iterable[NewTask | Mapping[str, Any]], ids: list[str]) -> Iterator[Publish]:
+    def publishes(
+        self, tasks: Iterable[NewTask | Mapping[str, Any]], ids: list[str], span: Sending | None
+    ) -> Iterator[Publish]:
         """Make the publishes of tasks one by one, and add their ids to `ids`."""
         for each in tasks:
-            publish = self.publish(each if isinstance(each, NewTask) else NewTask.of(each))
+            task = each if isinstance(each, NewTask) else NewTask.of(each)
+            publish = self.publish(task)
             ids.append(publish.message.properties["message_id"])
+            if span is not None:
+                span.sends(task.queue, publish)
             yield publish
 
     def checked(self, task: NewTask) -> NewTask:
@@ -89,10 +96,12 @@ class Producer:
         if self.settings.queues and queue not in self.settings.queues:
             known = ", ".join(self.settings.queues)
             raise ConfigError(f"queue {queue!r} is in no section of the configuration, which has: {known}")
+        given = mapping({"metadata": task.metadata}, "metadata")
         settings = self.settings.queues.get(queue)
-        if settings is None or _HEADERS in settings.handlers:
-            # It would be dead at its first run, far from whoever wrote it.
-            method(mapping({"metadata": task.metadata}, "metadata"))
+        for handler, check in metadata.CHECKS.items():
+            # Else the task would be dead at its first run, far from whoever wrote it.
+            if given and (settings is None or handler in settings.handlers):
+                check(given, task.id or "")
         return queue
 
 

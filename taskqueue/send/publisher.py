@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from pika.connection import Parameters
+from pika.exceptions import AMQPError
 
 from taskqueue.broker.channel import ConfirmChannel, Outcome
+from taskqueue.broker.connect import where
 from taskqueue.broker.link import Link
 from taskqueue.broker.renewal import Renewal
-from taskqueue.broker.replies import ACCESS_REFUSED, NOT_FOUND, REFUSALS
+from taskqueue.broker.replies import REFUSALS
 from taskqueue.broker.trial import Trial
-from taskqueue.broker.wire import TolerantConnection
-from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotDeclared, PublishFailed, TaskqueueError
+from taskqueue.broker.wire import TolerantConnection, too_large
+from taskqueue.errors import BrokerUnreachable, PublishFailed, TaskqueueError
 from taskqueue.send.batch import Batch, WaitingThread
+from taskqueue.send.failures import closed, not_declared, refusal
 from taskqueue.task.message import Publish
-from taskqueue.topology import names
 
 WINDOW = 1000
 """Publishes of one call that may be without a confirm at once."""
@@ -48,7 +51,7 @@ class Sender:
 
     def __init__(self, hosts: Sequence[Parameters]) -> None:
         self._link = Link(hosts, self, name="taskqueue-client")
-        self._hosts = len(hosts)
+        self._hosts = hosts
         self._channel: ConfirmChannel | None = None
         self._connection: TolerantConnection | None = None
         self._renewal = Renewal()
@@ -58,7 +61,10 @@ class Sender:
         self._behind: dict[str, deque[_Sending]] = {}
         self._looking = False
         self._unreachable = 0
+        self._trouble: str | None = None
         self._ever_connected = False
+        self._unfinished: set[_Sending] = set()
+        self._is_closed = False
         self._link.start()
 
     @property
@@ -71,9 +77,24 @@ class Sender:
         """Tell whether the broker has raised an alarm and takes no publishes."""
         return self._link.blocked
 
-    def send(self, publishes: Iterable[Publish], timeout: float) -> None:
-        """Publish all and wait for every confirm; no wait is longer than `timeout` seconds."""
-        batch = WaitingThread(time.monotonic() + timeout)
+    @property
+    def alarm(self) -> str:
+        """Give the broker's words for the alarm that it has raised, if it has."""
+        return self._link.alarm if self._link.blocked else ""
+
+    @property
+    def unreached(self) -> str | None:
+        """Say why there never was a connection, None where there was one."""
+        if self._ever_connected:
+            return None
+        return self._trouble or f"{', '.join(map(where, self._hosts))}: no answer in time"
+
+    def send(self, publishes: Iterable[Publish], timeout: float, *, through_alarms: bool = True) -> None:
+        """Publish all and wait for every confirm; no wait is longer than `timeout` seconds.
+
+        Without `through_alarms` a broker that takes no publishes ends it at once.
+        """
+        batch = WaitingThread(time.monotonic() + timeout, through_alarms=through_alarms)
         try:
             for publish in publishes:
                 batch.began()
@@ -89,10 +110,21 @@ class Sender:
     def begin(self, publish: Publish, batch: Batch) -> None:
         """Publish one and tell its batch how that ended, on the I/O thread; from any thread."""
         sending = _Sending(batch, publish)
-        self._link.call(lambda: self._publish(sending))
+        self._unfinished.add(sending)
+        # In this order: whatever is not seen here is seen by `close`.
+        if self._is_closed:
+            self._end(sending, closed())
+        elif too_large(publish.message.headers):
+            self._ended(sending, Outcome.TOO_LARGE)
+        else:
+            self._link.call(lambda: self._publish(sending))
 
     def close(self) -> None:
-        """Close the connection and end the thread."""
+        """Close the connection and end the thread; what is not confirmed by now has failed."""
+        self._is_closed = True
+        while self._unfinished:
+            with suppress(KeyError):
+                self._unfinished.pop().batch.failed(closed())
         # A broker with an alarm reads no goodbye, and what is on its way was told to have failed.
         self._link.close(0.0 if self._link.blocked else _GOODBYE)
 
@@ -114,8 +146,9 @@ class Sender:
 
     def unreachable(self, reason: str) -> None:
         """Fail what waits when every host was tried in vain, unless there was a connection before."""
+        self._trouble = reason
         self._unreachable += 1
-        if self._unreachable >= self._hosts and not self._ever_connected:
+        if self._unreachable >= len(self._hosts) and not self._ever_connected:
             error = BrokerUnreachable(f"no broker: {reason}")
             self._fail(lambda _: error)
 
@@ -130,6 +163,7 @@ class Sender:
 
     def _publish(self, sending: _Sending) -> None:
         if sending.batch.error is not None:
+            self._unfinished.discard(sending)
             return
         # A broker that takes no publishes does not read either, so they would pile up on the way to it.
         if self._channel is None or not self._channel.is_open or self._link.blocked:
@@ -145,17 +179,13 @@ class Sender:
 
     def _publish_on(self, channel: ConfirmChannel, sending: _Sending) -> None:
         def ended(outcome: Outcome) -> None:
-            if outcome is Outcome.NACKED and channel is self._channel:
-                self._renew(channel)
+            nacked = outcome is Outcome.NACKED and channel is self._channel
+            if nacked and self._renewal.retire(channel, self._link.monotonic()):
+                self._channel = None
+                self._open()
             self._ended(sending, outcome)
 
         channel.publish(sending.publish, ended)
-
-    def _renew(self, channel: ConfirmChannel) -> None:
-        if self._renewal.is_due(self._link.monotonic()):
-            self._channel = None
-            self._open()
-            self._renewal.retire(channel)
 
     def _try(self, sending: _Sending) -> None:
         """Publish the first message to an exchange; those behind it wait for its outcome."""
@@ -167,7 +197,7 @@ class Sender:
         def ended(outcome: Outcome, code: int, reason: str) -> None:
             del self._trials[exchange]
             if code:
-                sending.batch.failed(_refusal(sending, code, reason))
+                self._end(sending, refusal(sending.publish, code, reason))
             else:
                 if outcome in {Outcome.CONFIRMED, Outcome.NACKED}:
                     self._proven.add(exchange)
@@ -175,7 +205,11 @@ class Sender:
             for each in self._behind.pop(exchange, ()):
                 self._publish(each)
 
-        self._trials[exchange] = Trial(self._link, connection, sending.publish, ended)
+        try:
+            self._trials[exchange] = Trial(self._link, connection, sending.publish, ended)
+        except AMQPError:
+            # No channel is free, or the connection is about to end.
+            self._hold(sending)
 
     def _hold(self, sending: _Sending) -> None:
         self._waiting.append(sending)
@@ -196,13 +230,20 @@ class Sender:
         publish = sending.publish
         match outcome:
             case Outcome.CONFIRMED:
-                sending.batch.confirmed()
+                self._end(sending)
             case Outcome.LOST:
                 self._hold(sending)
             case Outcome.RETURNED:
-                sending.batch.failed(_not_declared(publish, outcome.value))
+                self._end(sending, not_declared(publish, outcome.value))
             case _:
-                sending.batch.failed(PublishFailed(f"the task was not taken, {outcome.value}"))
+                self._end(sending, PublishFailed(f"the task was not taken, {outcome.value}"))
+
+    def _end(self, sending: _Sending, error: TaskqueueError | None = None) -> None:
+        self._unfinished.discard(sending)
+        if error is None:
+            sending.batch.confirmed()
+        else:
+            sending.batch.failed(error)
 
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
         self._renewal.closed(channel)
@@ -223,27 +264,13 @@ class Sender:
         waiting, self._waiting = self._waiting, deque()
         for sending in waiting:
             if error := judge(sending):
-                sending.batch.failed(error)
+                self._end(sending, error)
             else:
                 self._waiting.append(sending)
         return len(waiting) - len(self._waiting)
-
-
-def _refusal(sending: _Sending, code: int, reason: str) -> TaskqueueError:
-    """Say what the broker had against the one publish that it closed a channel over."""
-    if code == NOT_FOUND:
-        return _not_declared(sending.publish, reason)
-    if code == ACCESS_REFUSED:
-        return BrokerRefused(f"{reason}: the user needs write permission, ^queue(\\..*)?$")
-    return PublishFailed(f"the broker refused: {reason}")
 
 
 def _closed_over(sending: _Sending, reason: str) -> TaskqueueError | None:
     """Give up after a few times: the broker does not say which publish it has closed the channel over."""
     sending.refusals += 1
     return PublishFailed(f"the broker refused: {reason}") if sending.refusals >= _MOST_REFUSALS else None
-
-
-def _not_declared(publish: Publish, reason: str) -> NotDeclared:
-    queue = names.destination(publish.routing_keys[-1]) or publish.routing_keys[0]
-    return NotDeclared(f"queue {queue!r} is not declared ({reason}): run 'taskqueue declare'")

@@ -11,6 +11,7 @@ from pathlib import Path
 from taskqueue.errors import ConfigError
 from taskqueue.settings import ini
 from taskqueue.settings.keys import GLOBAL_KEYS, OF_CONSUMERS, QUEUE_KEYS, read_keys
+from taskqueue.settings.schedules import KEYS, PREFIX, ScheduleSettings, schedules
 from taskqueue.settings.values import LONGEST_NAME, Rate
 from taskqueue.topology import names
 from taskqueue.topology.ladder import BASE, LONGEST_TTL_MS, Ladder, Way
@@ -59,6 +60,7 @@ class QueueSettings:
     basic_auth: str | None = field(default=None, repr=False)
     tracing: str = "off"
     delivery_limit: int = 20
+    log_success: bool = True
 
     def __post_init__(self) -> None:
         """Give the queue a ladder of its own where the ini names none."""
@@ -83,6 +85,9 @@ class Settings:
     management_url: str | None = field(default=None, repr=False)
     queues: Mapping[str, QueueSettings] = field(default_factory=dict)
 
+    schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)
+    """Every schedule by its name, also those of queues that `queues` does not hold."""
+
     names: frozenset[str] = frozenset()
     """The names of all queues of the ini, where `queues` holds only some of them."""
 
@@ -100,7 +105,12 @@ class Settings:
     def layout(self) -> Layout:
         """What the plan for the broker is made from."""
         ladders = {name: queue.ladder for name, queue in self.queues.items()}
-        return Layout(ladders, self.rungs, self.queue_type, self.names)
+        return Layout(ladders, self.rungs, self.queue_type, self.names, self.scheduled)
+
+    @property
+    def scheduled(self) -> frozenset[str]:
+        """The names of the queues here that have schedules."""
+        return frozenset(each.queue for each in self.schedules.values()) & self.queues.keys()
 
 
 def load(
@@ -120,12 +130,13 @@ def parse(text: str, *, source: str, environ: Mapping[str, str], sending: bool =
     With `sending` the keys of consumers are not read: they keep their defaults, and no secret of theirs is
     needed.
     """
-    skip = OF_CONSUMERS if sending else frozenset()
+    skip = OF_CONSUMERS | KEYS.keys() if sending else frozenset()
     sections = ini.read(text, source=source, environ=environ, skip=skip)
     top = sections.pop(ini.GLOBAL)
     settings = Settings(**read_keys(top, GLOBAL_KEYS, source, ignore=QUEUE_KEYS))
     _check_ladder(settings, top, source)
     _check_tls(settings, top, source)
+    timed = {name: sections.pop(name) for name in tuple(sections) if name.startswith(PREFIX)}
     if not sections:
         raise ConfigError(f"{source}: names no queue: write a section such as [default]")
     common = read_keys(top, QUEUE_KEYS, source, ignore=GLOBAL_KEYS)
@@ -140,7 +151,8 @@ def parse(text: str, *, source: str, environ: Mapping[str, str], sending: bool =
         queues[section.name] = queue
     for section in sections.values():
         _check_shared(queues[section.name], queues, section, top, source)
-    return replace(settings, queues=queues, names=frozenset(queues))
+    found = {} if sending else schedules(timed, queues, source)
+    return replace(settings, queues=queues, schedules=found, names=frozenset(queues))
 
 
 def _line(key: str, *sections: ini.Section) -> int:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from taskqueue.errors import ConfigError
-from taskqueue.redact import redacted
 from taskqueue.settings import addresses, ini, values
 
 Read = Callable[[str], Any]
@@ -55,6 +54,7 @@ QUEUE_KEYS: Mapping[str, Read] = {
     "basic_auth": values.optional(values.login),
     "tracing": values.choice("off", "opentelemetry"),
     "delivery_limit": values.whole(1, 1_000_000),
+    "log_success": values.on_off,
 }
 SECRET = frozenset({"server", "proxy", "signing_secret", "bearer_token", "basic_auth", "management_url"})
 """Keys whose value is in no message."""
@@ -65,7 +65,7 @@ OF_CONSUMERS = frozenset(
 )
 """Keys that nobody needs to send a task: how it runs, and with which credentials."""
 _FIELD = {"server": "servers"}
-_LONGEST_SHOWN = 60
+_PLAIN = re.compile(r"[-+]?[0-9.,]{1,10}")
 _INLINE = re.compile(r"\s[#;]")
 
 
@@ -95,11 +95,8 @@ def _value(key: str, value: ini.Value, reader: Read, where: str) -> Any:
 
 
 def _got(key: str, value: ini.Value) -> str:
-    """Quote a value as it is written, as what a variable holds may be a secret."""
-    if key in SECRET:
-        return ""
-    shown = redacted(value.written) if key == "base_url" or "://" in value.written else value.written
-    return f", got {shown[:_LONGEST_SHOWN]!r}"
+    """Quote a number as it is written. Anything else may be a secret that stands behind the wrong key."""
+    return f", got {value.written!r}" if key not in SECRET and _PLAIN.fullmatch(value.written) else ""
 
 
 def _unknown(key: str, keys: Mapping[str, Read], ignore: Mapping[str, Read] | None) -> str:

@@ -106,6 +106,14 @@ def yes_no(text: str) -> bool:
     return word in _YES
 
 
+def on_off(text: str) -> bool:
+    """Read on or off."""
+    word = text.lower()
+    if word not in {"on", "off"}:
+        raise ValueError("must be on or off")
+    return word == "on"
+
+
 def resolution(text: str) -> Decimal:
     """Read the length of a tick: a power of ten, so that all ladders are windows of one decimal ladder."""
     try:

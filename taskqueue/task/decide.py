@@ -67,6 +67,8 @@ class Dead:
     reason: str
     error: str
     runs: int
+    rolls_back: bool = False
+    """The roll_back is called though it is invalid: what can't be kept of it is no mistake to be mended."""
 
 
 Decision = Done | Again | Dead

@@ -5,7 +5,6 @@ The body of a message is never rewritten. The headers keep what happens to a tas
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import uuid
@@ -35,6 +34,7 @@ MOVED_TO = f"{PREFIX}moved-to"
 """The queue that an operator has moved a task to: it counts for more than the field `queue`."""
 REPLAYS = f"{PREFIX}replays"
 """How often a task was dead and replayed."""
+MISSED = f"{PREFIX}missed"
 
 LARGEST_BODY = 16 * 2**20
 """RabbitMQ 4 refuses messages over 16 MiB by default (https://www.rabbitmq.com/docs/configure)."""
@@ -51,6 +51,7 @@ field that was never set. A timestamp in milliseconds is later than now, and cou
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{1,200})?"
 )
+_HALF = re.compile("[\ud800-\udfff]")
 _TRACESTATE = re.compile(r"[ -~]{1,512}")
 
 
@@ -100,6 +101,8 @@ class Task:
     tracestate: str | None = None
     meant_for: str | None = None
     """The work queue at the end of its way over a ladder; None where it came without a ladder."""
+    missed: int | None = None
+    """How many occurrences of its schedule it stands for, itself among them, as nothing ran at their time."""
 
 
 def decode(message: Message, *, now: float) -> Task:
@@ -141,20 +144,21 @@ def decode(message: Message, *, now: float) -> Task:
         traceparent=_matching(headers, "traceparent", _TRACEPARENT),
         tracestate=_matching(headers, "tracestate", _TRACESTATE),
         meant_for=astray.meant_for(headers) if "CC" in headers or astray.MEANT_FOR in headers else None,
+        missed=fields.whole(headers, MISSED),
     )
 
 
-def encode(document: Mapping[str, Any]) -> bytes:
-    """Write the body of a message; raises InvalidTask where a value can't be written as JSON."""
+def encode(document: Mapping[str, Any], *, copied: bool = False) -> bytes:
+    """Write the body of a message; raises InvalidTask where a value can't be written as JSON.
+
+    `copied`: values of the payload may be those of another task's metadata, which go out as they came.
+    """
+    text = documents.write(document, copied=copied)
     try:
-        text = json.dumps(document, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-        try:
-            return text.encode()
-        except UnicodeEncodeError:
-            # Half a surrogate pair can't be UTF-8. Escaped, it passes, and the receiver may refuse it.
-            return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidTask("message", f"can't be written as JSON: {error}") from error
+        return text.encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair can't be UTF-8. Escaped, it passes, and the receiver may refuse it.
+        return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text).encode()
 
 
 def roll_back_body(body: bytes) -> bytes:
@@ -180,7 +184,7 @@ def _content(read: Document) -> bytes:
     try:
         return payload.encode()
     except UnicodeEncodeError as error:
-        raise InvalidTask("payload", f"can't be sent: {error}") from error
+        raise InvalidTask("payload", "can't be sent: it holds half a surrogate pair") from error
 
 
 def _due(document: Mapping[str, Any], timestamp: object, now_ms: float) -> int:

@@ -7,11 +7,12 @@ be longer than before. So what goes out again goes out as it came.
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, Self
 
 from taskqueue.errors import InvalidTask
 from taskqueue.task.fields import shown
@@ -24,13 +25,40 @@ _skip: Callable[[str, int], re.Match[str]] = re.compile(r"[ \t\n\r]*").match  # 
 _plain_key = re.compile(r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*').match
 
 
-def _finite(text: str) -> float:
+_LONGEST_WHOLE = 640
+"""Digits that Python reads and writes under any setting of its own (``sys.set_int_max_str_digits``)."""
+_LARGEST_WHOLE = 10**_LONGEST_WHOLE
+_MARK = uuid.uuid4().hex
+"""Stands before a number in a text while it is written. Nobody else can know it."""
+_marked_number = re.compile(rf'"{_MARK}([-+.0-9eE]+)"').sub
+
+
+class Number(float):
+    """A number of whose text Python keeps less: ``1.50``, or one of a thousand digits."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        """Read it roughly; infinity where it is too large."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __getnewargs__(self) -> tuple[str]:  # type: ignore[override]  # what a copy is made of
+        return (self.text,)
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _whole(text: str) -> int | float:
+    return int(text) if len(text) <= _LONGEST_WHOLE else Number(text)
+
+
+def _number(text: str) -> float:
     value = float(text)
-    if math.isinf(value):
-        # Such numbers all read as infinity, which JSON can't write.
-        msg = f"{text[:20]} is too large a number"
-        raise ValueError(msg)
-    return value
+    return value if repr(value) == text else Number(text)
 
 
 def _not_json(name: str) -> None:
@@ -38,10 +66,71 @@ def _not_json(name: str) -> None:
     raise ValueError(msg)
 
 
-_read_value = json.JSONDecoder(parse_float=_finite, parse_constant=_not_json).raw_decode
+_exact = json.JSONDecoder(parse_int=_whole, parse_float=_number, parse_constant=_not_json)
+_read_value = _exact.raw_decode
 # float reads whole numbers of any length, which int refuses beyond 4,300 digits.
 _rough = json.JSONDecoder(parse_int=float, parse_constant=_not_json)
 _read_roughly = _rough.raw_decode
+
+
+def value_of(text: str) -> Any:
+    """Read any JSON value, its numbers as a Number where Python would lose something; raises ValueError.
+
+    Raises RecursionError where it is nested too deeply.
+    """
+    return _exact.decode(text)
+
+
+def write(document: Mapping[str, Any], *, copied: bool) -> str:
+    """Write an object as JSON; raises InvalidTask where a value has no JSON.
+
+    Each Number is written as it came; in the payload only where it may be `copied` from a task.
+    """
+    try:
+        try:
+            marked = {
+                name: _marked(value) if copied or name != AS_WRITTEN else value
+                for name, value in document.items()
+            }
+            text = _dump(marked)
+        except ValueError:
+            # Perhaps a whole number of the payload has more digits than the json module writes.
+            text = _dump(_marked(document))
+    except RecursionError as error:
+        raise _unwritable("is nested too deeply, or holds itself") from error
+    except ValueError as error:
+        raise _unwritable("holds NaN, an infinity, or itself") from error
+    except TypeError as error:
+        raise _unwritable("holds a name in an object that is no text") from error
+    return _marked_number(r"\1", text) if _MARK in text else text
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(
+        value, allow_nan=False, separators=(",", ":"), ensure_ascii=False, default=_without_json
+    )
+
+
+def _without_json(value: object) -> None:
+    raise _unwritable(f"holds a {type(value).__name__}, for which JSON has no word")
+
+
+def _unwritable(why: str) -> InvalidTask:
+    return InvalidTask("message", f"can't be written as JSON: it {why}")
+
+
+def _marked(value: Any) -> Any:
+    """Copy a value with a text in place of each number that the json module would change or refuse."""
+    if isinstance(value, dict):
+        return {key: _marked(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_marked(each) for each in value]
+    if isinstance(value, Number):
+        return f"{_MARK}{value.text}"
+    if type(value) is int and not -_LARGEST_WHOLE < value < _LARGEST_WHOLE:
+        # Not str, which refuses so many digits.
+        return f"{_MARK}{Decimal(value)}"
+    return value
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from taskqueue.errors import InvalidTask
 from taskqueue.redact import redacted
+from taskqueue.task import address
 
 LAST_SECOND = 253_402_300_799.0
 """The end of the year 9999: a later time is a mistake, most often milliseconds for seconds."""
@@ -19,12 +20,16 @@ LONGEST_URL = 16_384
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MOST_RETRIES = 2**31 - 1
 _SHOWN = 60
+_LARGEST_SHOWN = 1000
+"""Bits."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-_UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\ud800-\udfff\u2028\u2029]")
 
 
 def shown(value: object) -> str:
     """Write a value for an error that people read: on one line, of bounded length."""
+    if isinstance(value, int) and value.bit_length() > _LARGEST_SHOWN:
+        # Python writes no number of very many digits.
+        return "a number of very many digits"
     text = ascii(value) if isinstance(value, (str, bytes, int, float, type(None))) else type(value).__name__
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
@@ -63,13 +68,23 @@ def url(fields: Mapping[str, Any], name: str) -> str | None:
         raise InvalidTask(name, f"must be a path or an http(s) URL, got {shown(value)}")
     if len(value) > LONGEST_URL:
         raise InvalidTask(name, f"must have at most {LONGEST_URL} characters, got {len(value)}")
-    if _UNSAFE.search(value):
+    if address.UNSAFE.search(value):
         raise InvalidTask(
             name, f"must hold no space, line end or control character, got {shown(_bare(value))}"
         )
     if scheme := _SCHEME.match(value):
         _full_url(name, value, scheme[1].lower())
     return value
+
+
+def joined(base: str | None, url: str) -> str | None:
+    """Join a path to a queue's `base_url`, and give a full URL as it is; None where there is no base."""
+    if is_full(url):
+        return url
+    if base is None:
+        return None
+    base = base.rstrip("/")
+    return f"{base}{url}" if url.startswith("/") else f"{base}/{url}"
 
 
 def is_full(value: str) -> bool:
@@ -81,13 +96,22 @@ def _full_url(name: str, value: str, scheme: str) -> None:
     if scheme not in {"http", "https"}:
         raise InvalidTask(name, f"must have the scheme http or https, got {shown(scheme)}")
     try:
+        address.origin(*address.split(value)[:2])
+    except ValueError as error:
+        # No request could ever go there. Its texts hold no password; those of urlsplit may.
+        raise InvalidTask(name, _not_full(value, scheme) or str(error)) from None
+
+
+def _not_full(value: str, scheme: str) -> str | None:
+    """Say what is missing of a URL, None where the whole of it is there."""
+    try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        # Its text may quote a password, as may the error that it would be raised from.
-        raise InvalidTask(name, f"is not a URL, as for its host or port, got {shown(_bare(value))}") from None
+        return f"is not a URL, as for its host or port, got {shown(_bare(value))}"
     if not host or not value[len(scheme) + 1 :].startswith("//"):
-        raise InvalidTask(name, f"must name a host, got {shown(_bare(value))}")
+        return f"must name a host, got {shown(_bare(value))}"
+    return None
 
 
 def _bare(value: str) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskqueue.errors import InvalidTask
+from taskqueue.task.fields import shown
 
-_LONGEST_NAME, _HIGHEST, _SHOWN = 255, 255, 60
+_LONGEST_NAME, _HIGHEST = 255, 255
 PREFIX = "taskqueue-"
 _BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-")
 DELIVERIES = "x-delivery-count"
@@ -26,7 +27,7 @@ class Message:
     headers: Mapping[str, Any] = field(default_factory=dict)
     properties: Mapping[str, Any] = field(default_factory=dict)
     fault: str | None = None
-    """Why the headers could not be decoded (they are empty then), None where they could."""
+    """Why headers are missing, which could not be taken; None where all are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +47,18 @@ class Publish:
             raise InvalidTask("queue", "must be a text that is not empty, got ''")
         priority = self.message.properties.get("priority")
         if priority is not None and (type(priority) is not int or not 0 <= priority <= _HIGHEST):
-            got = ascii(priority)[:_SHOWN]
+            got = shown(priority)
             raise InvalidTask("priority", f"must be a whole number from 0 to {_HIGHEST}, got {got}")
 
 
 def _check_name(name: object) -> None:
     """Refuse a name of a queue or exchange that AMQP can't carry as a short string."""
     if not isinstance(name, str):
-        raise InvalidTask("queue", f"must be a text, got {ascii(name)[:_SHOWN]}")
+        raise InvalidTask("queue", f"must be a text, got {shown(name)}")
     try:
         size = len(name) if name.isascii() else len(name.encode())
     except UnicodeEncodeError as error:
-        raise InvalidTask("queue", f"must be Unicode, got {ascii(name)[:_SHOWN]}") from error
+        raise InvalidTask("queue", f"must be Unicode, got {shown(name)}") from error
     if size > _LONGEST_NAME:
         raise InvalidTask(
             "queue", f"name is too long: {size} bytes together with its suffix, at most {_LONGEST_NAME}"

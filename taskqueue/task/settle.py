@@ -46,7 +46,8 @@ def successors(
         case Dead():
             publishes = [_dead(message, task, decision, queue, now)]
             # An invalid task is a mistake to mend and replay: a roll_back would undo things before that.
-            if task is not None and task.roll_back is not None and decision.reason != INVALID:
+            undo = decision.rolls_back or decision.reason != INVALID
+            if task is not None and task.roll_back is not None and undo:
                 publishes.append(_roll_back(message, task, decision, queue, now))
             return tuple(publishes)
     msg = f"{decision} of a message that is not a task"

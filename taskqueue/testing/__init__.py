@@ -5,7 +5,6 @@ In a conftest.py: ``pytest_plugins = ["taskqueue.testing.plugin"]`` gives the fi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from taskqueue.send.new_task import NewTask
 from taskqueue.send.producer import Producer
 from taskqueue.settings import Settings, load
 from taskqueue.task.decode import Task, decode, encode
+from taskqueue.task.document import value_of
 from taskqueue.task.message import Publish
 from taskqueue.topology import names
 
@@ -128,7 +128,7 @@ class _Recorder:
     def __init__(self) -> None:
         self.sent: list[SentTask] = []
 
-    def send(self, publishes: Iterable[Publish], _timeout: float) -> None:
+    def send(self, publishes: Iterable[Publish], _timeout: float, **_: object) -> None:
         for publish in publishes:
             self.sent.append(_sent(publish))
 
@@ -150,14 +150,14 @@ def _sent(publish: Publish) -> SentTask:
     message = publish.message
     task = decode(message, now=message.properties["timestamp"])
     queue = names.destination(publish.routing_keys[-1]) or publish.routing_keys[0]
-    fields = json.loads(message.body)
+    fields = value_of(message.body.decode())
     return SentTask(task.id, task.url, queue, fields, task.due / 1000, message.headers, task)
 
 
 def _wanted(url: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """Write what is asked for as a message would have it."""
     document = NewTask.of({"url": url, **given}).document()
-    written: dict[str, Any] = json.loads(encode(document))
+    written: dict[str, Any] = value_of(encode(document).decode())
     return {name: value for name, value in written.items() if name != "url" or url is not None}
 
 

@@ -15,7 +15,7 @@ LOOK = "look"
 """The routing key of a marker: it leads from the exchange of each level to `looked`, and nowhere else."""
 _DUE = "due:"
 _ASTRAY = "astray"
-_OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|paused)(?:\..*)?")
+_OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|schedule|paused)(?:\..*)?")
 _TIMED = re.compile(r"(?P<owner>.+)\.wait\.(?P<seconds>\d+(?:\.\d+)?)s(?:\.classic)?")
 _LAST_HOP = re.compile(rf"[^>]+>{_DUE}(?P<queue>.+)")
 
@@ -71,9 +71,24 @@ def rung(ladder: str, ttl: str, *, classic: bool = False) -> str:
     return f"{ladder}.wait.{ttl}{'.classic' if classic else ''}"
 
 
+def settling(queue: str, ladder: str) -> tuple[str, str, str]:
+    """Name the exchanges that the tasks of a queue are settled by: what is due, what waits, what is dead."""
+    return due(queue), wait(ladder), dead(queue)
+
+
 def moving(queue: str) -> str:
     """Name the queue that holds the messages of `queue` while `declare --migrate` replaces it."""
     return f"{queue}.moving"
+
+
+def schedule(queue: str) -> str:
+    """Name both the exchange and the queue for the book of the schedules of `queue`."""
+    return f"{queue}.schedule"
+
+
+def wake(queue: str) -> str:
+    """Name the queue to which messages come when a schedule of `queue` is due."""
+    return f"{queue}.schedule.due"
 
 
 def paused(queue: str) -> str:

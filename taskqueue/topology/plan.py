@@ -42,6 +42,8 @@ class Layout:
     queue_type: str
     names: frozenset[str] = frozenset()
     """The names of all queues, where `ladders` holds only some of them."""
+    scheduled: frozenset[str] = frozenset()
+    """The names of the queues that have schedules."""
 
     def is_queue(self, ladder: str) -> bool:
         """Tell whether a queue has the name of this ladder, however many share it."""
@@ -101,6 +103,7 @@ def plan(layout: Layout) -> Plan:
     return joined(
         (
             *(plan_queue(name, layout) for name in layout.ladders),
+            *(plan_schedules(name, layout) for name in layout.ladders if name in layout.scheduled),
             *(plan_ladder(ladder, layout) for ladder in ladders),
         )
     )
@@ -127,6 +130,20 @@ def plan_queue(name: str, layout: Layout) -> Plan:
         (Queue(dead, KEPT), Queue(name, dead_lettering(layout.queue_type, to=dead))),
         tuple(bindings),
     )
+
+
+def plan_schedules(name: str, layout: Layout) -> Plan:
+    """Plan what the schedules of a queue take: their book, and where a message comes when one is due.
+
+    The way to the latter is one more end of the ladder. Nothing of it leads through the work queue.
+    """
+    ladder, book, wake = layout.ladders[name], names.schedule(name), names.wake(name)
+    units = map(layout.rungs.unit, range(layout.rungs.levels))
+    bindings = [Binding(book, book, "")]
+    bindings += (Binding(names.level(ladder, unit), wake, names.last_hop(unit, wake)) for unit in units)
+    if not layout.is_queue(ladder):
+        bindings.append(Binding(names.due(ladder), wake, names.astray(wake)))
+    return Plan((Exchange(book, "fanout"),), (Queue(book, KEPT), Queue(wake, KEPT)), tuple(bindings))
 
 
 def plan_ladder(name: str, layout: Layout) -> Plan:

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,24 +16,9 @@ import urllib3
 from sandbox.node import Broker, free_ports
 from sandbox.receiver import Answer, Receiver
 from taskqueue.broker import link
+from tests.support.alarms import ALARMS, Alarm
 from tests.support.command import read
 from tests.support.stage import PATIENCE, Stage, eventually
-
-ALARMS = {
-    "memory": ("set_vm_memory_high_watermark", "0.0000001", "0.4"),
-    "disk": ("set_disk_free_limit", "100000GB", "50MB"),
-}
-
-
-@contextmanager
-def alarm(node: Broker, name: str) -> Iterator[None]:
-    """Have the broker be short of something for a block."""
-    command, short, enough = ALARMS[name]
-    node.ctl(command, short)
-    try:
-        yield
-    finally:
-        node.ctl(command, enough)
 
 
 @pytest.fixture
@@ -63,7 +47,7 @@ def test_a_consumer_tells_of_an_alarm_until_it_is_over(
         if begins == "while it runs":
             own_stage.consume()
             receiver.wait_for(1, timeout=PATIENCE)
-        with alarm(private_broker, name):
+        with Alarm(private_broker, name):
             if begins != "while it runs":
                 own_stage.consume()
             release.set()
@@ -113,7 +97,7 @@ def test_metrics_inspect_and_check_show_an_alarm(managed: tuple[Broker, Stage]) 
         stage.receiver.wait_for(1, timeout=PATIENCE)
         assert metric() == 0
         assert read(path, "inspect", "--json")["alarms"] == []
-        with alarm(node, "disk"):
+        with Alarm(node, "disk"):
             release.set()
             eventually(lambda: metric() == 1, "the metric")
             named = [f"disk alarm on {node.node}"]
@@ -140,7 +124,7 @@ def test_a_send_takes_no_longer_than_its_timeout(private_broker: Broker, own_sta
 
     usual, sent = send(30)
     assert sent.returncode == 0
-    with alarm(private_broker, "disk"):
+    with Alarm(private_broker, "disk"):
         took, failed = send(4)
     assert failed.returncode == 1
     assert "alarm" in failed.stderr

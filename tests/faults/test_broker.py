@@ -16,15 +16,11 @@ from taskqueue import Client
 from taskqueue.errors import PublishFailed
 from taskqueue.topology import names
 from taskqueue.topology.plan import plan
+from tests.support.alarms import ALARMS, Alarm
 from tests.support.stage import PATIENCE, Stage, eventually
 
 TIMEOUT_MS, NORMAL_TIMEOUT_MS = 4_000, 1_800_000
 """The consumer timeout of the node: how long a delivery may stay without an ack."""
-ALARMS = {
-    "memory": ("set_vm_memory_high_watermark", "0.0000001", "0.4"),
-    "disk": ("set_disk_free_limit", "100000GB", "50MB"),
-}
-"""The command that moves the limit, and a value that raises the alarm and one that clears it."""
 
 
 @pytest.fixture(scope="module")
@@ -64,27 +60,9 @@ def stage(node: Broker, receiver: Receiver, tmp_path: Path) -> Iterator[Stage]:
 @pytest.fixture(params=ALARMS)
 def alarm(node: Broker, request: pytest.FixtureRequest) -> Iterator[Alarm]:
     """Give each of the node's alarms."""
-    alarm = Alarm(node, *ALARMS[request.param])
+    alarm = Alarm(node, request.param)
     yield alarm
     alarm.clear()
-
-
-class Alarm:
-    """The node is short of a resource: it takes no publishes and tells so, connection.blocked."""
-
-    def __init__(self, node: Broker, command: str, short: str, enough: str) -> None:
-        self._node = node
-        self._command = command
-        self._short = short
-        self._enough = enough
-
-    def set(self) -> None:
-        """Raise it."""
-        self._node.ctl(self._command, self._short)
-
-    def clear(self) -> None:
-        """Let the node go on."""
-        self._node.ctl(self._command, self._enough)
 
 
 def fails_once(receiver: Receiver, path: str = "/flaky") -> None:
@@ -160,12 +138,30 @@ def test_a_channel_that_the_broker_closes_for_a_slow_receiver_is_opened_again(
     receiver.wait_for(1, path="/quick")
     receiver.wait_for(2, path="/slow", timeout=PATIENCE)
     release.set()
-    process.wait_for("so it will run again")
+    process.wait_for("event=void")
     stage.settle()
     assert "Traceback" not in process.log
     (line,) = [line for line in process.lines if "stay unacked" in line]
     assert f"{TIMEOUT_MS} ms" in line
     assert "lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf" in line
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_held_task_that_the_broker_takes_back_does_not_run_again(stage: Stage, receiver: Receiver) -> None:
+    """Its consumer knows what came of it; the reason that is told is not a slow receiver."""
+    fails_once(receiver)
+    process = stage.run()
+    stage.cut_off("0.2s")
+    stage.publish({"url": "/flaky"}, message_id="m")
+    process.wait_for("held for longer than the broker lets a delivery stay unacked")
+    process.wait_for("it comes again and has run")
+    assert len(receiver.requests) == 1
+    stage.declare()
+    requests = receiver.wait_for(2, timeout=PATIENCE)
+    assert [request.headers["Taskqueue-Attempt"] for request in requests] == ["1", "2"]
+    stage.settle()
+    assert "lower 'timeout'" not in process.log
+    assert len(receiver.requests) == 2
 
 
 def test_a_retry_that_no_queue_takes_is_kept_until_one_does(stage: Stage, receiver: Receiver) -> None:

@@ -47,7 +47,7 @@ def comes_back(staged: Callable[..., Stage], receiver: Receiver, *, tasks: int) 
     with stage.client() as client:
         ids = client.send_many({"url": "/x", "queue": stage.name} for _ in range(tasks))
     # Every task has failed at least once by then: nobody was there.
-    process.wait_for("failed", times=tasks)
+    process.wait_for("event=retried", times=tasks)
     with Proxy(receiver.port, at=port):
         requests = receiver.wait_for(tasks, timeout=90)
         stage.settle()

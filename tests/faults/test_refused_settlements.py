@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ import pytest
 from sandbox.receiver import Receiver
 from taskqueue.topology import names
 from tests.support.admin import Admin
-from tests.support.stage import PATIENCE, Process, Stage
+from tests.support.stage import PATIENCE, Process, Stage, eventually
 
 REFUSED = "the broker refuses what is to go to exchange"
 COUNT = 5
@@ -49,14 +50,13 @@ WITHHELD: dict[str, Callable[[str], str]] = {"retry": names.wait, "dead": names.
 
 
 @pytest.mark.parametrize("what", WITHHELD)
-@pytest.mark.parametrize("when", ["from the start", "while it runs"])
 def test_a_settlement_that_is_refused_is_held_until_it_is_not(
-    admin: Admin, stage: Stage, receiver: Receiver, what: str, when: str
+    admin: Admin, stage: Stage, receiver: Receiver, what: str
 ) -> None:
     """One request an attempt, one dead copy, one roll_back; the broker's words once; the others run."""
     everything = ".*"
     most = f"^(?!{re.escape(WITHHELD[what](stage.name))}$)"
-    url = admin.user(everything, most if when == "from the start" else everything, everything)
+    url = admin.user(everything, everything, everything)
     user = str(urlsplit(url).username)
     receiver.answer("/x", lambda request: 500 if request.headers["Taskqueue-Attempt"] == "1" else 200)
     process = consumer(stage, url)
@@ -94,6 +94,37 @@ def test_a_settlement_that_is_refused_is_held_until_it_is_not(
     assert "connection lost" not in process.log
 
 
+LACKING: dict[str, tuple[Callable[[str], str], str]] = {
+    "retry": (names.wait, "write"),
+    "dead": (names.dead, "write"),
+    "roll_back": (names.due, "write"),
+    "reading": (str, "read"),
+}
+"""What the user may not use, and for what it would be needed."""
+
+
+@pytest.mark.parametrize("what", LACKING)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_consumer_that_could_settle_nothing_ends_before_it_takes_a_task(
+    admin: Admin, stage: Stage, receiver: Receiver, what: str, processes: str
+) -> None:
+    """By one line that names what lacks; the task is there for whoever may."""
+    name, kind = LACKING[what]
+    most = f"^(?!{re.escape(name(stage.name))}$)"
+    url = admin.user("^$", most if kind == "write" else ".*", most if kind == "read" else ".*")
+    stage.publish({"url": "/x"}, message_id="m")
+    path = stage.path.with_name("other.ini")
+    path.write_text(stage.path.read_text().replace(stage.settings.servers[0], url))
+    process = Process("run", "--config", str(path), "--processes", processes)
+    assert process.wait() == 1
+    told = [line for line in process.lines if line.startswith("taskqueue: ")]
+    assert told
+    assert f"'{name(stage.name)}'" in told[0]
+    assert f"{kind} permission on {stage.name}" in told[0]
+    assert receiver.requests == []
+    assert stage.depth() == 1
+
+
 def test_a_task_for_a_queue_that_is_refused_for_now_is_held_and_runs_there_once(
     admin: Admin, stage: Stage, receiver: Receiver
 ) -> None:
@@ -101,9 +132,11 @@ def test_a_task_for_a_queue_that_is_refused_for_now_is_held_and_runs_there_once(
     stage.configure({"other": {"base_url": receiver.url}})
     stage.declare()
     everything = ".*"
-    url = admin.user(everything, rf"^(?!{re.escape(names.due('other'))}$)", everything)
+    url = admin.user(everything, everything, everything)
     process = consumer(stage, url)
     process.wait_for("consuming from other")
+    most = rf"^(?!{re.escape(names.due('other'))}$)"
+    admin.allow(str(urlsplit(url).username), everything, most, everything)
     stage.publish({"url": "/moved", "queue": "other", "roll_back": "/sorry"}, message_id="m")
     tried_in_vain(process, stage, receiver)
     admin.allow(str(urlsplit(url).username), everything, everything, everything)
@@ -112,6 +145,65 @@ def test_a_task_for_a_queue_that_is_refused_for_now_is_held_and_runs_there_once(
     assert len(receiver.to("/moved")) == 1
     assert receiver.to("/sorry") == []
     assert stage.depth(names.dead(stage.name)) == 0
+
+
+MANY = 40
+"""Tasks that are held; more than a consumer of one thread ever had unacked."""
+
+
+def held_by(stage: Stage, admin: Admin, receiver: Receiver) -> tuple[Process, str]:
+    """Run a consumer of one thread that holds `MANY` dead tasks, and give it and its user."""
+    stage.configure(concurrency=1)
+    everything = ".*"
+    url = admin.user(everything, f"^(?!{re.escape(names.dead(stage.name))}$)", everything)
+    receiver.answer("/x", 500)
+    process = consumer(stage, url)
+    with stage.client() as client:
+        client.send_many({"url": "/x", "queue": stage.name, "max_retries": 1} for _ in range(MANY))
+    receiver.wait_for(MANY, path="/x", timeout=PATIENCE)
+    return process, str(urlsplit(url).username)
+
+
+def test_what_is_held_takes_no_place_from_others(admin: Admin, stage: Stage, receiver: Receiver) -> None:
+    """However many are, the next one runs; each is dead once, as soon as it may be."""
+    process, user = held_by(stage, admin, receiver)
+    tried_in_vain(process, stage, receiver)
+    assert len(receiver.to("/x")) == MANY
+    admin.allow(user, ".*", ".*", ".*")
+    eventually(lambda: stage.depth(names.dead(stage.name)) == MANY, "all of them are dead")
+    process.stop()
+    stage.settle()
+    assert len(receiver.to("/x")) == MANY
+    assert "go back to the queue" not in process.log
+
+
+def test_a_stop_does_not_wait_for_what_is_refused(admin: Admin, stage: Stage, receiver: Receiver) -> None:
+    """It ends long before its grace, tells how many run again, and they do."""
+    process, user = held_by(stage, admin, receiver)
+    process.wait_for(REFUSED)
+    process.signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert f"{MANY} tasks have run and go back to the queue, where they run again" in process.log
+    assert "not everything ended" not in process.log
+    assert stage.depth() == MANY
+    admin.allow(user, ".*", ".*", ".*")
+    stage.run()
+    receiver.wait_for(2 * MANY, path="/x", timeout=PATIENCE)
+    stage.settle()
+    assert stage.depth(names.dead(stage.name)) == MANY
+
+
+def test_a_stop_settles_what_may_be_settled_by_then(admin: Admin, stage: Stage, receiver: Receiver) -> None:
+    """It tries once more, at once, whenever the next try was to be."""
+    process, user = held_by(stage, admin, receiver)
+    process.wait_for(REFUSED)
+    admin.allow(user, ".*", ".*", ".*")
+    process.signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert "go back to the queue" not in process.log
+    assert stage.depth() == 0
+    assert stage.depth(names.dead(stage.name)) == MANY
+    assert len(receiver.to("/x")) == MANY
 
 
 def test_a_consumer_with_the_rights_that_check_asks_for_settles_all(
@@ -127,4 +219,4 @@ def test_a_consumer_with_the_rights_that_check_asks_for_settles_all(
     stage.settle()
     assert [request.path for request in receiver.requests] == ["/x", "/x", "/sorry"]
     assert stage.depth(names.dead(stage.name)) == 1
-    assert " error " not in "\n".join(line for line in process.lines if "dead, failed" not in line)
+    assert " error " not in "\n".join(line for line in process.lines if "reason=failed" not in line)

@@ -84,7 +84,7 @@ def test_a_foreign_header_is_kept_or_its_task_is_dead(stage: Stage, receiver: Re
     else:
         # Small enough for the larger frames it runs twice; else it is dead, with its body as it was.
         receiver.wait_for(
-            lambda _: len(receiver.to("/x")) == 2 or "dead, invalid" in process.log, timeout=PATIENCE
+            lambda _: len(receiver.to("/x")) == 2 or "reason=invalid" in process.log, timeout=PATIENCE
         )
     stage.settle()
     attempts = [request.headers["Taskqueue-Attempt"] for request in receiver.to("/x")]
@@ -115,7 +115,7 @@ def test_what_is_dead_can_be_listed_and_replayed(stage: Stage, receiver: Receive
     receiver.answer(path, [500, 500, 200])
     process = stage.run()
     stage.publish({"url": path}, message_id="m")
-    process.wait_for("dead, failed")
+    process.wait_for("reason=failed")
     assert [each["id"] for each in command.read(stage.path, "dead", "list", stage.name)] == ["m"]
     command.ran(stage.path, "dead", "replay", stage.name, "--all", "--yes")
     receiver.wait_for(3, path=path, timeout=PATIENCE)

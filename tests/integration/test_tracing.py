@@ -11,8 +11,10 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
 
 from sandbox.receiver import Receiver
+from taskqueue.errors import InvalidTask
 from taskqueue.task.decode import decode
 from taskqueue.task.message import Message
 from tests.support.stage import Stage, eventually
@@ -63,6 +65,22 @@ def test_a_task_is_one_trace_from_send_to_its_last_run(
         assert (span.parent.trace_id, span.parent.span_id) == number(send)
         assert span.attributes is not None
         assert span.attributes["messaging.message.id"] == task
+        assert span.attributes["messaging.system"] == "rabbitmq"
+        assert span.attributes["messaging.destination.name"] == stage.name
+    assert (send.name, send.kind) == (f"send {stage.name}", SpanKind.PRODUCER)
+    assert dict(send.attributes or {}) == {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": stage.name,
+        "messaging.message.id": task,
+        "messaging.rabbitmq.destination.routing_key": "in>0.5s",
+    }
+    for run in runs:
+        assert run.kind is SpanKind.CONSUMER
+        assert (run.attributes or {})["messaging.operation.name"] == "run"
+        assert (run.attributes or {})["messaging.operation.type"] == "process"
+    assert [(each.attributes or {}).get("error.type") for each in runs] == ["503", None]
     for request, run in zip(receiver.requests, runs, strict=True):
         trace_id, span_id = number(run)
         assert request.headers["traceparent"].startswith(f"00-{trace_id:032x}-{span_id:016x}-")
@@ -102,7 +120,25 @@ def test_a_failure_without_an_answer_is_told(
     stage.settle()
     (run,) = spans("run")
     assert run.status.description == "connection refused: 127.0.0.1:1"
+    assert (run.attributes or {})["error.type"] == "connection refused"
     assert not run.events
+
+
+def test_a_call_that_sends_many_says_how_many(
+    staged: Callable[..., Stage], spans: Callable[[str], list[ReadableSpan]]
+) -> None:
+    """And to which queue, and what kind of error ended it."""
+    stage = staged(tracing="opentelemetry")
+    with stage.client() as client:
+        client.send_many({"url": "/x", "queue": stage.name} for _ in range(3))
+        with pytest.raises(InvalidTask):
+            client.send_many([{"url": "", "queue": stage.name}])
+    sent, failed = spans("send")
+    assert sent.name == f"send {stage.name}"
+    assert (sent.attributes or {})["messaging.batch.message_count"] == 3
+    assert "messaging.message.id" not in (sent.attributes or {})
+    assert (failed.attributes or {})["error.type"] == "InvalidTask"
+    assert failed.status.status_code is StatusCode.ERROR
 
 
 def test_without_tracing_a_trace_passes_through_unchanged(

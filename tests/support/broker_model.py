@@ -111,6 +111,11 @@ class Channel:
         """Everything is there."""
         self.broker.calls.append(lambda: callback(None) if self.is_open else None)
 
+    def exchange_unbind(self, exchange: str, _queue: str, _key: str) -> None:
+        """Look at the permission."""
+        if exchange in self.broker.denied:
+            self.broker.calls.append(lambda: self.lose(403, f"ACCESS_REFUSED - exchange '{exchange}'"))
+
     def queue_declare(self, _name: str, *, callback: Callable[..., None], **_options: Any) -> None:
         """Everything is there."""
         self.broker.calls.append(lambda: callback(None) if self.is_open else None)

@@ -8,21 +8,15 @@ in the same queue: retried, rate-limited and counted like any other.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from taskqueue.errors import InvalidTask
 from taskqueue.handlers import Answer, FollowUp, Handler, Request
-from taskqueue.request.http import target
-from taskqueue.request.http.fault import RequestFailed
 from taskqueue.settings import QueueSettings
-from taskqueue.task import fields
 from taskqueue.task.decode import Task
 from taskqueue.task.fields import is_full
-
-NAME = "on_success"
-FIELD = f"metadata.{NAME}"
-_KNOWN = frozenset({"url", "max_retries", "metadata"})
+from taskqueue.task.metadata import ON_SUCCESS, on_success
 
 
 class Callback(Handler):
@@ -34,31 +28,19 @@ class Callback(Handler):
 
     def prepare(self, request: Request, task: Task) -> Request:
         """Refuse an `on_success` that could not be called later, before the request is made."""
-        wanted = task.metadata.get(NAME)
-        if wanted is not None and not is_full(_follow_up(wanted).url) and not self._has_base:
-            raise InvalidTask(FIELD, "is a path, and the queue has no base_url")
+        wanted = on_success(task.metadata)
+        if wanted is not None and not is_full(wanted.url) and not self._has_base:
+            raise InvalidTask(f"metadata.{ON_SUCCESS}", "is a path, and the queue has no base_url")
         return request
 
     def follow(self, answer: Answer, task: Task) -> Sequence[FollowUp]:
         """Give the task that `on_success` asks for, if any."""
-        wanted = task.metadata.get(NAME)
+        wanted = on_success(task.metadata)
         # A roll_back carries the metadata of the task that failed; its success is not that one's.
-        return () if wanted is None or task.failed is not None else (_follow_up(wanted, _told(answer, task)),)
-
-
-def _follow_up(wanted: object, payload: Any = None) -> FollowUp:
-    document: Mapping[str, Any] = wanted if isinstance(wanted, Mapping) else {"url": wanted}
-    try:
-        url = fields.url(document, "url")
-        limit = fields.count(document, "max_retries")
-        metadata = fields.mapping(document, "metadata")
-        if url is not None and is_full(url):
-            target.origin(*target.split(url)[:2])
-    except (InvalidTask, RequestFailed) as error:
-        raise InvalidTask(FIELD, str(error)) from error
-    if url is None or set(document) - _KNOWN:
-        raise InvalidTask(FIELD, f"must be a URL, or an object of {', '.join(sorted(_KNOWN))}")
-    return FollowUp(NAME, url, payload, limit, metadata)
+        if wanted is None or task.failed is not None:
+            return ()
+        told = _told(answer, task)
+        return (FollowUp(ON_SUCCESS, wanted.url, told, wanted.max_retries, wanted.metadata),)
 
 
 def _told(answer: Answer, task: Task) -> dict[str, Any]:

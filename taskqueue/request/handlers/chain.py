@@ -79,7 +79,7 @@ class Chain:
         if not isinstance(follow_up, FollowUp) or not follow_up.name or type(follow_up.name) is not str:
             raise HandlerError("follow must give FollowUps, each with a name")
         try:
-            body = state.encode(_document(follow_up))
+            body = state.encode(_document(follow_up), copied=True)
             made = state.decode(Message(body, {}, {"message_id": follow_up.name}), now=0)
         except InvalidTask as error:
             msg = f"follow-up {follow_up.name[:60]!a}: {error}"

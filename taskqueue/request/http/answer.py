@@ -16,6 +16,7 @@ _LENGTH = re.compile("[0-9]+")
 _MOST_DIGITS = 18
 _BODILESS = frozenset({HTTPStatus.SWITCHING_PROTOCOLS, HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _CHUNKED = "chunked"
+_CODING = re.compile(rf"({_NAME.pattern})([ \t]*;.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def read_head(data: bytes) -> Head:
 def framing(head: Head, method: str) -> Framing:
     """Find out where the body of an answer to `method` ends (RFC 9112, 6.3).
 
-    Raises BadAnswer where the length is not valid: the end would be a guess.
+    Raises BadAnswer where the length or the coding is not valid: the end would be a guess.
     """
     # Older receivers name the coding "identity" for a body that has none.
     codings = [coding for each in head.listed("transfer-encoding") if (coding := each.lower()) != "identity"]
@@ -106,12 +107,24 @@ def framing(head: Head, method: str) -> Framing:
         announced = codings or any(each.strip("0") for each in lengths)
         return Framing(0, chunked=False, keeps=persists and not announced)
     if codings:
+        _check_codings(codings)
         chunked = codings[-1] == _CHUNKED
         # With both, or from HTTP/1.0, the framing is not to be trusted any further (6.1).
         return Framing(None, chunked, keeps=persists and chunked and not lengths and head.minor > 0)
     if head.first("content-length") is None:
         return Framing(None, chunked=False, keeps=False)
     return Framing(_length(lengths), chunked=False, keeps=persists)
+
+
+def _check_codings(codings: list[str]) -> None:
+    """Refuse what can't be read as codings, or is not the one that ends by itself (RFC 9112, 7).
+
+    Such a body would be read until the connection ends, which whoever sends chunks does not do.
+    """
+    found = [_CODING.fullmatch(each) for each in codings]
+    chunked = [each for each in found if each is not None and each[1] == _CHUNKED]
+    if not all(found) or len(chunked) > 1 or any(each[2] for each in chunked):
+        raise BadAnswer(f"Transfer-Encoding {', '.join(codings)[:60]!a}")
 
 
 def _length(values: list[str]) -> int:

@@ -16,11 +16,11 @@ from taskqueue.request.http.fault import BadAnswer
 from taskqueue.request.http.limits import LimitedSocket
 
 LARGEST_HEAD = 128 * 1024
-"""Most bytes of a status line and headers, together with those of interim answers."""
-MOST_INTERIM = 20
-"""Most interim answers (1xx) before the final one."""
+"""Most bytes of a status line and headers, together with those of interim answers, however many come."""
 LARGEST_FRAMING = 64 * 1024
 """Most bytes of all chunk-size lines: no honest answer comes in 1-byte chunks."""
+LONGEST_TRAILER = 1.0
+"""Seconds from the last chunk to the end of what may follow it. The body is whole by then."""
 _PIECE = 64 * 1024
 _END = re.compile(rb"\n\r?\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;.*)?")
@@ -37,21 +37,22 @@ class _TooMuch(Exception):
 class Incoming:
     """The answer to one request: its head(), then its body()."""
 
-    __slots__ = ("_data", "_final", "_heads", "_interim", "_room", "_scanned", "_sock")
+    __slots__ = ("_data", "_ended", "_final", "_heads", "_room", "_scanned", "_sock")
 
     def __init__(self, sock: LimitedSocket) -> None:
         self._sock = sock
         self._data = bytearray()
+        self._ended = True
         self._final: Head | None = None
         self._heads = 0
-        self._interim = 0
         self._room = 0
         self._scanned = 0
 
     @property
     def drained(self) -> bool:
-        """Tell whether no byte has come beyond the answer."""
-        return not self._data and not (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending())
+        """Tell whether the answer came to its end, and no byte beyond it."""
+        more = bool(self._data) or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0)
+        return self._ended and not more
 
     def head(self) -> Head:
         """Read the head of the final answer; raises BadAnswer, Ended or another OSError."""
@@ -88,9 +89,6 @@ class Incoming:
             if head.status >= HTTPStatus.OK or head.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 self._final = head
                 return True
-            self._interim += 1
-            if self._interim > MOST_INTERIM:
-                raise BadAnswer("too many interim answers")
         self._check_size(self._heads + len(self._data))
         if not answer.may_begin(self._data):
             raise BadAnswer(f"status line {bytes(self._data[:60]).decode('latin-1')!a}")
@@ -103,7 +101,10 @@ class Incoming:
             raise BadAnswer(f"more than {LARGEST_HEAD} bytes of headers")
 
     def _chunks(self, most: int) -> tuple[bytes, bool]:
-        """Read chunks (RFC 9112, 7.1), and drop their extensions and the trailer."""
+        """Read chunks (RFC 9112, 7.1), and drop their extensions and the trailer.
+
+        The body is whole once the last chunk has come, which has no bytes (RFC 9112, 8).
+        """
         body = bytearray()
         self._room = LARGEST_FRAMING
         try:
@@ -114,11 +115,21 @@ class Incoming:
                     return bytes(body), False
                 if self._line():
                     raise BadAnswer("a chunk longer than its size")
-            while self._line():
-                pass
         except _TooMuch:
             return bytes(body), False
+        self._ended = self._trailer()
         return bytes(body), True
+
+    def _trailer(self) -> bool:
+        """Read what follows the last chunk, and tell whether it came to its end: some leave that out."""
+        if self._sock.allowance is not None:
+            self._sock.allowance.hurry(LONGEST_TRAILER)
+        try:
+            while self._line():
+                pass
+        except (OSError, _TooMuch):
+            return False
+        return True
 
     def _chunk_size(self) -> int:
         line = self._line()

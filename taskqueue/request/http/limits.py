@@ -32,6 +32,10 @@ class Allowance:
         self.ends = ends
         self.received = 0
 
+    def hurry(self, seconds: float) -> None:
+        """Have the exchange end in so many seconds, if not before."""
+        self.ends = min(self.ends, monotonic() + seconds)
+
     def left(self) -> float:
         """Give the seconds that are left; raises TimeoutError where there are none."""
         left = self.ends - monotonic()

@@ -19,6 +19,7 @@ from taskqueue.settings import parse
 from tests.conftest import connect as connect_apart
 from tests.support.admin import PASSWORD, Admin
 from tests.support.command import ran, read, run
+from tests.support.silent import Silent
 from tests.support.stage import Stage
 
 
@@ -63,6 +64,7 @@ def test_all_is_fine(admin: Admin, tmp_path: Path) -> None:
         "permissions",
         "declared",
         "leaders",
+        "alarms",
         "policies",
     ]
     assert (admin.names("queues"), admin.names("exchanges")) == before
@@ -224,10 +226,28 @@ def test_a_bad_configuration_is_exit_code_two(tmp_path: Path) -> None:
 
 
 def test_a_management_api_that_does_not_answer_is_named(admin: Admin, tmp_path: Path) -> None:
-    """It is in the configuration, so it is expected to work."""
+    """It is in the configuration, so it is expected to work; in our own words, without its login."""
     path = config(tmp_path, ini(admin.url, management_url="http://guest:secret@127.0.0.1:1/"))
-    assert run(path, "check").returncode == 1
-    assert "secret" not in failed(read(path, "check", code=1))["management"]
+    told = failed(read(path, "check", code=1))["management"]
+    assert told == "the management API at http://127.0.0.1:1 can't be reached: Connection refused"
+    with Silent() as server:
+        url = f"http://127.0.0.1:{server.port}"
+        path = config(tmp_path, ini(admin.url, management_url=url))
+        told = failed(read(path, "check", code=1))["management"]
+    assert told == f"the management API at {url} does not answer within 5 s"
+
+
+def test_of_many_queues_each_has_its_own_rights(admin: Admin, tmp_path: Path) -> None:
+    """They are asked about together, and one that is refused says nothing of the others."""
+    text = ini(admin.url) + "[b]\n[c]\n"
+    declare(parse(text, source="test", environ={}))
+    pattern = r"^[ac](\..*)?$"
+    user = text.replace(admin.url, admin.user(pattern, pattern, pattern))
+    checks = read(config(tmp_path, user), "check", code=1)["checks"]
+    may = {each["queue"]: each["detail"] for each in checks if each["check"] == "permissions"}
+    assert may["a"] == may["c"] == "may declare, consume, send"
+    assert may["b"].startswith("may neither declare nor consume nor send")
+    assert [each["ok"] for each in checks if each["check"] == "declared"] == [True] * 3
 
 
 def test_the_version_of_the_broker_is_read(admin: Admin) -> None:

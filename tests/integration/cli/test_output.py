@@ -116,7 +116,7 @@ def test_closed_streams_are_as_good_as_empty_ones(full: Stage, redirect: str) ->
 
 def test_what_can_not_be_written_is_one_line(full: Stage) -> None:
     """With the id of a task that is sent by then: it can't be told otherwise."""
-    for command in commands(full):
+    for command in [*commands(full), ["waiting", "list", full.name]]:
         done = shell(full, *command, redirect=">/dev/full")
         assert done.returncode == 1, command
         assert errors(done).startswith("taskqueue: can't write to standard output: No space left on device")
@@ -137,8 +137,8 @@ def test_an_error_that_can_not_be_written_is_an_exit_code(full: Stage) -> None:
 
 
 def test_a_reader_that_has_enough_is_no_error(full: Stage) -> None:
-    """As `head` has."""
-    for command in commands(full):
+    """As `head` has: nothing is said, and the exit code is that of what was done."""
+    for command in [*commands(full), ["waiting", "list", full.name], ["inspect", "--watch"]]:
         ours, theirs = os.pipe()
         os.close(ours)
         done = subprocess.run(
@@ -149,6 +149,7 @@ def test_a_reader_that_has_enough_is_no_error(full: Stage) -> None:
         assert "Traceback" not in done.stderr.decode()
         assert "ignored" not in done.stderr.decode()
         assert "taskqueue:" not in done.stderr.decode()
+        assert done.returncode == 0, command
 
 
 @pytest.mark.parametrize(
@@ -176,8 +177,8 @@ def test_in_a_pipe_lines_are_as_long_as_they_are_and_plain(full: Stage, environm
     path = full.path.parent / f"{'a-long-name-' * 15}.ini"
     path.write_text(full.path.read_text())
     short = shell(full, "check", environment=environment).stdout.decode().splitlines()
-    assert all(line.startswith(("check", "configuration", "requests", "broker", "version", "permissions",
-                                "declared", "leaders", "policies", " ")) for line in short)  # fmt: skip
+    names = ("check", "configuration", "requests", "broker", "version", "permissions", "declared", "leaders")
+    assert all(line.startswith((*names, "alarms", "policies", " ")) for line in short)
 
 
 def on_a_terminal(arguments: Sequence[str], environment: dict[str, str]) -> str:

@@ -26,6 +26,7 @@ COMMANDS = {
     "waiting list": ("waiting", "list", "mail"),
     "waiting cancel": ("waiting", "cancel", "mail", "--id", "some-id", "--yes"),
     "send": ("send", "mail", "/x", "--timeout", "20"),
+    "send in a hurry": ("send", "mail", "/x", "--timeout", "1"),
     "run --declare": ("run", "--declare"),
 }
 LIMIT = 90.0

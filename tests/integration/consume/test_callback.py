@@ -98,7 +98,7 @@ def test_a_callback_that_cannot_be_called_is_told_before_the_request(
 ) -> None:
     """What nobody could tell of is not done."""
     calling.consume()
-    calling.send("/x", roll_back="/undo", metadata={"on_success": wanted})
+    calling.publish({"url": "/x", "roll_back": "/undo", "metadata": {"on_success": wanted}})
     ((headers, _, _),) = calling.dead()
     assert headers["taskqueue-reason"] == "invalid"
     assert words in headers["taskqueue-error"]

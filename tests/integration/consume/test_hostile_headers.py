@@ -51,6 +51,45 @@ def test_a_message_with_hostile_headers_is_dead_and_the_next_one_runs(
     stage.settle()
 
 
+class WithAnId(Raw):
+    """Properties with a table of headers that is written byte by byte, and an id that is a text."""
+
+    def encode(self) -> list[bytes]:
+        """Write the flags, the table and the id."""
+        return [*super().encode()[:2], b"\x04mine"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param(entry(b"T", struct.pack(">Q", 2**63)), id="year 292 billion"),
+        pytest.param(entry(b"S", struct.pack(">I", 100_000) + b"x" * 100_000), id="huge"),
+    ],
+)
+def test_a_task_whose_headers_are_lost_keeps_its_id_and_is_rolled_back(
+    stage: Stage, receiver: Receiver, table: bytes
+) -> None:
+    """It will never run, so what was done for it is undone; but not where it was for another queue."""
+    stage.consume()
+    body = b'{"url": "/hostile", "roll_back": "/undo", "payload": 1.50}'
+    other = b'{"url": "/hostile", "roll_back": "/other", "queue": "elsewhere"}'
+    with stage.connection() as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("", stage.name, other, WithAnId(table))
+        channel.basic_publish("", stage.name, body, WithAnId(table))
+    (undo,) = receiver.wait_for(1)
+    assert (undo.path, undo.body) == ("/undo", b"1.50")
+    assert undo.headers["Taskqueue-Failed-Id"] == "mine"
+    assert undo.headers["Taskqueue-Failure"].startswith("invalid: headers: ")
+    dead = stage.dead(2)
+    assert [each for _, each, _ in dead] == [other, body]
+    assert {(headers["taskqueue-reason"], its.message_id) for headers, _, its in dead} == {
+        ("invalid", "mine")
+    }
+    stage.settle()
+
+
 NEARLY_TOO_LARGE = {"pad": "x" * (LARGEST_HEADERS - 60)}
 
 

@@ -7,7 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from sandbox.receiver import Answer, Receiver
+from taskqueue.consume.window import Window
 from tests.support.stage import PATIENCE, Stage, eventually
 
 SOON = 15.0
@@ -84,39 +87,55 @@ def test_results_that_come_while_the_connection_is_closed_do_no_harm(
     assert "Traceback" not in process.log
 
 
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the consumers of this process take more than they run, as after quick requests."""
+    own = Window.__init__
+
+    def begin(window: Window, at_once: int) -> None:
+        own(window, at_once)
+        window.size = 26
+
+    monkeypatch.setattr(Window, "__init__", begin)
+    for look in ("settled", "hoards"):
+        monkeypatch.setattr(Window, look, lambda *_, **__: False)
+
+
+@pytest.mark.usefixtures("wide")
 def test_what_has_not_begun_is_given_back_when_the_stop_begins(stage: Stage, receiver: Receiver) -> None:
     """Another consumer can run it while this one finishes a long request."""
     release = threading.Event()
     receiver.answer("/slow", Answer(hold=release))
     stage.configure(concurrency=1)
-    process = stage.run()
+    consumer = stage.consume()
     stage.publish({"url": "/slow"})
     receiver.wait_for(1, path="/slow")
     for _ in range(5):
         stage.publish({"url": "/next"})
     eventually(lambda: stage.depth() == 0, "all of them with the consumer")
-    process.signal(signal.SIGTERM)
+    consumer.stop()
     eventually(lambda: stage.depth() == 5, "what has not begun back in the queue")
     release.set()
-    assert process.wait(PATIENCE) == 0
+    stage.stop()
     assert len(receiver.requests) == 1
     assert stage.depth() == 5
 
 
+@pytest.mark.usefixtures("wide")
 def test_what_waits_for_its_token_is_given_back_too(stage: Stage, receiver: Receiver) -> None:
     """A rate limit holds tasks for up to a second; a stop does not wait for them."""
     release = threading.Event()
     receiver.answer("/x", Answer(hold=release))
     stage.configure(concurrency=1, rate="2/s")
-    process = stage.run()
+    consumer = stage.consume()
     for _ in range(3):
         stage.publish({"url": "/x"})
     receiver.wait_for(1)
     eventually(lambda: stage.depth() == 0, "all of them with the consumer")
-    process.signal(signal.SIGTERM)
+    consumer.stop()
     eventually(lambda: stage.depth() + stage.waiting() == 2, "both back with the broker")
     release.set()
-    assert process.wait(PATIENCE) == 0
+    stage.stop()
     assert len(receiver.requests) == 1
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,7 @@ def test_a_folder_for_metrics_of_somebody_else_is_left_alone(
             stage.publish({"url": "/x"})
             receiver.wait_for(2 if there else 1)
             if page:
-                done = f'taskqueue_attempts_total{{outcome="done",queue="{stage.name}"}} 1.0'
+                done = f'taskqueue_attempts_total{{outcome="done",queue="{stage.name}",response="2xx"}} 1.0'
                 text = f"http://{address}/metrics"
                 eventually(lambda: done in urllib3.request("GET", text).data.decode(), "one done")  # noqa: B023
         finally:
@@ -154,10 +155,16 @@ def test_there_is_one_metrics_page(staged: Callable[..., Stage], receiver: Recei
         return urllib3.request("GET", f"http://127.0.0.1:{port}/metrics").data.decode()
 
     labels = f'queue="{stage.name}"'
-    eventually(lambda: f'taskqueue_attempts_total{{outcome="done",{labels}}} 2.0' in page(), "two done")
+    done = f'taskqueue_attempts_total{{outcome="done",{labels},response="2xx"}} 2.0'
+    eventually(lambda: done in page(), "two done")
     eventually(lambda: f'taskqueue_dead_total{{{labels},reason="failed"}} 1.0' in page(), "one dead")
     eventually(lambda: f"taskqueue_running{{{labels}}} 0.0" in page(), "none running")
-    assert f"taskqueue_lateness_seconds_count{{{labels}}} 3.0" in page()
+    eventually(lambda: f"taskqueue_consuming{{{labels}}} {count}.0" in page(), "all consume")
+    text = page()
+    assert f"taskqueue_lateness_seconds_count{{{labels}}} 3.0" in text
+    assert "taskqueue_broker_connected 1.0" in text
+    assert f'taskqueue_build_info{{version="{version("taskqueue")}"}} 1.0' in text
+    assert "pid=" not in text
 
 
 def test_a_rate_is_shared_among_the_processes(staged: Callable[..., Stage], receiver: Receiver) -> None:

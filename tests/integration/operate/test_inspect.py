@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Callable
@@ -19,13 +20,16 @@ def test_every_count_is_where_it_belongs(stage: Stage) -> None:
     for countdown in (20, 30, 80):
         stage.send("/later", countdown=countdown)
     found = command.read(stage.path, "inspect")
-    numbers = {"waiting": 3, "due": {"minute": 2, "hour": 1, "later": 0}, "held": None}
-    assert found["queues"] == [
-        {
-            "name": stage.name, "declared": True, "ready": 1, "unacked": None, **numbers, "dead": 0,
-            "consumers": 0, "ladder": stage.name, "missing": [], "unknown": [],
-        }
-    ]  # fmt: skip
+    spans = [{"from": 0, "to": end, "count": 1} for end in (30, 40)] + [{"from": 0, "to": 90, "count": 1}]
+    numbers = {"waiting": 3, "due": {"minute": 2, "hour": 1, "later": 0, "spans": spans}, "held": None}
+    (queue,) = found["queues"]
+    assert queue.pop("why") == ["no consumer is there: start `taskqueue run`"]
+    assert queue.pop("forecast")["hour"] == 4
+    assert queue == {
+        "name": stage.name, "declared": True, "ready": 1, "unacked": None, **numbers, "dead": 0,
+        "paused": False, "consumers": 0, "rates": {"in": None, "out": None}, "lateness": None,
+        "ladder": stage.name, "missing": [], "unknown": [],
+    }  # fmt: skip
     assert found["ladders"] == [{"name": stage.name, **numbers, "lost": None}]
     assert stage.name in command.ran(stage.path, "inspect", stage.name)
 
@@ -106,14 +110,57 @@ def test_what_the_broker_cannot_hand_on_is_held(broker: Server, stage: Stage) ->
     eventually(one_is_held, "one message held")
 
 
+def test_what_a_look_holds_is_not_missing(broker: Server, stage: Stage) -> None:
+    """The management API counts it. Without that nobody knows, and nothing is taken for zero."""
+    for _ in range(3):
+        stage.send("/later", countdown=80)
+    text = stage.path.read_text()
+    with stage.connection() as connection:
+        channel = connection.channel()
+        channel.basic_consume(f"{stage.name}.wait.80s", lambda *_: None)
+        connection.process_data_events(time_limit=0)
+
+        def unknown() -> bool:
+            done = command.run(stage.path, "inspect", "--json")
+            (queue,) = json.loads(done.stdout)["queues"]
+            told = b"somebody looks through" in done.stderr
+            return told and (done.returncode, queue["waiting"]) == (1, None)
+
+        eventually(unknown, "it is held, and not known how many")
+        stage.path.write_text(f"management_url = {broker.management_url}\n{text}")
+        eventually(
+            lambda: (
+                command.run(stage.path, "inspect").returncode == 0
+                and command.read(stage.path, "inspect")["queues"][0]["waiting"] == 3
+            ),
+            "what is held is counted",
+        )
+
+
+def test_one_queue_is_told_in_words_and_many_are_sorted_and_summed(stage: Stage) -> None:
+    """With the most first; those with nothing in them are left out of many."""
+    stage.send("/later", countdown=80)
+    stage.send("/now")
+    told = command.ran(stage.path, "inspect", stage.name)
+    assert "due at the latest (each may be due sooner)" in told
+    assert "2 or more are due within the hour" in told
+    assert "no consumer is there: start `taskqueue run`" in told
+    # All the same to the broker: queues of another ini on this ladder, of which nothing is declared.
+    stage.configure(others={f"a-{number}": {"ladder": stage.name} for number in range(12)})
+    done = command.run(stage.path, "inspect", "--sort", "ready")
+    lines = done.stdout.decode().splitlines()
+    assert lines[1].split()[0] == stage.name
+    assert lines[-1].split()[:2] == ["all", "13"]
+    assert len(lines) == 15, "what is not declared is not left out"
+
+
 def test_a_management_api_that_is_not_there_leaves_unacked_unknown(stage: Stage) -> None:
     """Said on standard error, without the password; the rest is known all the same."""
     stage.path.write_text(f"management_url = http://me:secret@127.0.0.1:9\n{stage.path.read_text()}")
     done = command.run(stage.path, "inspect")
     assert done.returncode == 0
-    assert (
-        b"unacked and held are unknown: the management API at http://127.0.0.1:9 can't be read" in done.stderr
-    )
+    told = b"unacked and held are unknown: the management API at http://127.0.0.1:9 can't be reached"
+    assert told in done.stderr
     assert b"secret" not in done.stderr
 
 

@@ -15,6 +15,10 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 COOKIES = b"".join(b"Set-Cookie: c%d=x\r\n" % number for number in range(110))
 
 
+def _coded(coding: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + coding + b"\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+
+
 def _secured() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     authority = trustme.CA()
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
@@ -37,6 +41,8 @@ def _secured() -> tuple[ssl.SSLContext, ssl.SSLContext]:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 200),
         (CHUNKED + b"2;a=b\r\nok\r\n000\r\nX: y\r\nX: z\r\n\r\n", 200),
         (CHUNKED + b"1\nx\n0\n\n", 200),
+        (b"HTTP/1.1 100 x\r\n\r\n" * 21 + OK, 200),
+        (b"HTTP/1.1 102 x\r\n\r\n" * 4000 + OK, 200),
         (b"HTTP/1.1 304 x\r\n\r\n", 304),
         (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", 200),
     ],
@@ -96,7 +102,13 @@ def test_a_body_that_does_not_fit_is_never_the_next_answer(
         (b"HTTP/2 200\r\n", None, "status line 'HTTP/2 200\\r\\n'"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 140_000, None, "more than 131072 bytes of headers"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 30_000, None, "more than 131072 bytes of headers"),
-        (b"HTTP/1.1 102 x\r\n\r\n" * 21, None, "too many interim answers"),
+        (b"HTTP/1.1 102 x\r\n\r\n" * 8000, None, "more than 131072 bytes of headers"),
+        (_coded(b'"chunked"'), 200, "Transfer-Encoding '\"chunked\"'"),
+        (_coded(b"chunked;q=1"), 200, "Transfer-Encoding 'chunked;q=1'"),
+        (_coded(b"gzip, chunked; q=1"), 200, "Transfer-Encoding 'gzip, chunked; q=1'"),
+        (_coded(b"chunked, chunked"), 200, "Transfer-Encoding 'chunked, chunked'"),
+        (_coded(b"\x0bchunked"), 200, "Transfer-Encoding '\\x0bchunked'"),
+        (_coded(b"chunked chunked"), 200, "Transfer-Encoding 'chunked chunked'"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", 200, "Content-Length '-1'"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4, 5\r\n\r\n", 200, "Content-Length '4, 5'"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n", 200, "Content-Length '4, 5'"),
@@ -119,6 +131,41 @@ def test_what_cannot_be_used_is_an_error_at_once(answer: bytes, status: int | No
         result = run(peer.url)
     assert (result.status, result.error) == (status, f"not an HTTP answer: 127.0.0.1:{peer.port}: {error}")
     assert result.seconds < 5
+
+
+@pytest.mark.parametrize("trailer", [b"", b"X: y\r\n", b"X: half", b"\r"])
+@pytest.mark.parametrize("stays", [False, True])
+def test_a_body_is_whole_once_its_last_chunk_is_there(
+    trailer: bytes,
+    stays: bool,  # noqa: FBT001 whether the receiver keeps its end open
+) -> None:
+    """What is to follow may never come (RFC 9112, 8): it stays a success, and the connection ends."""
+
+    def play(visit: Visit) -> None:
+        visit.read()
+        visit.send(CHUNKED + b"2\r\nok\r\n0\r\n" + trailer)
+        if stays:
+            visit.until_closed()
+
+    with Peer(play) as peer, executing(timeout=30.0) as run:
+        results = [run(peer.url) for _ in range(2)]
+    assert [(each.status, each.error) for each in results] == [(200, None)] * 2
+    assert max(each.seconds for each in results) < 15
+    assert len(peer.visits) == 2
+
+
+@pytest.mark.parametrize("end", [b"0", b"2\r\nok\r\n", b"2\r\nok", b"2\r\no"])
+def test_a_body_without_its_last_chunk_is_not_whole(end: bytes) -> None:
+    """More of it may be missing than its end, and nobody can tell."""
+
+    def play(visit: Visit) -> None:
+        visit.read()
+        visit.send(CHUNKED + end)
+        visit.until_closed()
+
+    with Peer(play) as peer, executing(timeout=1.0) as run:
+        result = run(peer.url)
+    assert (result.status, result.error) == (200, "timed out after 1 s")
 
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 7])

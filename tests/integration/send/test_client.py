@@ -6,8 +6,6 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from sandbox.broker import Broker
 from sandbox.receiver import Receiver
 from taskqueue import BrokerUnreachable, Client, ConfigError, InvalidTask, NotDeclared, PublishFailed
+from tests.support.alarms import Alarm
 from tests.support.stage import Stage, eventually
 
 
@@ -135,16 +134,6 @@ def test_no_broker_raises_soon() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@contextmanager
-def alarm(node: Broker) -> Iterator[None]:
-    """Have the broker be short of memory for a block."""
-    node.ctl("set_vm_memory_high_watermark", "0.0000001")
-    try:
-        yield
-    finally:
-        node.ctl("set_vm_memory_high_watermark", "0.4")
-
-
 def test_a_dead_connection_is_noticed_and_made_again(private_broker: Broker, own_stage: Stage) -> None:
     """A send over a restart of the broker returns after a confirm, or raises; it never hangs."""
     with own_stage.client() as client:
@@ -166,7 +155,7 @@ def test_a_broker_with_an_alarm_raises_after_the_timeout(private_broker: Broker,
     """It says so, and works again when the alarm is over."""
     with own_stage.client() as client:
         client.send("/before", own_stage.name)
-        with alarm(private_broker):
+        with Alarm(private_broker):
             client._timeout = 3.0
             with pytest.raises(PublishFailed, match="raised an alarm"):
                 client.send("/blocked", own_stage.name)
@@ -200,7 +189,7 @@ def test_what_has_failed_over_an_alarm_does_not_go_out_after_it(
     """Nor does it fill the memory until then: the broker reads nothing."""
     with own_stage.client() as client:
         client.send("/before", own_stage.name)
-        with alarm(private_broker):
+        with Alarm(private_broker):
             client._timeout = 2.0
             # The broker tells of its alarm where one publishes, so the first is on its way.
             for path in ("/first", "/second", "/third"):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -20,10 +21,11 @@ from taskqueue.broker.link import Link
 from taskqueue.broker.outbox import Outbox
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.isolation import Isolation
-from taskqueue.consume.metrics import NullMetrics
+from taskqueue.consume.outcomes import KEPT
 from taskqueue.consume.results import LINGER
 from taskqueue.consume.subscription import Subscription
 from taskqueue.consume.workers import Attempt, Pool, Workers
+from taskqueue.events import Events
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings
 from taskqueue.task.result import Following, Result
@@ -72,7 +74,7 @@ class Process:
         self.outbox = Outbox(cast("Link", self))
         self.subscription = Subscription(
             POLICY, way=Way("q", "q"), known=KNOWN, link=cast("Link", self), owner=self,
-            metrics=NullMetrics(), isolation=self.isolation, pace=None, make_line=self.make_line,
+            events=Events(), isolation=self.isolation, pace=None, make_line=self.make_line,
             clock=self.monotonic,
         )  # fmt: skip
         self.connected()
@@ -139,6 +141,9 @@ class Process:
         """Everything is declared."""
         raise AssertionError(queue, reason)
 
+    def refused(self, reason: str) -> None:
+        """Look again later, as a consumer does that is there already."""
+
     def progressed(self) -> None:
         """Be the consumer."""
 
@@ -154,6 +159,8 @@ class Histories(RuleBasedStateMachine):
         self.succeeded: set[str] = set()
         self.followed: set[str] = set()
         self.promised: set[str] = set()
+        self.known: dict[tuple[str, int], float] = {}
+        """When this consumer got what is to follow from an attempt whose message was out then."""
         self.process = Process(self.broker)
 
     def teardown(self) -> None:
@@ -230,6 +237,8 @@ class Histories(RuleBasedStateMachine):
                 return
             out = self.process.channel.out
             entry = out[attempt.delivery.tag]
+            known = self.known.get((attempt.task.id, attempt.task.runs), float("-inf"))
+            assert self.broker.now - known > KEPT, "it runs again although what came of it is known"
             assert entry.deaths < LIMIT, "it runs again although it has ended its process too often"
             counted = max(entry.deaths, entry.count + entry.headers.get("taskqueue-crashes", 0))
             assert counted < max(1, LIMIT // 2) or len(out) == 1 or self.process.isolation.hastened, (
@@ -248,6 +257,8 @@ class Histories(RuleBasedStateMachine):
             if task.url == "/follow":
                 self.followed.add(task.id)
                 following = (Following(f"{task.id}.next", b'{"url": "/next"}'),)
+        if (status != 200 or following) and self.process.has(attempt):
+            self.known[task.id, task.runs] = self.broker.now
         result = Result(status, None if status else "cut", None, 0.1, following=following)
         self.process.finished(attempt, result)
         self.broker.pump()
@@ -330,6 +341,14 @@ class Histories(RuleBasedStateMachine):
         self.begin(1)
         self.crash(taken)
 
+    @rule(hoards=st.booleans())
+    def change_the_window(self, *, hoards: bool) -> None:
+        """Receivers are quicker or slower than they were, maybe so slow that what has not begun goes back."""
+        self.process.subscription._deliveries._consume_anew()
+        if hoards:
+            self.process.subscription._hoarding()
+        self.broker.pump()
+
     @rule(taken=PICK)
     def lose_the_channel(self, taken: int) -> None:
         """Some publishes had reached the broker and their confirms had not come; the consumer lives."""
@@ -364,6 +383,7 @@ class Histories(RuleBasedStateMachine):
         self.broker.cut(taken, told=False)
         self.broker.calls.clear()
         self.broker.is_open = True
+        self.known.clear()
         self.process = Process(self.broker)
 
     def _count_deaths(self) -> None:
@@ -437,3 +457,54 @@ def test_a_task_whose_ladder_is_gone_is_sent_round_again_but_not_at_once() -> No
         assert broker.places["q.wait"][0].rungs == ("q.wait.20s", "q.wait.2s", "q.wait.0.3s")
     finally:
         histories.teardown()
+
+
+@pytest.fixture
+def histories() -> Iterator[Histories]:
+    """Give a history that a test tells by itself, with one task and nothing that follows from others."""
+    histories = Histories()
+    histories.send(0, None, "/x", roll_back=False)
+    yield histories
+    histories.teardown()
+
+
+def test_what_is_under_way_when_the_channel_is_lost_settles_the_next_delivery(histories: Histories) -> None:
+    """The task comes again before the confirm of its retry: it neither runs again nor is there twice."""
+    broker, process = histories.broker, histories.process
+    histories.deliver([0], begin=True)
+    histories.answer(0, 500)
+    assert broker.publishing
+    process.channel.lose(406, "timed out")
+    broker.pump()
+    histories.wait()
+    histories.deliver([0], begin=True)
+    histories.confirm(0, multiple=False)
+    assert not process.channel.out
+    assert len(broker.everywhere()) == 1
+    assert process.subscription.idle
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_what_was_settled_or_held_when_the_channel_was_lost_does_not_run_again(
+    histories: Histories, *, confirmed: bool
+) -> None:
+    """Its retry goes out once, whether the broker takes it before the task comes again, or after."""
+    broker, process = histories.broker, histories.process
+    if not confirmed:
+        histories.permit("q.wait", allowed=False)
+    histories.deliver([0], begin=True)
+    histories.answer(0, 500)
+    process.channel.lose(406, "timed out")
+    if confirmed:
+        histories.confirm(0, multiple=False)
+    broker.pump()
+    # Without the right nothing is handed out.
+    histories.permit("q.wait", allowed=True)
+    histories.wait()
+    while not process.channel.receive:
+        histories.wait()
+    histories.deliver([0], begin=True)
+    histories.calm()
+    assert not process.channel.out
+    assert len(broker.everywhere()) == 1
+    assert process.subscription.idle

@@ -11,6 +11,7 @@ from taskqueue.broker.channel import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.deliveries import Deliveries
+from taskqueue.consume.window import Window
 from tests.support.broker_model import Broker, Channel, Entry
 
 
@@ -24,8 +25,10 @@ class Stage:
         self.received: list[Delivery] = []
         self.left = 0
         self.deliveries = Deliveries(
-            "q", 10, cast("Link", self),
+            "q", Window(10), cast("Link", self),
+            ladder="q", refused=pytest.fail,
             received=self.received.append, lost=lambda: None, left=self._left, missing=pytest.fail,
+            hoarding=pytest.fail,
         )  # fmt: skip
         self.deliveries.connected(cast("TolerantConnection", self.broker))
 

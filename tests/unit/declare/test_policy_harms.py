@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from taskqueue.declare.policies import harms
+from taskqueue.broker.management import Policies
+from taskqueue.declare.policies import due, harms
 from taskqueue.topology.ladder import Ladder
 from taskqueue.topology.plan import CLASSIC, KEPT, QUORUM, Exchange, Layout, Queue, plan
 
@@ -79,6 +80,44 @@ def test_an_alternate_exchange_matters_where_none_is_declared(queue_type: str) -
     found = {item.name for item in every if list(harms(item, {"alternate-exchange": "x"}))}
     assert found == {"a.dead", "b.dead", "shared.wait.lost"}
     assert not any(list(harms(item, LIMIT | {"expires": 5})) for item in every)
+
+
+def policy(priority: int, pattern: str = "^a", to: str = "all", **definition: Any) -> dict[str, Any]:
+    """Write a policy as the management API does; the keyword arguments are its keys, with _ for -."""
+    keys = {key.replace("_", "-"): value for key, value in definition.items()}
+    return {"pattern": pattern, "apply-to": to, "priority": priority, "definition": keys}
+
+
+A, DEAD = Queue("a", {"x-queue-type": QUORUM}), Queue("a.dead", {"x-queue-type": CLASSIC})
+
+
+@pytest.mark.parametrize(
+    ("queue", "policies", "operators", "expected"),
+    [
+        (A, [], [], {}),
+        (A, [policy(0, max_length=3)], [], {"max-length": 3}),
+        (A, [policy(0, max_length=3), policy(5, expires=7)], [], {"expires": 7}),
+        (A, [policy(-1, "", max_length=3), policy(9, "^b", expires=7)], [], {"max-length": 3}),
+        (A, [policy(0, to="exchanges", max_length=3)], [], {}),
+        (A, [policy(0, to="queues", max_length=3)], [], {"max-length": 3}),
+        (A, [policy(9, to="classic_queues", expires=7), policy(0, to="quorum_queues", max_length=3)], [],
+         {"max-length": 3}),
+        (DEAD, [policy(9, to="classic_queues", expires=7)], [], {"expires": 7}),
+        (DEAD, [policy(0, r"\.dead$", max_length=3), policy(0, "^a$", expires=7)], [], {"max-length": 3}),
+        (A, [policy(0, max_length=3, overflow="drop-head")], [policy(0, max_length=5, message_ttl=9)],
+         {"max-length": 3, "overflow": "drop-head", "message-ttl": 9}),
+        (A, [policy(0, max_length=5)], [policy(0, max_length=3)], {"max-length": 3}),
+        (A, [policy(0, overflow="drop-head")], [policy(0, overflow="reject-publish")],
+         {"overflow": "reject-publish"}),
+        # PCRE has patterns that Python can't read.
+        (A, [policy(0, r"^\Qa\E(?|x", max_length=3)], [], {}),
+    ],
+)  # fmt: skip
+def test_what_is_due_follows_from_the_policies_that_are_set(
+    queue: Queue, policies: list[dict[str, Any]], operators: list[dict[str, Any]], expected: dict[str, Any]
+) -> None:
+    """One of each kind counts, by its priority."""
+    assert due(queue, Policies({}, {}, policies, operators)) == expected
 
 
 def test_the_parking_queue_of_a_migration_is_as_a_dead_queue() -> None:

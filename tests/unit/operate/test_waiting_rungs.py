@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.broker.asking import Counts
-from taskqueue.operate.inspect import Due, due
 from taskqueue.operate.reading import Facts
-from taskqueue.operate.rungs import Rung, rest_ms, rungs, stages
+from taskqueue.operate.rungs import rest_ms, rungs, stages
 from taskqueue.operate.waiting import is_for, waiting_task
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.message import Message
@@ -126,51 +123,3 @@ def test_a_look_at_a_queue_leaves_the_tasks_of_others_on_its_ladder_alone(
 ) -> None:
     """What does not say whose it is may be anybody's."""
     assert is_for(Message(b"{}", headers), "mail") is ours
-
-
-def rung(ttl: str) -> Rung:
-    """Find a rung by its TTL."""
-    return next(each for each in rungs("mail", SETTINGS) if each.ttl == ttl)
-
-
-@pytest.mark.parametrize(
-    ("ttl", "part"),
-    [
-        ("0.1s", "minute"),
-        ("9s", "minute"),
-        ("50s", "minute"),
-        ("60s", "hour"),
-        ("900s", "hour"),
-        ("2000s", "hour"),
-        ("3000s", "later"),
-        ("9000000s", "later"),
-    ],
-)
-def test_waiting_tasks_are_sorted_by_when_the_last_of_their_rung_is_due(ttl: str, part: str) -> None:
-    """From 50 s on a task may wait 9.9 s more: it is due within the minute, one on 60 s maybe is not."""
-    assert due([(rung(ttl), Counts(7, 0))]) == replace(Due(0, 0, 0), **{part: 7})
-
-
-def test_counts_of_several_rungs_are_added() -> None:
-    """Each part for itself; consumers do not count."""
-    found = [("0.1s", 1), ("50s", 2), ("60s", 4), ("2000s", 8), ("3000s", 16), ("9000000s", 32)]
-    assert due((rung(ttl), Counts(count, 3)) for ttl, count in found) == Due(minute=3, hour=12, later=48)
-
-
-def test_a_rung_that_does_not_answer_makes_its_part_unknown() -> None:
-    """And no other; what is not known is never taken for nothing."""
-    found = [(rung("0.1s"), Counts(1, 0)), (rung("60s"), None), (rung("70s"), Counts(2, 0))]
-    for steps in (found, found[::-1]):
-        assert due(steps) == Due(minute=1, hour=None, later=0)
-
-
-def test_no_rung_at_all_is_no_count() -> None:
-    """Where nothing is declared, nothing is due: that is another word than zero."""
-    assert due([]) is None
-
-
-def test_the_longest_rung_is_never_due_within_an_hour() -> None:
-    """However short it is: what is due in a year goes round on it."""
-    short = replace(SETTINGS, resolution=Decimal("0.1"), levels=1)
-    found = rungs("mail", short)
-    assert due((each, Counts(1, 0)) for each in found) == Due(minute=8, hour=0, later=1)

@@ -13,12 +13,14 @@ import pytest
 
 from taskqueue.errors import ConfigError, InvalidTask
 from taskqueue.handlers import Answer, Handler, Request, Verdict
+from taskqueue.request.handlers.chain import Chain
 from taskqueue.request.handlers.headers import Headers
 from taskqueue.request.handlers.loading import load
 from taskqueue.request.handlers.rules import HandlerError, check
 from taskqueue.request.handlers.signing import Signing
 from taskqueue.settings import QueueSettings
 from taskqueue.task.decode import Task
+from taskqueue.task.document import value_of
 
 QUEUE = QueueSettings("q")
 OURS = {"Content-Type": "application/json", "Taskqueue-Id": "id-1", "Idempotency-Key": "id-1"}
@@ -221,3 +223,12 @@ def test_a_handler_that_changes_nothing_has_no_opinion() -> None:
     assert handler.prepare(REQUEST, task()) is REQUEST
     assert handler.judge(Answer(200, {}, b"", whole=True), task()) is None
     assert Verdict() == Verdict(error=None, permanent=False)
+
+
+@pytest.mark.parametrize("number", ["7" * 5000, "9007199254740993.25", "1.50", "1e999", "-1E-999"])
+def test_a_number_goes_on_to_the_next_task_as_it_was_written(number: str) -> None:
+    """Over metadata.on_success, which is written anew."""
+    metadata = value_of(f'{{"on_success": {{"url": "/next", "metadata": {{"a": [{{"b": {number}}}]}}}}}}')
+    chain = Chain(replace(QUEUE, handlers=("callback",), base_url="http://a"))
+    (following,) = chain.follow(Answer(200, {}, b"", whole=True), task(metadata))
+    assert following.body.endswith(f'"metadata":{{"a":[{{"b":{number}}}]}}}}'.encode())

@@ -125,12 +125,28 @@ CLOSES = Framing(None, chunked=False, keeps=False)
         (["Transfer-Encoding: chunked, gzip"], CLOSES),
         (["Transfer-Encoding: gzip", "Content-Length: 5"], CLOSES),
         (["Transfer-Encoding: xchunked"], CLOSES),
+        (["Transfer-Encoding: gzip;level=9"], CLOSES),
+        (["Transfer-Encoding: chunked, identity"], Framing(None, chunked=True, keeps=True)),
         ([], CLOSES),
     ],
 )
 def test_an_answer_tells_where_its_body_ends(fields: list[str], expected: Framing) -> None:
     """Length, chunks or the end of the connection (RFC 9112, 6.3)."""
     assert framing(head(*fields), "POST") == expected
+
+
+@pytest.mark.parametrize(
+    "coding",
+    [
+        '"chunked"', "'chunked'x y", "chunked;", "chunked;q=1", "chunked ;q=1", "gzip, chunked;a", "=chunked",
+        '"gzip, chunked', "chunked, chunked", "chunked;q=1, gzip", "chunked chunked", "chunked\x0b", "@",
+    ],
+)  # fmt: skip
+def test_a_coding_that_is_none_is_no_answer(coding: str) -> None:
+    """It would be read until the connection ends, and a receiver of chunks does not end it."""
+    with pytest.raises(BadAnswer, match="Transfer-Encoding"):
+        framing(head(f"Transfer-Encoding: {coding}"), "POST")
+    assert framing(head(f"Transfer-Encoding: {coding}", status=204), "POST").keeps is False
 
 
 @pytest.mark.parametrize("status", [101, 204, 304])

@@ -9,10 +9,26 @@ from hypothesis import strategies as st
 from taskqueue.errors import ConfigError
 from taskqueue.settings import Settings, parse
 from taskqueue.topology import names
-from taskqueue.topology.plan import CLASSIC, QUORUM, Layout, plan_ladder, plan_queue
+from taskqueue.topology.plan import CLASSIC, QUORUM, Layout, plan_ladder, plan_queue, plan_schedules
 
 SEGMENTS = st.sampled_from(
-    ["X", "Y", "wait", "dead", "moving", "paused", "due", "lost", "1s", "0", "classic", "", "in", "amq"]
+    [
+        "X",
+        "Y",
+        "wait",
+        "dead",
+        "moving",
+        "schedule",
+        "paused",
+        "due",
+        "lost",
+        "1s",
+        "0",
+        "classic",
+        "",
+        "in",
+        "amq",
+    ]
 )
 NAMES = st.lists(SEGMENTS, min_size=1, max_size=4).map(".".join)
 
@@ -23,7 +39,7 @@ def used(queue: str, ladder: str) -> set[str]:
     for queue_type in (QUORUM, CLASSIC):
         for known in (frozenset[str](), frozenset({ladder})):
             layout = Layout({queue: ladder}, Settings().rungs, queue_type, known)
-            planned = (plan_queue(queue, layout), plan_ladder(ladder, layout))
+            planned = (plan_queue(queue, layout), plan_ladder(ladder, layout), plan_schedules(queue, layout))
             found |= {item.name for each in planned for item in each.items}
     return found
 

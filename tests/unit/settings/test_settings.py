@@ -58,7 +58,7 @@ def test_the_shipped_file_names_every_key_with_its_default() -> None:
 
 def test_every_field_has_a_key() -> None:
     """And every key a field."""
-    fields = {field.name for field in dataclasses.fields(Settings)} - {"queues", "names"}
+    fields = {field.name for field in dataclasses.fields(Settings)} - {"queues", "schedules", "names"}
     assert {"servers" if key == "server" else key for key in GLOBAL_KEYS} == fields
     assert QUEUE_KEYS.keys() == {field.name for field in dataclasses.fields(QueueSettings)} - {"name"}
 
@@ -223,7 +223,7 @@ def test_a_ladder_that_can_not_be_shared_is_refused(text: str, words: str) -> No
         ("nonsense", "x.ini:1: must be 'key = value', '[queue]' or a comment"),
         (
             "[q]\nconcurrency = many",
-            "x.ini:2: concurrency: must be a whole number from 1 to 1000, got 'many'",
+            "x.ini:2: concurrency: must be a whole number from 1 to 1000",
         ),
         ("[q]\nconcurrency = 0", "x.ini:2: concurrency: must be a whole number from 1 to 1000, got '0'"),
         ("[q]\nconcurency = 3", "x.ini:2: concurency: is not a key; did you mean concurrency?"),
@@ -240,14 +240,14 @@ def test_a_ladder_that_can_not_be_shared_is_refused(text: str, words: str) -> No
         ("[q]\nrate = 0/s", "rate: must be like"),
         ("[q]\nsuccess_status = 99", "success_status: must be statuses"),
         ("[q]\nsuccess_status = 300-200", "success_status: must be statuses from 100 to 599"),
-        ("[q]\njitter = nan", "jitter: must be a number from 0 to 1, got 'nan'"),
+        ("[q]\njitter = nan", "jitter: must be a number from 0 to 1"),
         ("[q]\ntimeout = 1e9", "timeout: must be a number from 0.001 to 1500 seconds"),
         (
             "[q]\nmin_backoff_seconds = 9\nmax_backoff_seconds = 3",
             "x.ini:2: min_backoff_seconds: must not be over",
         ),
         ("[q]\ndeny_networks = 10.0.0.1/8", "deny_networks: must be networks such as"),
-        ("[q]\nfollow_redirects = maybe", "follow_redirects: must be yes or no, got 'maybe'"),
+        ("[q]\nfollow_redirects = maybe", "follow_redirects: must be yes or no"),
         (
             "resolution = 0.25\n[q]",
             "x.ini:1: resolution: must be one of 0.001, 0.01, 0.1, 1, 10 (seconds), got '0.25'",
@@ -258,7 +258,7 @@ def test_a_ladder_that_can_not_be_shared_is_refused(text: str, words: str) -> No
             "levels = 12\nresolution = 0.001\n[q]",
             "x.ini:1: levels: must be at most 11 with a resolution of 0.001 s",
         ),
-        ("queue_type = stream\n[q]", "queue_type: must be quorum or classic, got 'stream'"),
+        ("queue_type = stream\n[q]", "queue_type: must be quorum or classic"),
         ("key_file = k\n[q]", "x.ini:1: key_file: needs cert_file beside it"),
         ("[q]\nrequest_key_file = k", "x.ini:2: request_key_file: needs request_cert_file beside it"),
         ("[q]\nper_host = 0", "per_host: must be a whole number from 1 to 1000"),
@@ -320,7 +320,7 @@ def test_a_ladder_that_can_not_be_shared_is_refused(text: str, words: str) -> No
             "x.ini:1: handlers: bearer needs bearer_token in [q]",
         ),
         ("[q]\nmin_backoff_seconds = 0", "must be a number from 0.001 to 315360000 seconds, got '0'"),
-        ("[q]\nconcurrency = 5 # five", "got '5 # five' (a comment must stand on a line of its own)"),
+        ("[q]\nconcurrency = 5 # five", "from 1 to 1000 (a comment must stand on a line of its own)"),
         ("[.dead]", "x.ini:1: [.dead]: is a name that belongs to queue ''"),
         ("server = ${NOPE}\n[q]", "x.ini:1: server: environment variable NOPE is not set"),
         ("server = $HOME\n[q]", "x.ini:1: server: a variable is written ${NAME}, a dollar sign $$"),
@@ -372,6 +372,19 @@ def test_the_parameters_of_a_server_are_those_of_pika() -> None:
     known = {name.removeprefix(prefix) for name in dir(pika.URLParameters) if name.startswith(prefix)}
     assert known == addresses.PARAMETERS
     read("server = amqp://h/?heartbeat=5&socket_timeout=1.5&tcp_options={'TCP_KEEPIDLE':60}\n[q]")
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "hunter2=", "me:hunter2", "amqp://me:hunter2@h", "12 hunter2"])
+@pytest.mark.parametrize("key", sorted(GLOBAL_KEYS.keys() | QUEUE_KEYS.keys()))
+def test_a_secret_behind_the_wrong_key_is_in_no_error(key: str, secret: str) -> None:
+    """Whichever key that is."""
+    told = ""
+    try:
+        read(f"{key} = {secret}\n[q]")
+    except ConfigError as error:
+        told = str(error)
+    assert told == "" or told.startswith(f"x.ini:1: {key}: ")
+    assert "hunter2" not in told
 
 
 def test_a_secret_is_in_no_repr() -> None:

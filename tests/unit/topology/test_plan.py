@@ -10,7 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from taskqueue.schedule.messages import wake_way
 from taskqueue.settings import QueueSettings, Settings
+from taskqueue.settings.schedules import Definition, ScheduleSettings
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder, Way
 from taskqueue.topology.plan import (
@@ -136,6 +138,22 @@ def test_a_ladder_of_the_other_type_takes_the_same_time(
     journey = routing.reach(*way.route(NOW_MS + delay_ms, NOW_MS / 1000))
     assert journey.stayed_ms == wait_ms(ladder, delay_ms)
     assert {rung.endswith(".classic") for rung in journey.rungs} == {queue_type == CLASSIC}
+
+
+@given(shapes, ladders, delays)
+def test_a_wake_up_walks_the_ladder_of_its_queue_and_never_comes_to_the_work_queue(
+    shape: str, ladder: Ladder, delay_ms: int
+) -> None:
+    """And tasks still come to the work queue, in their time."""
+    settings = configured(shape, ladder)
+    schedule = ScheduleSettings("nightly", QUEUE, Definition("@daily", "/x"))
+    routing = Routing(plan(replace(settings, schedules={"nightly": schedule}).layout))
+    way = Way(QUEUE, SHAPES[shape], ladder)
+    for each, queue in ((wake_way(way), names.wake(QUEUE)), (way, QUEUE)):
+        journey = routing.reach(*each.route(NOW_MS + delay_ms, NOW_MS / 1000))
+        assert (journey.queue, journey.strayed) == (queue, False)
+        assert journey.stayed_ms == wait_ms(ladder, delay_ms)
+    assert routing.reach(names.schedule(QUEUE), ("x",)).queue == names.schedule(QUEUE)
 
 
 @pytest.mark.parametrize("keys", [("x",), ("",), ("in>20s",), ("in>20s", "10s>due"), ("astray>due:gone",)])

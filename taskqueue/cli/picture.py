@@ -1,0 +1,168 @@
+"""What a look at the queues has found: what is wrong, and everything as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from taskqueue.cli import tables
+from taskqueue.operate import due
+from taskqueue.operate.forecast import Forecast
+from taskqueue.operate.inspect import LadderState, QueueState
+from taskqueue.operate.overview import Overview, View
+from taskqueue.operate.pause import Pause
+from taskqueue.operate.reasons import alarmed, reasons, some, stuck
+from taskqueue.topology.names import lost
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What one look has found, and how many dead tasks a queue may have."""
+
+    overview: Overview
+    max_dead: int | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether something is missing, not known, or above its limit."""
+        return (
+            any(state.missing or state.unknown or state.looked for state in self._states())
+            or any(not view.pause_known or self.too_many(view) for view in self.overview.views)
+            or any(ladder.lost for ladder in self.overview.ladders.values())
+        )
+
+    def too_many(self, view: View) -> bool:
+        """Tell whether a queue has more dead tasks than it may have."""
+        return self.max_dead is not None and (view.state.dead or 0) > self.max_dead
+
+    def problems(self) -> Iterator[str]:
+        """Say what is wrong and what to do, a line each."""
+        if self.overview.alarms:
+            yield alarmed(self.overview.alarms)
+        for state in self._states():
+            if state.unknown:
+                yield (
+                    f"{state.name}: not known, {some(state.unknown)} did not answer: a leader is "
+                    "overloaded or away, look again"
+                )
+            if state.looked:
+                yield (
+                    f"{state.name}: not known, somebody looks through {some(state.looked)} and holds "
+                    "tasks of it: look again"
+                )
+            if state.missing and not state.absent:
+                yield (
+                    f"{state.name}: {len(state.missing)} missing ({some(state.missing)}): "
+                    "run `taskqueue declare`"
+                )
+        if absent := tuple(dict.fromkeys(state.name for state in self._states() if state.absent)):
+            yield f"not declared: {some(absent)} ({len(absent)}): run `taskqueue declare`"
+        for view in self.overview.views:
+            if view.pause is not None:
+                yield f"{view.name}: {pause_line(view.pause)}"
+            elif view.stuck:
+                yield f"{view.name}: {stuck(view)}"
+        yield from self.further()
+
+    def further(self) -> Iterator[str]:
+        """Say what the words on one queue leave out."""
+        if self.overview.fault is not None:
+            yield f"unacked and held are unknown: {self.overview.fault}"
+        for view in self.overview.views:
+            if not view.pause_known:
+                yield f"{view.name}: the broker does not tell whether it is paused: look again"
+            yield from held_back(view.state, view.ladder)
+        for ladder in self.overview.ladders.values():
+            if ladder.lost:
+                yield (
+                    f"{ladder.name}: {ladder.lost} messages name no queue of this ladder; they are in "
+                    f"{lost(ladder.name)}: declare their queue and publish them to it, or delete them"
+                )
+        for view in self.overview.views:
+            if self.too_many(view):
+                yield (
+                    f"{view.name}: {view.state.dead} dead, over {self.max_dead}: "
+                    f"see `taskqueue dead list {view.name}`"
+                )
+
+    def document(self) -> dict[str, Any]:
+        """Give everything for JSON; null where something is not known."""
+        overview = self.overview
+        return {
+            "queues": [_queue(view) for view in overview.views],
+            "alarms": None if overview.alarms is None else list(overview.alarms),
+            "ladders": [
+                {"name": name, **_numbers(ladder), "lost": ladder.lost}
+                for name, ladder in overview.ladders.items()
+            ],
+        }
+
+    def _states(self) -> Iterator[QueueState | LadderState]:
+        yield from (view.state for view in self.overview.views)
+        yield from self.overview.ladders.values()
+
+
+def held_back(queue: QueueState, ladder: LadderState) -> Iterator[str]:
+    """Say what becomes of tasks that come due while there is no work queue for them, if that is so."""
+    if not queue.cut_off(ladder):
+        return
+    known = "set management_url to see how many" if ladder.held is None else f"{ladder.held} by now"
+    yield (
+        f"{queue.name}: without its work queue the broker holds what comes due ({known}), in no other count; "
+        "it comes within 3 minutes of the next `taskqueue declare` (5 s with deploy/advanced.config)"
+    )
+
+
+def pause_line(pause: Pause) -> str:
+    """Say who has paused a queue, since when, until when, and why, as far as that is known."""
+    words = ["paused"]
+    if pause.by:
+        words.append(f"by {pause.by}")
+    if pause.since is not None:
+        words.append(f"since {tables.moment(pause.since)}")
+    if pause.until is not None:
+        words.append(f"until {tables.moment(pause.until)}")
+    told = " ".join(words)
+    return f"{told}: {pause.reason}" if pause.reason else told
+
+
+def _queue(view: View) -> dict[str, Any]:
+    state, flow = view.state, view.flow
+    return {
+        "name": state.name,
+        "declared": state.declared and not view.ladder.missing,
+        "ready": state.ready,
+        "unacked": state.unacked,
+        **_numbers(view.own),
+        "dead": state.dead,
+        "paused": _pause(view),
+        "consumers": state.consumers,
+        "rates": {"in": flow.coming if flow else None, "out": flow.settled if flow else None},
+        "lateness": None,
+        "forecast": _forecast(view.forecast()),
+        "why": list(reasons(view)),
+        "ladder": state.ladder,
+        "missing": [*state.missing, *view.ladder.missing],
+        "unknown": [*state.unknown, *state.looked, *view.ladder.unknown, *view.ladder.looked],
+    }
+
+
+def _pause(view: View) -> dict[str, Any] | bool | None:
+    if view.pause is None:
+        return False if view.pause_known else None
+    pause = view.pause
+    times = {"since": tables.moment(pause.since), "until": tables.moment(pause.until)}
+    return {"by": pause.by, "reason": pause.reason, **times}
+
+
+def _forecast(found: Forecast | None) -> dict[str, Any] | None:
+    return None if found is None else asdict(found)
+
+
+def _numbers(ladder: LadderState | None) -> dict[str, Any]:
+    return {
+        "waiting": ladder.waiting if ladder else None,
+        "due": due.document(ladder.due if ladder else None),
+        "held": ladder.held if ladder else None,
+    }

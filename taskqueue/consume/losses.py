@@ -1,0 +1,33 @@
+"""What is said where the channel of a queue is lost."""
+
+from __future__ import annotations
+
+import logging
+
+from taskqueue.broker.replies import absent, unacked_too_long
+
+log = logging.getLogger(__name__)
+
+
+def tell(queue: str, code: int, reason: str, *, held: int) -> None:
+    """Log why a channel was closed; `held` counts the deliveries that may be the reason."""
+    if absent(code, reason):
+        log.error("%s is not declared (%s): run 'taskqueue declare'", queue, reason)
+    elif unacked_too_long(code, reason) and held:
+        log.warning(
+            "%s: %d tasks were held for longer than the broker lets a delivery stay unacked (%s), as it "
+            "refuses what is to follow from them: where this consumer gets them again they do not run "
+            "again, and what else was out does",
+            queue,
+            held,
+            reason,
+        )
+    elif unacked_too_long(code, reason):
+        log.warning(
+            "%s: a task ran longer than the broker lets a delivery stay unacked (%s): what was out runs "
+            "again; lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf",
+            queue,
+            reason,
+        )
+    else:
+        log.warning("the channel of %s was closed (%s %s): opening it again", queue, code or "", reason)

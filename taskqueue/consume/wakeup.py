@@ -1,0 +1,245 @@
+"""One wake-up of a schedule, from its delivery to its ack.
+
+It takes the book, publishes what is due, the next wake-up and the new book, in this order and each confirmed,
+and acks both. Wherever that ends, both come to another consumer, and all is done again under the same ids.
+
+Everything here runs on the I/O thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from taskqueue.broker.channel import Delivery, Outcome
+from taskqueue.broker.link import Link
+from taskqueue.consume.held import Held
+from taskqueue.consume.settlement import Settlement
+from taskqueue.cron import moment
+from taskqueue.errors import InvalidTask
+from taskqueue.schedule import messages
+from taskqueue.schedule.book import Book, Turn, latest, turn
+from taskqueue.schedule.messages import UnreadableBook, Wake
+from taskqueue.task.decide import Dead, Done
+from taskqueue.task.decode import Task
+from taskqueue.task.message import Publish
+from taskqueue.topology import names
+from taskqueue.topology.ladder import Way
+from taskqueue.tries import Backoff
+
+log = logging.getLogger(__name__)
+
+_HELD, _LONGEST_HELD = 0.05, 5.0
+_TELL_HELD = 15.0
+"""Seconds after which a book that somebody else holds, who needs it for a moment, is told to be missing."""
+_AGAIN = 10.0
+_ANSWER = 30.0
+
+
+class WakeUp:
+    """Works off one wake-up; `over` is called once it is settled, unless its channel is closed before.
+
+    `now` is the time that counts, seconds since the epoch.
+    """
+
+    def __init__(
+        self, delivery: Delivery, wake: Wake, *, way: Way, link: Link, now: float, over: Callable[[], None]
+    ) -> None:
+        self.waits = False
+        """It holds on for somebody else, and nothing of it is published yet."""
+        self._delivery = delivery
+        self._channel = delivery.channel
+        self._wake = wake
+        self._way = way
+        self._link = link
+        self._now = now
+        self._over = over
+        self._books: list[Delivery] = []
+        self._held = Backoff(_HELD, _LONGEST_HELD)
+        self._since = link.monotonic()
+
+    def ask(self) -> None:
+        """Ask for the broker's time, by a wake-up in the place of this one."""
+        self._settle((messages.ask_publish(self._wake, self._way, self._now),), self._end)
+
+    def start(self) -> None:
+        """Take the book, and every copy of it."""
+        answered = self.waits = False
+
+        def got(delivery: Delivery | None) -> None:
+            nonlocal answered
+            answered = True
+            if delivery is not None:
+                self._books.append(delivery)
+                self.start()
+            elif self._books:
+                self._taken()
+            else:
+                self._wait_for_book()
+
+        def given_up() -> None:
+            if not answered and self._channel.is_open:
+                self._channel.close("no answer about the book")
+
+        if self._channel.is_open:
+            self._channel.get(names.schedule(self._way.queue), got)
+            self._link.later(_ANSWER, given_up)
+
+    def _wait_for_book(self) -> None:
+        """Somebody else holds it, for a moment: another consumer, or a command."""
+        now = self._link.monotonic()
+        if now - self._since > _TELL_HELD:
+            self._since = now
+            log.error(
+                "the schedules of %s are not in %s, or somebody holds them: run 'taskqueue declare'",
+                self._way.queue,
+                names.schedule(self._way.queue),
+            )
+        self.waits = True
+        self._link.later(self._held.next(), self.start)
+
+    def _taken(self) -> None:
+        try:
+            books = {each.tag: messages.read_book(each.message) for each in self._books}
+            book = latest(books.values())
+            found = turn(book, self._now)
+        except UnreadableBook as error:
+            tell_unreadable(self._way.queue, error)
+            self._put_off()
+        except Exception:
+            # A zone that this machine does not know, for one: another consumer may.
+            log.exception("can't tell what is due of the schedules of %s", self._way.queue)
+            self._put_off()
+        else:
+            if found.book is book:
+                self._put_back(book, next(tag for tag, each in books.items() if each is book))
+            else:
+                self._enqueue(found)
+
+    def _put_back(self, book: Book, tag: int) -> None:
+        """Nothing is due: leave the book as it is. What was sent for its next occurrence has to walk on."""
+        for each in self._books:
+            if each.tag == tag:
+                self._channel.requeue(each.tag)
+            else:
+                # A former copy: the one that counts stays.
+                self._channel.ack(each.tag)
+        walks_on = book.wake == self._wake.at
+        self._settle(messages.wake_publishes(book, self._way, self._now) if walks_on else (), self._end)
+
+    def _enqueue(self, found: Turn) -> None:
+        publishes = []
+        for occurrence in found.occurrences:
+            try:
+                publishes.append(messages.occurrence_publish(occurrence, self._way, self._now))
+            except InvalidTask as error:
+                log.error("%s can't be enqueued: %s", occurrence.id, error)  # noqa: TRY400 its text says all
+        publishes += messages.wake_publishes(found.book, self._way, self._now)
+        self._settle(tuple(publishes), lambda: self._replace(found))
+
+    def _replace(self, found: Turn) -> None:
+        """Publish the new book on the channel that holds the old one.
+
+        Should that channel be lost, the old one comes back only after the new one.
+        """
+
+        def ended(outcome: Outcome) -> None:
+            if outcome is Outcome.CONFIRMED:
+                for each in self._books:
+                    self._channel.ack(each.tag)
+                _tell(found)
+                self._end()
+            elif self._channel.is_open:
+                log.error("the schedules of %s could not be written (%s)", self._way.queue, outcome.value)
+                self._put_off()
+
+        self._channel.publish(messages.book_publish(self._way.queue, found.book), ended)
+
+    def _put_off(self) -> None:
+        """Give all back after a while, as it would come again at once."""
+
+        def give_back() -> None:
+            if self._channel.is_open:
+                self._channel.requeue(self._delivery.tag)
+                self._over()
+
+        for each in self._books:
+            self._channel.requeue(each.tag)
+        self.waits = True
+        self._link.later(_AGAIN, give_back)
+
+    def _settle(self, publishes: tuple[Publish, ...], then: Callable[[], None]) -> None:
+        """Have all confirmed, one after the other, then go on."""
+        if not publishes:
+            then()
+            return
+        held: Held[Settlement] = Held(
+            f"schedules of {self._way.queue}", self._link, overdue=_give_back, changed=_nothing
+        )
+        Settlement(
+            _Settled(then),
+            held,
+            link=self._link,
+            delivery=self._delivery,
+            task=None,
+            decision=Done(()),
+            publishes=publishes,
+        ).start()
+
+    def _end(self) -> None:
+        if self._channel.is_open:
+            self._channel.ack(self._delivery.tag)
+            self._over()
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """Goes on once all is confirmed."""
+
+    then: Callable[[], None]
+
+    def settled(self, settlement: Settlement) -> None:
+        """Go on."""
+        if settlement.delivery.channel.is_open:
+            self.then()
+
+    def refused(self, settlement: Settlement) -> None:
+        """Wait for the next try."""
+
+    def lost(self, settlement: Settlement) -> None:
+        """Do nothing: the channel is closed, and the broker hands the wake-up out again."""
+
+    def instead(
+        self, settlement: Settlement, _delivery: Delivery, _task: Task | None, decision: Dead
+    ) -> None:
+        """Give all back, as what follows can't be published."""
+        log.error("an occurrence can't be published: %s", decision.error)
+        settlement.delivery.channel.close("can't be published")
+
+
+def _give_back(settlement: Settlement) -> None:
+    settlement.delivery.channel.close("what follows is refused")
+
+
+def _nothing() -> None:
+    """Leave it at the try in vain, which is told."""
+
+
+def tell_unreadable(queue: str, error: UnreadableBook) -> None:
+    """Say that what stands in the place of the book is left alone."""
+    log.error("%s holds what this version can't heed: it %s; it stays", names.schedule(queue), error)
+
+
+def _tell(found: Turn) -> None:
+    for each in found.occurrences:
+        missed = "" if each.missed is None else f", for {each.missed} that were missed"
+        log.info("%s enqueued%s", each.id, missed)
+    for skipped in found.skipped:
+        log.warning(
+            "%s: %d missed and skipped, %s to %s",
+            skipped.schedule,
+            skipped.count,
+            moment(skipped.first),
+            moment(skipped.last),
+        )

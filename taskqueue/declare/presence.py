@@ -1,0 +1,37 @@
+"""Whether there is a queue that hardly ever exists, without a word in the broker's log if there is none."""
+
+from __future__ import annotations
+
+from taskqueue.broker.replies import PRECONDITION_FAILED, RESOURCE_LOCKED, Refused
+from taskqueue.broker.session import Session
+from taskqueue.topology.plan import CLASSIC
+
+
+async def stands(session: Session, name: str) -> bool:
+    """Tell whether there is a queue of a name that no key leads to where there is none.
+
+    A passive look at a missing queue is an error in the broker's log. So a queue of its name is declared,
+    exclusive, and deleted again: only where there is one that fails. Raises BrokerRefused, NotKnown.
+    """
+    try:
+        async with session.channel() as channel:
+            await channel.ask("queue_declare", name, exclusive=True, arguments={"x-queue-type": CLASSIC})
+            await channel.ask("queue_delete", name)
+    except Refused as error:
+        if error.code not in {RESOURCE_LOCKED, PRECONDITION_FAILED}:
+            raise error.told() from error
+    else:
+        return False
+    return await _is_shared(session, name)
+
+
+async def _is_shared(session: Session, queue: str) -> bool:
+    """Tell whether there is a queue; that of a connection is none: another declare may have it there now."""
+    try:
+        async with session.channel() as channel:
+            await channel.ask("queue_declare", queue, passive=True)
+    except Refused as error:
+        if error.absent or error.code == RESOURCE_LOCKED:
+            return False
+        raise error.told() from error
+    return True

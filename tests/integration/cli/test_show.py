@@ -1,0 +1,67 @@
+"""`taskqueue show`: where a task is, on a real broker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pika
+
+from sandbox.receiver import Answer, Receiver
+from tests.support import command
+from tests.support.stage import Stage
+
+DEAD: dict[str, Any] = {"taskqueue-reason": "failed", "taskqueue-error": "status 500", "taskqueue-runs": 3}
+
+
+def test_a_task_is_found_where_it_is(stage: Stage) -> None:
+    """On the ladder or dead, with what that means; what is ready is only counted, and is left alone."""
+    waiting = stage.send("/later", countdown=80)
+    ready = stage.send("/now")
+    with stage.connection() as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        properties = pika.BasicProperties(message_id="gone", headers=DEAD)
+        channel.basic_publish("", f"{stage.name}.dead", b'{"url": "/x"}', properties, mandatory=True)
+    found = command.read(stage.path, "show", waiting)
+    (place,) = found["found"]
+    assert (place["queue"], place["place"], place["url"]) == (stage.name, "waiting", "/later")
+    assert (place["rung"], place["runs"]) == ("80s", 0)
+    assert "it is due in 1 min" in found["words"][0]
+    assert "no consumer" in found["words"][1]
+    told = command.ran(stage.path, "show", "gone", stage.name)
+    assert "failed, after 3 attempts" in told
+    assert f"taskqueue dead replay {stage.name} --id gone" in told
+    nowhere = command.ran(stage.path, "show", ready, code=1)
+    assert f"it may be in {stage.name}: 1 ready" in nowhere
+    with stage.connection() as connection:
+        method, *_ = connection.channel().basic_get(stage.name)
+        assert method is not None
+        assert not method.redelivered, "nobody has looked at it"
+    assert stage.waiting() == 1
+    assert command.ran(stage.path, "show", waiting, "nope", code=2) == ""
+
+
+def test_a_task_that_runs_may_be_in_its_queue(stage: Stage, receiver: Receiver) -> None:
+    """And one that is done, or that nobody has sent, is told the same way: only counts know."""
+    release = threading.Event()
+    receiver.answer("/slow", Answer(hold=release))
+    stage.consume()
+    running = stage.send("/slow")
+    receiver.wait_for(1)
+    told = command.ran(stage.path, "show", running, code=1)
+    assert "it does not wait, and is not dead" in told
+    assert f"it may be in {stage.name}: 0 ready, how many run is not known" in told
+    release.set()
+
+
+def test_a_task_on_a_shared_ladder_is_told_with_its_own_queue(staged: Callable[..., Stage]) -> None:
+    """Others wait there, too."""
+    stage = staged(ladder="of-all-shown")
+    try:
+        waiting = stage.send("/later", countdown=80)
+        (place,) = command.read(stage.path, "show", waiting)["found"]
+        assert (place["queue"], place["place"]) == (stage.name, "waiting")
+    finally:
+        stage.close()

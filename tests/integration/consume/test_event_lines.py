@@ -1,0 +1,82 @@
+"""The log of `taskqueue run`: one line for each thing that happens to a task, with the same keys always."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sandbox.receiver import Receiver
+from tests.support.stage import Process, Stage
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def told(process: Process) -> list[dict[str, Any]]:
+    """Read the events of a log in JSON."""
+    return [found for line in process.lines if "event" in (found := json.loads(line))]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_log_tells_the_story_of_a_task(
+    staged: Callable[..., Stage], receiver: Receiver, count: int
+) -> None:
+    """Which receiver failed, how, when it is tried again, and what became of it; and no secret."""
+    # Given a receiver that fails for good
+    stage = staged()
+    stage.path.write_text(f"log_format = json\n{stage.path.read_text()}")
+    receiver.answer("/x", 503)
+    process = stage.run("--processes", str(count))
+    # When a task has two tries, and a roll_back
+    stage.publish(
+        {"url": "/x?token=query", "max_retries": 2, "roll_back": "/sorry"},
+        message_id="m", headers={"traceparent": TRACE},
+    )  # fmt: skip
+    process.wait_for('"id": "m.roll_back", "queue": "' + stage.name + '", "attempt": 1')
+    # Then each event is a line
+    retried, dead, rolled_back, done = told(process)
+    url = f"{receiver.url}/x"
+    for line, event, attempt in ((retried, "retried", 1), (dead, "dead", 2)):
+        assert (line["event"], line["id"], line["queue"], line["attempt"]) == (
+            event,
+            "m",
+            stage.name,
+            attempt,
+        )
+        assert (line["url"], line["status"], line["error"]) == (url, 503, "status 503")
+        assert line["traceparent"] == TRACE
+        assert 0 <= line["ms"] < 30_000
+        assert 0 <= line["late_ms"] < 30_000
+    assert retried["time"] < retried["next"]
+    assert (retried["level"], dead["level"], dead["reason"]) == ("info", "error", "failed")
+    assert (rolled_back["event"], rolled_back["id"]) == ("rolled_back", "m.roll_back")
+    assert (done["event"], done["id"], done["status"]) == ("done", "m.roll_back", 200)
+    assert "token" not in process.log
+
+
+def test_a_busy_queue_tells_only_of_failures(staged: Callable[..., Stage], receiver: Receiver) -> None:
+    """`log_success = off`, of one queue or of all."""
+    stage = staged(log_success="off")
+    receiver.answer("/bad", 500)
+    process = stage.run()
+    stage.publish({"url": "/good"}, message_id="good")
+    receiver.wait_for(1, path="/good")
+    stage.publish({"url": "/bad", "max_retries": 1}, message_id="bad")
+    process.wait_for(f"event=dead id=bad queue={stage.name} attempt=1 url={receiver.url}/bad status=500 ms=")
+    assert "event=done" not in process.log
+
+
+def test_what_was_never_run_is_told_too(stage: Stage, receiver: Receiver) -> None:
+    """Early, invalid, and moved away: without the figures of a request."""
+    del receiver
+    process = stage.run("--log-level", "debug")
+    stage.publish(b"{", message_id="broken")
+    process.wait_for(f"event=dead id=broken queue={stage.name} attempt=0 reason=invalid error=")
+    stage.publish({"url": "/x", "countdown": 0.5}, message_id="early")
+    process.wait_for(f"event=waiting id=early queue={stage.name} attempt=0 url=")
+    process.wait_for(f"event=done id=early queue={stage.name} attempt=1 url=")
+    (line,) = [line for line in process.lines if "event=waiting" in line]
+    assert " debug " in line
+    assert "ms=" not in line

@@ -1,0 +1,84 @@
+"""What `declare` makes of schedules in the broker: once, again, shared ladders, and what is pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskqueue.topology import names
+from tests.conftest import connect
+from tests.support.admin import Admin
+from tests.support.command import ran, read
+from tests.support.stage import eventually
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(admin: Admin, tmp_path: Path) -> Write:
+    """Give a writer of configurations: keys of each queue, and of each schedule."""
+
+    def write(queues: dict[str, dict[str, Any]], schedules: dict[str, str]) -> Path:
+        lines = [f"server = {admin.url}", f"management_url = {admin.management_url}", "levels = 2"]
+        for queue, keys in queues.items():
+            lines += [f"[{queue}]", *(f"{key} = {value}" for key, value in keys.items())]
+        for schedule, queue in schedules.items():
+            lines += [f"[schedule:{schedule}]", f"queue = {queue}", "cron = @daily", "url = http://h/x"]
+        path = tmp_path / "taskqueue.ini"
+        path.write_text("\n".join(lines))
+        return path
+
+    return write
+
+
+def states(path: Path) -> dict[str, str]:
+    """Declare, and give what became of each schedule."""
+    return {each["name"]: each["state"] for each in read(path, "declare")["schedules"]}
+
+
+def test_schedules_of_queues_on_a_shared_ladder_are_declared_once_and_kept(
+    admin: Admin, write: Write
+) -> None:
+    """Two queues for each queue that has schedules; a second declare changes nothing."""
+    queues = {name: {"ladder": "crowd"} for name in ("a", "b", "c")}
+    path = write(queues, {"one": "a", "two": "a", "three": "b"})
+    assert states(path) == {"one": "added", "two": "added", "three": "added"}
+    expected = {name for queue in "ab" for name in (names.schedule(queue), names.wake(queue))}
+    assert {name for name in admin.names("queues") if ".schedule" in name} == expected
+    assert states(path) == {"one": "kept", "two": "kept", "three": "kept"}
+    assert {each["name"] for each in read(path, "schedule", "list")} == {"one", "two", "three"}
+    path = write(queues, {"one": "a", "two": "c"})
+    assert states(path) == {"one": "kept", "two": "added", "three": "removed"}
+    assert {(each["name"], each["queue"]) for each in read(path, "schedule", "list")} == {
+        ("one", "a"), ("two", "c"),
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_queue_is_pruned_with_its_schedules_queues_and_not_while_it_has_any(
+    admin: Admin, write: Write
+) -> None:
+    """What still is due some day is no leftover."""
+    ran(write({"a": {}, "b": {}}, {"nightly": "b"}), "declare")
+    told = ran(write({"a": {}}, {}), "declare", "--prune")
+    assert "b: no longer in the configuration, and kept" in told
+    assert "nightly" in told or "holds 1 messages" in told
+    assert names.schedule("b") in admin.names("queues")
+    ran(write({"a": {}, "b": {}}, {}), "declare")
+    with connect(admin.url) as connection:
+        channel = connection.channel()
+        # The wake-up that was on its way has nothing to say any more.
+        eventually(
+            lambda: bool(channel.queue_declare(names.wake("b"), passive=True).message_count), "the wake-up"
+        )
+    path = write({"a": {}}, {})
+
+    def pruned() -> bool:
+        # The management API knows of an empty rung some seconds later.
+        return [left["busy"] for left in read(path, "declare", "--prune")["leftovers"]] == [None]
+
+    eventually(pruned, "the queue is pruned")
+    assert not [name for name in admin.names("queues") if name.startswith("b")]
