@@ -30,6 +30,8 @@ class Acted:
     """Ids that were named and not found."""
     stuck: tuple[str, ...] = ()
     """Wait queues whose tasks are under way between two queues, so that they were not seen."""
+    left: int = 0
+    """How many were left alone, as some of their headers can't be read."""
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Choice:
     looked: int = 0
     matched: int = 0
     done: int = 0
+    left: int = 0
     _found: set[str] = field(default_factory=set)
 
     def takes(self, facts: Facts) -> bool:
@@ -55,7 +58,7 @@ class Choice:
     def acted(self, stuck: tuple[str, ...] = ()) -> Acted:
         """Tell what came of it."""
         missing = (self.filter.ids or frozenset()) - self._found
-        return Acted(self.looked, self.matched, self.done, tuple(sorted(missing)), stuck)
+        return Acted(self.looked, self.matched, self.done, tuple(sorted(missing)), stuck, self.left)
 
 
 class Transfer:

@@ -13,6 +13,7 @@ from taskqueue.errors import NotKnown
 from taskqueue.operate.markers import Markers, is_marker
 from taskqueue.operate.reading import whole
 from taskqueue.operate.rungs import Rung, rest_ms
+from taskqueue.schedule.messages import read_wake
 from taskqueue.task import decode as state
 from taskqueue.task.astray import itinerary
 from taskqueue.task.message import PREFIX, Message
@@ -232,8 +233,8 @@ class RungLook:
     def _is_new(self, found: Delivery) -> bool:
         """Note when a message leaves the rung, and tell whether this look sees it for the first time."""
         message = found.message
-        leaves = self._leaves(message)
         now = int(time.time() * 1000)
+        leaves = leaving(message, self._rung.ttl, now)
         walks = leaves is not None and leaves < now + _WALKING_MS
         known = walks and _identity(message) in self._walk.seen
         if walks and leaves is not None:
@@ -245,15 +246,6 @@ class RungLook:
             heapq.heappush(self._leaving, (leaves, found.tag))
             self._loose.add(found.tag)
         return not known and message.headers.get(LOOK) != self._walk.markers.look
-
-    def _leaves(self, message: Message) -> int | None:
-        """Tell when a message leaves this rung (milliseconds since the epoch), None where nobody knows."""
-        due = whole(message.headers, state.DUE)
-        if due is None:
-            return None
-        left = rest_ms(itinerary(message.headers), self._rung.ttl)
-        leaves = due - left
-        return leaves if leaves > time.time() * 1000 - _ASTRAY_MS else None
 
     async def _release(self) -> None:
         """Give back what is at its end, until cancelled."""
@@ -267,6 +259,19 @@ class RungLook:
                     self._again.discard(tag)
                     self._channel.give_back(tag)
                     self._make_room(tag)
+
+
+def leaving(message: Message, ttl: str, now: int) -> int | None:
+    """Tell when a message leaves the rung of `ttl`, None where nobody knows; milliseconds since the epoch."""
+    due = whole(message.headers, state.DUE)
+    if due is None:
+        wake = read_wake(message)
+        if wake is None:
+            return None
+        # One that asks for the broker's time is on the shortest rung, whatever it was sent for.
+        due = wake.at * 1000 if wake.asked is None else now
+    leaves = due - rest_ms(itinerary(message.headers), ttl)
+    return leaves if leaves > now - _ASTRAY_MS else None
 
 
 def _identity(message: Message) -> int:

@@ -104,7 +104,8 @@ async def act(
 ) -> Acted:
     """Do something with each task that a filter covers: publish it as `what` says, then take it off.
 
-    Raises PublishFailed where the broker does not take one: that one waits on, as do those behind it.
+    What has headers that can't be read is left alone. Raises PublishFailed where the broker does not take
+    one: that one waits on, as do those behind it.
     """
     choice = Choice(chosen)
 
@@ -115,6 +116,10 @@ async def act(
             def visit(held: Held) -> Awaitable[None] | None:
                 facts = Facts(held.message)
                 if not is_for(held.message, queue) or not choice.takes(facts):
+                    return None
+                if held.message.fault is not None:
+                    # What can't be read would be lost: its way, its runs. Its consumer tells what it was.
+                    choice.left += 1
                     return None
                 held.keep()
                 publish = what(facts, time.time())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from sandbox.receiver import Receiver
 from taskqueue.settings import parse
 from tests.support import command
+from tests.support.raw_headers import Raw, entry
 from tests.support.stage import PATIENCE, Stage, eventually
 
 
@@ -63,6 +65,21 @@ def test_cancel_acts_on_all_that_match_and_its_undo_brings_them_back_as_they_wer
         task: row["due"] for task, row in before.items()
     }
     assert receiver.requests == []
+
+
+def test_a_task_whose_headers_can_not_be_read_is_left_alone(stage: Stage) -> None:
+    """Nobody knows how often it has run, or whose it is; that is told, and the others are cancelled."""
+    fill(stage, 2)
+    with stage.connection() as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        table = entry(b"T", struct.pack(">Q", 2**63))
+        channel.basic_publish("", f"{stage.name}.wait.9000s", b'{"url": "/hostile"}', Raw(table))
+    for words in (("--all",), ("--url", "/hostile", "--forget")):
+        done = command.run(stage.path, "waiting", "cancel", stage.name, *words, "--yes")
+        assert (done.returncode, done.stdout) == (1, b"2 cancelled\n" if "--all" in words else b"0 deleted\n")
+        assert b"1 were left alone" in done.stderr
+    assert (stage.waiting(), stage.depth(f"{stage.name}.dead")) == (1, 2)
 
 
 def test_forget_deletes(stage: Stage) -> None:
