@@ -17,6 +17,8 @@ from tests.support import command
 from tests.support.raw_headers import Raw, entry
 from tests.support.stage import PATIENCE, Stage, eventually
 
+HOSTILE = b'{"url": "/hostile"}'
+
 
 def acted(stage: Stage, *arguments: str, code: int = 0) -> Any:
     """Do something with waiting tasks without being asked, and give what came of it."""
@@ -74,7 +76,7 @@ def test_a_task_whose_headers_can_not_be_read_is_left_alone(stage: Stage) -> Non
         channel = connection.channel()
         channel.confirm_delivery()
         table = entry(b"T", struct.pack(">Q", 2**63))
-        channel.basic_publish("", f"{stage.name}.wait.9000s", b'{"url": "/hostile"}', Raw(table))
+        channel.basic_publish("", f"{stage.name}.wait.90s", HOSTILE, Raw(table), mandatory=True)
     for words in (("--all",), ("--url", "/hostile", "--forget")):
         done = command.run(stage.path, "waiting", "cancel", stage.name, *words, "--yes")
         assert (done.returncode, done.stdout) == (1, b"2 cancelled\n" if "--all" in words else b"0 deleted\n")
