@@ -13,7 +13,7 @@ from taskqueue.broker.channel import ConfirmChannel, Delivery
 from taskqueue.broker.link import Link
 from taskqueue.broker.replies import ACCESS_REFUSED, absent
 from taskqueue.broker.wire import TolerantConnection
-from taskqueue.consume.losses import tell
+from taskqueue.consume import losses
 from taskqueue.consume.reopening import Reopening
 from taskqueue.consume.room import Room
 from taskqueue.consume.window import ROUND, Window
@@ -281,23 +281,15 @@ class Deliveries:
         if self._asked is _Asked.TO_LEAVE or self._connection is None or not self._connection.is_open:
             return
         if code == ACCESS_REFUSED and not begun:
-            told = _may_not(self._queue, self._ladder, reason)
+            told = losses.may_not(self._queue, self._ladder, reason)
             log.error("%s", told)
             if not self._reopening.ever_consumed:
                 self._refused(told)
         else:
-            tell(self._queue, code, reason, held=held)
+            losses.tell(self._queue, code, reason, held=held)
         if absent(code, reason) and not self._reopening.ever_consumed:
             self._missing(reason)
         self._link.later(self._reopening.delay(self._link.monotonic()), self._open)
-
-
-def _may_not(queue: str, ladder: str, reason: str) -> str:
-    writes = ", ".join(names.settling(queue, ladder))
-    return (
-        f"queue {queue!r} is not consumed, as its tasks could not be settled ({reason}): the user needs read "
-        f"permission on {queue} and write permission on {writes}; see 'taskqueue check'"
-    )
 
 
 def _nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from taskqueue.broker.replies import absent, unacked_too_long
+from taskqueue.topology import names
 
 log = logging.getLogger(__name__)
 
@@ -31,3 +32,12 @@ def tell(queue: str, code: int, reason: str, *, held: int) -> None:
         )
     else:
         log.warning("the channel of %s was closed (%s %s): opening it again", queue, code or "", reason)
+
+
+def may_not(queue: str, ladder: str, reason: str) -> str:
+    """Say what the user lacks who may not consume a queue, or not settle what it would take."""
+    writes = ", ".join(names.settling(queue, ladder))
+    return (
+        f"queue {queue!r} is not consumed, as its tasks could not be settled ({reason}): the user needs read "
+        f"permission on {queue} and write permission on {writes}; see 'taskqueue check'"
+    )
