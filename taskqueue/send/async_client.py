@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from taskqueue.errors import PublishFailed, TaskqueueError
-from taskqueue.send.batch import not_in_time
+from taskqueue.send.batch import LOOK, not_in_time
 from taskqueue.send.client import SERVER, TIMEOUT
 from taskqueue.send.new_task import NewTask, taking
 from taskqueue.send.producer import Producer
@@ -24,7 +24,8 @@ _WINDOW = 200
 class _Batch:
     """The publishes of one call, and the coroutine that waits for them; only `error` is read elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, through_alarms: bool) -> None:
+        self._through_alarms = through_alarms
         self.error: TaskqueueError | None = None
         self.outstanding = 0
         self._confirmed = 0
@@ -43,16 +44,19 @@ class _Batch:
 
     async def below(self, limit: int, seconds: float, sender: Sender) -> None:
         """Wait until fewer than `limit` are outstanding; raises what went wrong, or PublishFailed."""
-        if self.outstanding >= limit and self.error is None:
-            try:
-                async with asyncio.timeout(seconds):
-                    while self.outstanding >= limit and self.error is None:
-                        self._waiter = self._loop.create_future()
-                        await self._waiter
-            except TimeoutError:
-                self.error = not_in_time(self._confirmed, self.outstanding, sender)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._misses(limit) and (self._through_alarms or not sender.alarm):
+                    self._waiter = self._loop.create_future()
+                    # An alarm wakes nobody, so look for it where its end is not waited for.
+                    await asyncio.wait([self._waiter], timeout=None if self._through_alarms else LOOK)
+        if self._misses(limit):
+            self.error = not_in_time(self._confirmed, self.outstanding, sender)
         if self.error is not None:
             raise self.error
+
+    def _misses(self, limit: int) -> bool:
+        return self.outstanding >= limit and self.error is None
 
     def _count(self) -> None:
         self.outstanding -= 1
@@ -83,9 +87,11 @@ class AsyncClient:
         timeout: float = TIMEOUT,
         tracing: bool = False,
         settings: Settings | None = None,
+        through_alarms: bool = True,
     ) -> None:
         self._producer = Producer(server, settings, tracing=tracing)
         self._timeout = timeout
+        self._through_alarms = through_alarms
 
     @classmethod
     def from_config(cls, path: str | Path | None = None, *, timeout: float = TIMEOUT) -> Self:
@@ -109,7 +115,7 @@ class AsyncClient:
         Confirms are streamed: what is confirmed when an error is raised stays sent.
         """
         ids: list[str] = []
-        batch = _Batch()
+        batch = _Batch(through_alarms=self._through_alarms)
         with self._producer.span() as span:
             sender = self._producer.sender()
             try:

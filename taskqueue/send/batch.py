@@ -8,7 +8,7 @@ from typing import Protocol
 
 from taskqueue.errors import BrokerUnreachable, PublishFailed, TaskqueueError
 
-_LOOK = 0.1
+LOOK = 0.1
 """Seconds between two looks at whether the broker has an alarm, of who does not wait for its end."""
 
 
@@ -74,7 +74,7 @@ class WaitingThread:
                 if left <= 0 or (broker.alarm and not self._through_alarms):
                     self.error = not_in_time(self._confirmed, self._outstanding, broker)
                     break
-                self._changed.wait(min(left, threading.TIMEOUT_MAX if self._through_alarms else _LOOK))
+                self._changed.wait(min(left, threading.TIMEOUT_MAX if self._through_alarms else LOOK))
             if self.error is not None:
                 raise self.error
 

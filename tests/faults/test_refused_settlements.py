@@ -155,13 +155,15 @@ def held_by(stage: Stage, admin: Admin, receiver: Receiver) -> tuple[Process, st
     """Run a consumer of one thread that holds `MANY` dead tasks, and give it and its user."""
     stage.configure(concurrency=1)
     everything = ".*"
-    url = admin.user(everything, f"^(?!{re.escape(names.dead(stage.name))}$)", everything)
+    url = admin.user(everything, everything, everything)
+    user = str(urlsplit(url).username)
     receiver.answer("/x", 500)
     process = consumer(stage, url)
+    admin.allow(user, everything, f"^(?!{re.escape(names.dead(stage.name))}$)", everything)
     with stage.client() as client:
         client.send_many({"url": "/x", "queue": stage.name, "max_retries": 1} for _ in range(MANY))
     receiver.wait_for(MANY, path="/x", timeout=PATIENCE)
-    return process, str(urlsplit(url).username)
+    return process, user
 
 
 def test_what_is_held_takes_no_place_from_others(admin: Admin, stage: Stage, receiver: Receiver) -> None:

@@ -55,7 +55,6 @@ def pouring(begin: bytes, more: bytes) -> Script:
         (dripping(ENDLESS, b"x"), 200),
         (dripping(CHUNKED, b"1\r\nx\r\n"), 200),
         (dripping(CHUNKED + b"1;", b"x"), 200),
-        (dripping(CHUNKED + b"0\r\n", b"A: b\r\n"), 200),
         (dripping(b"HTTP/1.1 200 OK\r\n\r\n", b"x"), 200),
         (lambda visit: visit.until_closed(), None),
     ],
@@ -66,6 +65,14 @@ def test_the_deadline_ends_a_receiver_that_takes_its_time(script: Script, status
         result = run(peer.url)
     assert (result.status, result.error) == (status, "timed out after 0.4 s")
     assert 0.35 < result.seconds < 5
+
+
+def test_a_trailer_without_end_keeps_no_attempt_alive_and_takes_no_success_away() -> None:
+    """The body is whole once the last chunk has come."""
+    with Peer(dripping(CHUNKED + b"0\r\n", b"A: b\r\n")) as peer, executing(timeout=0.4) as run:
+        result = run(peer.url)
+    assert (result.status, result.error) == (200, None)
+    assert result.seconds < 5
 
 
 def test_the_deadline_ends_a_receiver_that_does_not_read() -> None:
