@@ -98,6 +98,9 @@ def sorted_out(
                 for name in extra
                 if name not in targets and _is_level(name, owner)
             ]
+            # It keeps nothing. Last, as markers of a killed look may still stand on a rung.
+            if names.looked(owner) in spare:
+                found.append(_leftover(owner, (names.looked(owner),), (), spare, ways))
         else:
             timed = (names.wake(owner), names.schedule(owner))
             aside = (names.moving(owner), names.lost(owner), names.looked(owner))

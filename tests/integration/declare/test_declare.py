@@ -109,7 +109,7 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(admin: Admin, write: Writ
     assert admin.names("queues") == set()
     document = read(config, "declare", "--dry-run")
     assert document["applied"] is False
-    assert len(document["queues"]) == 9 * 2 + 2
+    assert len(document["queues"]) == 9 * 2 + 3
     assert admin.names("exchanges") == set()
 
 
