@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from taskqueue.broker.asking import PATIENCE, Returned
-from taskqueue.broker.replies import Refused
+from taskqueue.broker.asking import PATIENCE
+from taskqueue.broker.replies import Refused, Returned
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotDeclared, NotKnown, PublishFailed
 from taskqueue.task.message import Message, Publish

@@ -98,9 +98,13 @@ def sorted_out(
                 for name in extra
                 if name not in targets and _is_level(name, owner)
             ]
+            # It keeps nothing. Last, as markers of a killed look may still stand on a rung.
+            if names.looked(owner) in spare:
+                found.append(_leftover(owner, (names.looked(owner),), (), spare, ways))
         else:
             timed = (names.wake(owner), names.schedule(owner))
-            rest = (*timed, names.moving(owner), names.lost(owner), names.dead(owner), owner)
+            aside = (names.moving(owner), names.lost(owner), names.looked(owner))
+            rest = (*timed, *aside, names.dead(owner), owner)
             whole = (*rungs, *[name for name in rest if name in spare])
             found.append(_leftover(owner, whole, tuple(extra), spare, ways))
     return tuple(found)

@@ -8,22 +8,18 @@ began, or raises NotKnown.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
-from taskqueue.broker.asking import Channel, Counts, Delivery
+from taskqueue.broker.asking import BEHIND_MANY, Channel, Counts, Delivery
 from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
-from taskqueue.redact import redacted
-from taskqueue.task.fields import is_full
 
 Progress = Callable[[int, int], None]
 """Called with how many messages were looked at, and how many there are to look at."""
-_FIRST_PAGE = 200
+_FIRST_PAGE = 1000
 _LARGEST_PAGE = 65_535
 """AMQP's largest prefetch. A quorum queue takes none at all for 2000."""
 _PAGE_BYTES = 64 * 2**20
@@ -106,7 +102,7 @@ class Look:
     def _next_size(self) -> int:
         mean = self._bytes // max(1, self._received)
         bounded = max(_FIRST_PAGE, _PAGE_BYTES // max(1, mean))
-        grown = max(_FIRST_PAGE, 2 * self._size)
+        grown = max(_FIRST_PAGE, 4 * self._size)
         return max(1, min(grown, bounded, _LARGEST_PAGE, self.count - self._received))
 
     async def _turn_page(self, size: int) -> None:
@@ -116,9 +112,9 @@ class Look:
         self._size = self._room = size
         self._newest_of_former = self._newest
         # Before the former page ends: without a consumer another look would think that this one is over.
-        await self._channel.consume(self._queue, window=size, tag=self._tag)
+        await self._channel.consume(self._queue, window=size, tag=self._tag, patience=BEHIND_MANY)
         if former:
-            await self._channel.ask("basic_cancel", former)
+            await self._channel.ask("basic_cancel", former, patience=BEHIND_MANY)
         if self._page == 1 and (await self._counts()).consumers > 1:
             self._shared = True
             raise NotKnown(_SHARED.format(self._queue))
@@ -136,7 +132,7 @@ class Look:
             # queue counts each page as a consumer, cancelled as it is, for as long as anything of it is out.
             if counts is not None and not counts.ready and counts.consumers <= self._page:
                 # The channel answers this after everything that its queue has given it so far.
-                await self._channel.ask("basic_qos", prefetch_count=self._size)
+                await self._channel.ask("basic_qos", patience=BEHIND_MANY, prefetch_count=self._size)
                 found = await self._channel.next(_QUIET)
                 if found is None:
                     return None
@@ -156,7 +152,7 @@ class Look:
         return found
 
     async def _counts(self) -> Counts:
-        answer = await self._channel.ask("queue_declare", self._queue, passive=True)
+        answer = await self._channel.ask("queue_declare", self._queue, patience=BEHIND_MANY, passive=True)
         if not answer.consumer_count:
             # We are one consumer at least, so this zero is not the leader's.
             raise NotKnown(f"{self._queue}: its leader does not answer: the look is not complete")
@@ -209,29 +205,3 @@ async def _undisturbed(session: Session, queue: str) -> Counts:
         if asyncio.get_running_loop().time() > deadline:
             raise NotKnown(_SHARED.format(queue))
         await asyncio.sleep(_POLL)
-
-
-def url_of(body: bytes) -> str | None:
-    """Read the url from a body, without a login that it may hold; None where there is no url."""
-    try:
-        # As int refuses what has more than 4,300 digits.
-        document = json.loads(body, parse_int=float)
-    except (ValueError, RecursionError):
-        return None
-    url = text(document.get("url")) if isinstance(document, dict) else None
-    # A login stands before an @. A path may hold an @ too: only a URL that may hold a login is written anew.
-    return url if url is None or "@" not in url or not is_full(url) else redacted(url)
-
-
-def text(value: object) -> str | None:
-    """Read a text that others may have written: what is not Unicode is escaped. Other values give None."""
-    if isinstance(value, str):
-        # JSON can spell half of a surrogate pair, which nothing can print.
-        value = value.encode(errors="backslashreplace")
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else None
-
-
-def whole(headers: Mapping[str, Any], name: str) -> int | None:
-    """Read a whole number ≥ 0 from a header that others may have written; None for anything else."""
-    value = headers.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

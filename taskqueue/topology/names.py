@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 ENTRY = "in"
+LOOK = "look"
+"""The routing key of a marker: it leads from the exchange of each level to `looked`, and nowhere else."""
 _DUE = "due:"
 _ASTRAY = "astray"
 _OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|schedule|paused)(?:\..*)?")
@@ -44,6 +46,16 @@ def due(queue: str) -> str:
 def lost(ladder: str) -> str:
     """Name the exchange and queue of a shared ladder for messages that name no queue of it."""
     return f"{ladder}.wait.lost"
+
+
+def looked(ladder: str) -> str:
+    """Name the queue where the markers of a look end that was killed: it drops what comes to it."""
+    return f"{ladder}.wait.looked"
+
+
+def looking(ladder: str) -> str:
+    """Name the queue that one look over a ladder has to itself: the lock of looks, gone when it ends."""
+    return f"{ladder}.wait.looking"
 
 
 def level(ladder: str, unit: str) -> str:

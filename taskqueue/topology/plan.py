@@ -25,6 +25,12 @@ KEPT: dict[str, str | int] = {
 }
 """The arguments of a queue that keeps what is in it until somebody takes it, whatever `queue_type` says."""
 
+DROPPED: dict[str, str | int] = {"x-queue-type": QUORUM, "x-max-length": 0}
+"""The arguments of a queue that takes everything and keeps nothing.
+
+The broker confirms what it drops there, so at-least-once dead-lettering into it never waits.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -143,6 +149,7 @@ def plan_schedules(name: str, layout: Layout) -> Plan:
 def plan_ladder(name: str, layout: Layout) -> Plan:
     """Plan a ladder: its entry, an exchange for each level, a wait queue for each digit of each level.
 
+    A queue beside them drops the markers that a look (``taskqueue waiting``) has left on a rung.
     A message that finds no way at any of them comes to the work queue of that name. A shared ladder has no
     such queue: it leads the message to the queue that the message names, else to `names.lost`.
     """
@@ -150,7 +157,9 @@ def plan_ladder(name: str, layout: Layout) -> Plan:
     exchanges = [Exchange(names.wait(name), alternate=due), Exchange(names.control(name))]
     exchanges += (Exchange(level, alternate=due) for level in levels(name, rungs))
     queues = list(_wait_queues(name, rungs, layout.queue_type))
+    queues.append(Queue(names.looked(name), DROPPED))
     bindings = list(hops(name, rungs, layout.queue_type))
+    bindings += (Binding(level, names.looked(name), names.LOOK) for level in levels(name, rungs))
     if not layout.is_queue(name):
         exchanges += [Exchange(lost, "fanout"), Exchange(due, alternate=lost)]
         queues.append(Queue(lost, KEPT))

@@ -148,7 +148,7 @@ def test_what_check_finds_enough_is_enough(
 @pytest.mark.parametrize(
     "command",
     [
-        ("dead", "list", "a"), ("dead", "show", "a", "m"), ("dead", "replay", "a", "--all"),
+        ("dead", "list", "a"), ("dead", "show", "a", "m"), ("dead", "replay", "a", "--all", "--yes"),
         ("dead", "purge", "a", "--all", "--yes"), ("waiting", "list", "a"), ("inspect",),
     ],
     ids=" ".join,

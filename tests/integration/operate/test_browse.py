@@ -22,7 +22,7 @@ from tests.conftest import connect as connect_apart
 from tests.support.stage import eventually
 
 COUNT = 1500
-"""Several pages: the first has 200 messages, and each that follows twice as many."""
+"""Two pages: the first has 1000 messages."""
 LOOK_AND_STAY = """
 import asyncio, sys
 from taskqueue.operate import browse

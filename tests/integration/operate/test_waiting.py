@@ -59,7 +59,10 @@ def test_of_a_shared_ladder_only_the_tasks_of_the_queue_are_listed_and_cancelled
             client.send(f"/{queue}", queue, countdown=90, id="the-same")
     (entry,) = command.read(stage.path, "waiting", "list", stage.name)
     assert entry["url"] == f"/{stage.name}"
-    assert command.ran(stage.path, "waiting", "cancel", stage.name, "the-same") == "1 cancelled\n"
+    assert (
+        command.ran(stage.path, "waiting", "cancel", stage.name, "--id", "the-same", "--yes")
+        == "1 cancelled\n"
+    )
     (entry,) = command.read(stage.path, "waiting", "list", "beside")
     assert entry["url"] == "/beside"
     assert command.read(stage.path, "waiting", "list", stage.name) == []
@@ -85,7 +88,10 @@ def test_a_cancelled_task_never_runs_and_the_others_do_on_time(stage: Stage, rec
     cancelled = stage.send("/cancelled", eta=due)
     kept = stage.send("/kept", eta=due)
     # When one is cancelled
-    assert command.ran(stage.path, "waiting", "cancel", stage.name, cancelled) == "1 cancelled\n"
+    assert (
+        command.ran(stage.path, "waiting", "cancel", stage.name, "--id", cancelled, "--yes")
+        == "1 cancelled\n"
+    )
     assert stage.waiting() == 1
     # Then only the other runs, when it is due
     stage.consume()
@@ -100,8 +106,8 @@ def test_an_id_that_does_not_wait_is_told_and_exits_1(stage: Stage) -> None:
     """It may be in the work queue, and still run: the operator has to know."""
     waits = stage.send("/x", countdown=90)
     ready = stage.send("/y")
-    done = command.run(stage.path, "waiting", "cancel", stage.name, waits, ready)
+    done = command.run(stage.path, "waiting", "cancel", stage.name, "--id", waits, "--id", ready, "--yes")
     assert (done.returncode, done.stdout) == (1, b"1 cancelled\n")
-    assert done.stderr.decode().startswith(f"{ready} does not wait in {stage.name}: it may have run")
+    assert done.stderr.decode().startswith(f"{ready} is not among the waiting tasks of {stage.name}")
     assert stage.depth() == 1
     assert stage.waiting() == 0

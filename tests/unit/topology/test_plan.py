@@ -237,10 +237,10 @@ def test_one_permission_pattern_covers_every_name(name: str) -> None:
 
 
 @given(st.integers(1, 9))
-def test_a_queue_takes_nine_wait_queues_a_level_and_two_more(count: int) -> None:
-    """The work queue and the dead queue; entry, straight way, dead, control, one exchange for each level."""
+def test_a_queue_takes_nine_wait_queues_a_level_and_three_more(count: int) -> None:
+    """Work queue, dead queue, markers; entry, straight way, dead, control, one exchange for each level."""
     planned = plan(Settings(levels=count, queues={"mails": QueueSettings("mails")}).layout)
-    assert len(planned.queues) == 9 * count + 2
+    assert len(planned.queues) == 9 * count + 3
     assert len(planned.exchanges) == count + 4
 
 
@@ -248,7 +248,7 @@ def test_a_thousand_queues_on_one_ladder_take_two_queues_each() -> None:
     """And the ladder is there once, with a queue for what is lost."""
     settings = Settings(queues={f"q{i}": QueueSettings(f"q{i}", ladder=CROWD) for i in range(1000)})
     planned = plan(settings.layout)
-    assert len(planned.queues) == 2 * 1000 + 72 + 1
+    assert len(planned.queues) == 2 * 1000 + 72 + 2
     assert len(planned.exchanges) == 4 * 1000 + 8 + 4
 
 
