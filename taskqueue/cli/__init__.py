@@ -29,6 +29,7 @@ COMMANDS = {
     "send": "Send a task, and print its id when the broker has confirmed it.",
     "show": "Say where a task is, why it has not run and when it will; exits with 1 where it is not found.",
     "dead": "List, show, replay and purge dead tasks.",
+    "ready": "List and cancel what is ready in a queue that is paused.",
     "waiting": "List, show, cancel, hasten and move waiting tasks.",
     "pause": "Have no task of a queue begin, on any consumer, until `resume` or the end of --for.",
     "resume": "Have the tasks of a paused queue run again; a queue that is not paused stays as it is.",

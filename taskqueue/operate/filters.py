@@ -1,4 +1,4 @@
-"""Which tasks a command is about: one way to name them for what waits or is dead. Pure."""
+"""Which tasks a command is about: one way to name them for what waits, is ready, or is dead. Pure."""
 
 from __future__ import annotations
 
