@@ -42,8 +42,7 @@ class Asks:
     """What is known of the queues of a consumer; `ladders` gives the ladder of each."""
 
     def __init__(self, ladders: Mapping[str, str]) -> None:
-        self.refused: set[str] = set()
-        """Exchanges that can't be asked by: a queue counts as not paused where its own is one of them."""
+        self._refused: set[str] = set()
         self._ladders = ladders
         self._paused: dict[str, bool] = {}
         self._doubted = set(ladders)
@@ -68,7 +67,20 @@ class Asks:
     def forget(self) -> None:
         """Know nothing."""
         self._paused.clear()
+        self._refused.clear()
         self.doubt()
+
+    def refuse(self, exchange: str) -> list[str]:
+        """Ask no more by an exchange; give the queues whose own it is, of which nothing is known now."""
+        self._refused.add(exchange)
+        own = [queue for queue in self._ladders if names.control(queue) == exchange]
+        for queue in own:
+            self._paused.pop(queue, None)
+        return own
+
+    def forgive(self, exchange: str) -> None:
+        """Ask by an exchange again."""
+        self._refused.discard(exchange)
 
     def hung(self, ask: Ask) -> None:
         """Ask for these last from now on: behind one of them the broker gives no more answers."""
@@ -82,10 +94,12 @@ class Asks:
         together: dict[str, list[str]] = {}
         for queue, ladder in self._ladders.items():
             shared, own = names.control(ladder), names.control(queue)
-            if queue not in alone and not self._paused.get(queue) and shared not in self.refused:
-                together.setdefault(shared, []).append(queue)
-            elif own not in self.refused:
+            if own in self._refused:
+                continue
+            if queue in alone or self._paused.get(queue) or shared in self._refused:
                 asks.append(Ask(own, (queue,)))
+            else:
+                together.setdefault(shared, []).append(queue)
         for exchange, queues in together.items():
             asks += (Ask(exchange, part) for part in _parts(queues))
         return tuple(sorted(asks, key=lambda ask: not self._last.isdisjoint(ask.queues)))
@@ -100,9 +114,6 @@ class Asks:
                 continue
             for queue in ask.queues:
                 news[queue] = ask in yes
-        for queue in self._ladders:
-            if names.control(queue) in self.refused:
-                news[queue] = False
         changed = {queue: now for queue, now in news.items() if self._paused.get(queue) is not now}
         self._paused.update(changed)
         return changed

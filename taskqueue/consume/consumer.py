@@ -213,11 +213,11 @@ class Consumer:
             self._failure = failure
         self._stop.set()
 
-    def _paused(self, queue: str, now: bool) -> None:  # noqa: FBT001 as told by `Pauses`
-        if now:
-            self._by_name[queue].pause()
-        else:
+    def _paused(self, queue: str, now: bool | None) -> None:  # noqa: FBT001 as told by `Pauses`
+        if now is False:
             self._by_name[queue].unpause()
+        else:
+            self._by_name[queue].pause(told=now is not None)
 
     def progressed(self) -> None:
         """Note whether everything has been settled."""

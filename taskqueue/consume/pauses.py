@@ -2,7 +2,8 @@
 
 A mandatory publish comes back where a queue is not paused, whoever leads its queues. It goes over a
 connection beside that of the consumer: a broker with an alarm reads no more, not even acks, from a connection
-that publishes. Without an answer what is known stays, and a queue of which nothing is known is not consumed.
+that publishes. Without an answer what is known stays, and a queue of which nothing is known is not consumed:
+as at first, and where the user may not ask.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _HUNG = 4.0
 """Seconds without an answer after which another connection is made."""
 _SILENCE = 10.0
 """Seconds without an answer after which the log says so."""
-_FORGIVEN = 60.0
+_FORGIVEN = 10.0
 """Seconds after which an exchange that could not be asked by is tried again."""
 _EXCHANGE = re.compile(r"exchange '(.+)' in vhost")
 
@@ -40,11 +41,13 @@ _EXCHANGE = re.compile(r"exchange '(.+)' in vhost")
 class Pauses:
     """Asks for each queue (`ladders` gives its ladder), and calls `changed` where it is paused, or is not.
 
+    It is told None where that can't be known any more.
+
     After each `connected` nothing counts as known any more: `changed` is called for every queue.
     """
 
     def __init__(
-        self, ladders: Mapping[str, str], link: Link, *, changed: Callable[[str, bool], None]
+        self, ladders: Mapping[str, str], link: Link, *, changed: Callable[[str, bool | None], None]
     ) -> None:
         self._link = link
         self._changed = changed
@@ -62,7 +65,6 @@ class Pauses:
         self.disconnected()
         self._main = connection
         self._asks.forget()
-        self._asks.refused.clear()
         self._connect(connection)
         self._link.later(_SILENCE, partial(self._tell_silence, connection))
 
@@ -126,9 +128,15 @@ class Pauses:
         self._link.later(_PERIOD, partial(self._open_channel, connection))
 
     def _refuse(self, exchange: str, told: str) -> None:
-        log.error("can't see whether queues are paused by %s (%s): they run", exchange, told)
-        self._asks.refused.add(exchange)
-        self._link.later(_FORGIVEN, partial(self._asks.refused.discard, exchange))
+        log.error(
+            "can't see by exchange %s whether queues are paused (%s): a queue that only it tells of is not "
+            "consumed until it does; see 'taskqueue check'",
+            exchange,
+            told,
+        )
+        for queue in self._asks.refuse(exchange):
+            self._changed(queue, None)
+        self._link.later(_FORGIVEN, partial(self._asks.forgive, exchange))
 
     def _ask(self, raw: Channel) -> None:
         if not raw.is_open or raw.connection is not self._beside:

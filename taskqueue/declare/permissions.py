@@ -78,7 +78,7 @@ async def _may_all(session: Session, ways: Sequence[tuple[str, str]]) -> bool:
     try:
         async with session.channel() as channel:
             for queue, ladder in ways:
-                for target in (*names.settling(queue, ladder), *names.controls(queue, ladder)):
+                for target in names.written(queue, ladder):
                     channel.tell("exchange_unbind", target, queue, _KEY)
                 for prefix in dict.fromkeys((queue, ladder)):
                     nothing = _nothing(prefix)

@@ -111,6 +111,11 @@ def controls(queue: str, ladder: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((control(queue), control(ladder))))
 
 
+def written(queue: str, ladder: str) -> tuple[str, ...]:
+    """Name the exchanges that a consumer publishes to: it settles by some, and sees pauses by the others."""
+    return (*settling(queue, ladder), *controls(queue, ladder))
+
+
 def pausing(queue: str) -> str:
     """Name the routing key that leads somewhere while `queue` is paused, and only then."""
     return f"paused:{queue}"

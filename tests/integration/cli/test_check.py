@@ -104,6 +104,7 @@ NEITHER = "may neither declare nor consume nor send: no write permission on a.wa
         (("^$", SETTLE, "^a$"), rf"may consume, send: no configure permission on {WHOLE}"),
         (("^$", WAYS, "^$"), "may send: no read permission on a and no write permission on a.dead"),
         (("^a", WAYS, "^a"), "may send: no write permission on a.dead"),
+        (("^a", r"^a\.(dead|wait|wait\.due)$", "^a"), "may send: no write permission on a.wait.control"),
         (("^a", r"^a\.dead$", "^a$"),
          f"{NEITHER} and no write permission on a.wait"),
         (("^a", "^a", "^$"), "may send: no read permission on a"),

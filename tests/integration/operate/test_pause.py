@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from sandbox.proxy import Proxy
 from sandbox.receiver import Answer, Receiver
 from taskqueue.broker.asking import Channel
 from taskqueue.broker.bound import bound
@@ -228,3 +231,34 @@ def test_a_consumer_needs_no_right_to_declare(admin: Admin, receiver: Receiver, 
     finally:
         consumer.stop()
     assert "sms: paused" not in consumer.log
+
+
+def test_a_consumer_that_may_not_see_pauses_any_more_takes_nothing(
+    admin: Admin, receiver: Receiver, tmp_path: Path
+) -> None:
+    """As nobody could pause it; once it may again, it goes on, and does not end meanwhile."""
+    everything = ".*"
+    url = urlsplit(admin.user(everything, everything, everything))
+    path = tmp_path / "taskqueue.ini"
+    section = f"levels = 1\n[mail]\nbase_url = {receiver.url}\n"
+    path.write_text(f"server = {admin.url}\n{section}")
+    ran(path, "declare")
+    consuming = tmp_path / "consumer.ini"
+    with Proxy(url.port or 5672) as proxy:
+        behind = url._replace(netloc=f"{url.username}:{url.password}@127.0.0.1:{proxy.port}")
+        consuming.write_text(f"server = {urlunsplit(behind)}\n{section}")
+        consumer = Process("run", "--config", str(consuming))
+        try:
+            consumer.wait_for("consuming from mail")
+            most = f"^(?!{re.escape(names.control('mail'))}$)"
+            admin.allow(str(url.username), everything, most, everything)
+            proxy.cut()
+            consumer.wait_for("is not consumed, as its tasks could not be settled, or not be paused")
+            consumer.wait_for("can't see by exchange mail.wait.control whether queues are paused")
+            ran(path, "send", "mail", "/x")
+            receiver.closing.wait(EFFECT)
+            assert receiver.requests == []
+            admin.allow(str(url.username), everything, everything, everything)
+            receiver.wait_for(1, timeout=PATIENCE)
+        finally:
+            consumer.stop()

@@ -1,4 +1,4 @@
-"""What is ready in a work queue that nobody consumes: found, and brought to the dead queue."""
+"""What is ready in the work queue of a paused queue: found, and brought to the dead queue."""
 
 from __future__ import annotations
 
@@ -42,3 +42,21 @@ def test_ready_tasks_are_cancelled_and_come_back(stage: Stage) -> None:
     assert stage.depth() == 3
     assert run(cancel(Filter(), waiting.forgotten)) == Acted(3, 3, 3)
     assert (stage.depth(), stage.depth(f"{stage.name}.dead")) == (0, 0)
+
+
+def test_a_queue_that_runs_is_left_alone(stage: Stage) -> None:
+    """One line says what to do first; as soon as it is paused, both commands do what they say."""
+    for name in "ab":
+        stage.publish({"url": f"/{name}"}, message_id=name)
+    listing, cancelling = ("list", stage.name), ("cancel", stage.name, "--id", "a", "--yes")
+    for options in (listing, cancelling, (*cancelling, "--dry-run")):
+        done = command.run(stage.path, "ready", *options)
+        assert done.returncode == 1
+        assert f"run `taskqueue pause {stage.name}` first" in done.stderr.decode()
+    assert stage.depth() == 2
+    command.ran(stage.path, "pause", stage.name)
+    assert [each["id"] for each in command.read(stage.path, "ready", *listing)] == ["a", "b"]
+    assert command.read(stage.path, "ready", *cancelling)["done"] == 1
+    assert stage.depth() == 1
+    command.ran(stage.path, "resume", stage.name)
+    command.ran(stage.path, "ready", *listing, code=1)

@@ -79,12 +79,16 @@ def test_a_pause_on_the_ladder_of_a_former_ini_is_seen_in_a_while() -> None:
 
 
 def test_what_can_not_be_asked_by_is_not_asked_by() -> None:
-    """A ladder's exchange: each queue is asked for alone. A queue's own: it counts as not paused."""
+    """A ladder's exchange: each queue is asked for alone. A queue's own: nothing of it is known any more."""
     ladders = dict.fromkeys(QUEUES[:3], "shared")
     asks = Asks(ladders)
-    asks.refused |= {names.control("shared"), names.control("q1")}
-    assert round_of(asks, ladders, {"q0", "q1"}) == {"q0": True, "q1": False, "q2": False}
+    assert round_of(asks, ladders, {"q0"}) == {"q0": True, "q1": False, "q2": False}
+    assert asks.refuse(names.control("q1")) == asks.unknown == ["q1"]
+    assert round_of(asks, ladders, {"q0", "q1"}) == {}
+    assert asks.refuse(names.control("shared")) == []
     assert {ask.exchange for ask in asks.next()} == {names.control("q0"), names.control("q2")}
+    asks.forgive(names.control("q1"))
+    assert round_of(asks, ladders, {"q0", "q1"}) == {"q1": True}
 
 
 def test_what_hangs_is_asked_last() -> None:
