@@ -82,6 +82,10 @@ class Asks:
         """Ask by an exchange again."""
         self._refused.discard(exchange)
 
+    def see(self, queue: str, *, paused: bool) -> None:
+        """Take what was found of a queue by other means than an ask."""
+        self._paused[queue] = paused
+
     def hung(self, ask: Ask) -> None:
         """Ask for these last from now on: behind one of them the broker gives no more answers."""
         self._last = set(ask.queues)

@@ -3,7 +3,7 @@
 A mandatory publish comes back where a queue is not paused, whoever leads its queues. It goes over a
 connection beside that of the consumer: a broker with an alarm reads no more, not even acks, from a connection
 that publishes. Without an answer what is known stays, and a queue of which nothing is known is not consumed:
-as at first, and where the user may not ask.
+as at first, and where the user may not ask. During an alarm, what is not known is looked at (`pause_look`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from taskqueue.broker.connect import reason
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.asks import Ask, Asks
+from taskqueue.consume.pause_look import PauseLook
 from taskqueue.consume.pause_notes import PauseNotes
 from taskqueue.tries import Backoff
 
@@ -55,6 +56,7 @@ class Pauses:
         self._notes = PauseNotes(link)
         self._main: TolerantConnection | None = None
         self._beside: TolerantConnection | None = None
+        self._look: PauseLook | None = None
         self._asked: tuple[Ask, ...] = ()
         self._no: set[int] = set()
         self._blocked = False
@@ -71,6 +73,7 @@ class Pauses:
     def disconnected(self) -> None:
         """Ask no more: the connection of the consumer is gone, or is to end."""
         self._main = None
+        self._end_look()
         beside, self._beside = self._beside, None
         # One that is being opened is closed when it is open.
         if beside is not None:
@@ -91,6 +94,7 @@ class Pauses:
         if connection is not self._beside or self._main is None:
             return
         self._beside = None
+        self._end_look()
         log.warning("the connection by which pauses are seen was lost (%s): trying again", reason(error))
         self._asks.doubt()
         self._link.later(self._backoff.next(), partial(self._connect, self._main))
@@ -110,8 +114,25 @@ class Pauses:
             connection.channel(on_open_callback=self._opened).add_on_close_callback(self._closed)
 
     def _block(self, connection: TolerantConnection, *, now: bool) -> None:
-        if connection is self._beside:
-            self._blocked = now
+        if connection is not self._beside or self._main is None:
+            return
+        self._blocked = now
+        self._end_look()
+        if now and (unknown := self._asks.unknown):
+            self._look = PauseLook(
+                self._link, self._main, unknown, opened=self._notes.connected, seen=self._see
+            )
+        elif not now:
+            self._notes.connected(connection)
+
+    def _end_look(self) -> None:
+        if self._look is not None:
+            self._look.end()
+            self._look = None
+
+    def _see(self, queue: str, now: bool) -> None:  # noqa: FBT001 as told by `PauseLook`
+        self._asks.see(queue, paused=now)
+        self._tell(queue, now=now)
 
     def _opened(self, raw: Channel) -> None:
         raw.add_on_return_callback(self._returned)
@@ -186,9 +207,12 @@ class Pauses:
 
     def _tell_changes(self, asked: tuple[Ask, ...], yes: set[Ask]) -> None:
         for queue, now in self._asks.learn(asked, yes).items():
-            self._changed(queue, now)
-            if now:
-                self._notes.tell(queue)
+            self._tell(queue, now=now)
+
+    def _tell(self, queue: str, *, now: bool) -> None:
+        self._changed(queue, now)
+        if now:
+            self._notes.tell(queue)
 
     def _tell_silence(self, main: TolerantConnection) -> None:
         if main is self._main and (unknown := self._asks.unknown):
