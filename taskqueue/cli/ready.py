@@ -14,7 +14,7 @@ from taskqueue.operate.acting import Acted
 from taskqueue.operate.browse import Progress
 from taskqueue.operate.filters import Filter
 from taskqueue.operate.reading import Facts
-from taskqueue.settings import load
+from taskqueue.settings import QueueSettings, load
 
 _NAME = "taskqueue ready"
 _COLUMNS = {"id": 36, "url": 12, "error": 12, "runs": 4, "due": 24}
@@ -39,7 +39,7 @@ def list_(
 ) -> None:
     """List tasks that are ready, in the order in which they will run.
 
-    Only while the queue is paused: a look at a task counts as handing it out.
+    Only while the queue is paused, as nothing else gets what a look holds.
     """
     found = choosing.chosen(ids, url=url, after=due_after, before=due_before, status=status, runs=runs)
     settings = common.only(load(config), [queue])
@@ -47,7 +47,7 @@ def list_(
     async def work() -> tuple[list[dict[str, Any]], Acted]:
         async with connected(settings, name=_NAME) as session:
             with tables.progress("looking") as progress:
-                return await _first(session, queue, found or Filter(), limit, progress)
+                return await _first(session, settings.queues[queue], found or Filter(), limit, progress)
 
     rows, seen = run(work())
     if as_json:
@@ -81,28 +81,28 @@ def cancel(
     found = choosing.chosen(ids, url=url, after=due_after, before=due_before, status=status, runs=runs)
     wanted = choosing.required(found, every=every)
     settings = common.only(load(config), [queue])
-    deed = _deed(queue, wanted, forget=forget)
+    deed = _deed(settings.queues[queue], wanted, forget=forget)
     choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-def _deed(queue: str, wanted: Filter, *, forget: bool) -> Deed:
-    what = waiting.forgotten if forget else waiting.cancelled(queue)
+def _deed(queue: QueueSettings, wanted: Filter, *, forget: bool) -> Deed:
+    what = waiting.forgotten if forget else waiting.cancelled(queue.name)
     words = ("delete for good", "deleted") if forget else ("cancel", "cancelled")
 
     async def preview(session: Session, progress: Progress | None) -> tuple[list[dict[str, Any]], Acted]:
         return await _first(session, queue, wanted, choosing.SHOWN, progress)
 
     async def act(session: Session, progress: Progress | None) -> Acted:
-        await ready.require_paused(session, queue)
+        await ready.require_paused(session, queue.name)
         return await ready.act(session, queue, wanted, what, progress=progress)
 
-    return Deed(_NAME, *words, "ready", queue, _COLUMNS, preview, act)
+    return Deed(_NAME, *words, "ready", queue.name, _COLUMNS, preview, act)
 
 
 async def _first(
-    session: Session, queue: str, wanted: Filter, limit: int, progress: Progress | None
+    session: Session, queue: QueueSettings, wanted: Filter, limit: int, progress: Progress | None
 ) -> tuple[list[dict[str, Any]], Acted]:
-    await ready.require_paused(session, queue)
+    await ready.require_paused(session, queue.name)
     found, seen = await ready.first(session, queue, wanted, limit=limit, progress=progress)
     return [_row(facts) for facts in found], seen
 

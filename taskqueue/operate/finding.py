@@ -1,7 +1,6 @@
 """Finds one task by its id: on a ladder, in a dead queue, or in a work queue that nobody consumes.
 
-What is looked at stays where it is. A look at a work queue counts as a delivery on RabbitMQ before 4.3: that
-is for a paused queue only.
+What is looked at stays where it is. A work queue is looked at only while it is paused (`ready`).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskqueue.broker.session import Session
-from taskqueue.operate import browse
+from taskqueue.operate import browse, ready
 from taskqueue.operate.dead import DeadTask, dead_task
 from taskqueue.operate.overview import Overview, View
 from taskqueue.operate.reading import Facts
@@ -71,10 +70,14 @@ async def _ready(session: Session, views: tuple[View, ...], task_id: str, progre
     for view in views:
         if view.pause is not None and view.state.ready and view.state.consumers == 0:
             progress(view.name)
-            found += [
-                Found(view.name, "ready", waiting_task(Facts(message), _READY))
-                for message in await _in_queue(session, view.name, task_id)
-            ]
+            seen: list[Facts] = []
+
+            def visit(facts: Facts, seen: list[Facts] = seen) -> None:
+                if facts.id == task_id:
+                    seen.append(facts)
+
+            await ready.look(session, view.settings, visit, most_extra=_MOST_EXTRA)
+            found += [Found(view.name, "ready", waiting_task(facts, _READY)) for facts in seen]
     return found
 
 

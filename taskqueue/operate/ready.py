@@ -1,12 +1,17 @@
 """What is ready in the work queue of a paused queue: list it, and cancel it.
 
-Only while it is paused: a look at a message of a work queue counts as a delivery of it, and what a look holds
-no consumer gets.
+Only while it is paused: what a look holds no consumer gets. And the broker counts a look at a task as a
+delivery, which would blame the task for it: so what a look would make suspect is put back as a copy at the
+end of the queue, as consumers do with what they did not begin.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
 
 from taskqueue.broker.asking import Delivery
 from taskqueue.broker.session import Session
@@ -18,6 +23,15 @@ from taskqueue.operate.filters import Filter
 from taskqueue.operate.pause import paused
 from taskqueue.operate.reading import Facts
 from taskqueue.operate.waiting import Act
+from taskqueue.settings import QueueSettings
+from taskqueue.task import decode as state
+from taskqueue.task import message as amqp
+from taskqueue.task.decide import suspect
+from taskqueue.task.message import Message, Publish
+from taskqueue.topology import names
+
+Taken = tuple[Publish | None, Callable[[], None]]
+"""What is to be published before a task is taken out, and what is called once it is out."""
 
 
 class NotPaused(TaskqueueError):
@@ -31,45 +45,86 @@ async def require_paused(session: Session, queue: str) -> None:
 
 
 async def first(
-    session: Session, queue: str, chosen: Filter, *, limit: int, progress: Progress | None = None
+    session: Session, queue: QueueSettings, chosen: Filter, *, limit: int, progress: Progress | None = None
 ) -> tuple[list[Facts], Acted]:
     """Count the tasks that a filter covers, and give the first `limit` of them. They stay in the queue."""
     choice = Choice(chosen)
     found: list[Facts] = []
-    async with browse.look(session, queue) as looking:
-        async for each in looking:
-            facts = Facts(each.message)
-            if choice.takes(facts) and len(found) < limit:
-                found.append(facts)
-            if progress is not None:
-                progress(choice.looked, looking.count)
+
+    def visit(facts: Facts) -> None:
+        if choice.takes(facts) and len(found) < limit:
+            found.append(facts)
+
+    await look(session, queue, visit, progress=progress)
     return found, choice.acted()
 
 
 async def act(
-    session: Session, queue: str, chosen: Filter, what: Act, *, progress: Progress | None = None
+    session: Session, queue: QueueSettings, chosen: Filter, what: Act, *, progress: Progress | None = None
 ) -> Acted:
     """Do something with each task that a filter covers: publish it as `what` says, then take it out.
 
     Raises PublishFailed where the broker does not take one: that one stays, as do those behind it.
     """
     choice = Choice(chosen)
-    async with session.publishing() as channel, browse.look(session, queue) as looking:
-        transfer = Transfer(channel, queue, done="taken out", stays="stays ready")
 
-        def taken(found: Delivery) -> None:
-            looking.take(found)
-            choice.done += 1
+    def done() -> None:
+        choice.done += 1
 
-        async for found in looking:
-            facts = Facts(found.message)
-            if choice.takes(facts):
-                publish = what(facts, time.time())
-                if publish is None:
-                    taken(found)
-                else:
-                    await transfer.put(publish, lambda found=found: taken(found))  # type: ignore[misc]
-            if progress is not None:
-                progress(choice.looked, looking.count)
-        await transfer.settle()
+    def visit(facts: Facts) -> Taken | None:
+        return (what(facts, time.time()), done) if choice.takes(facts) else None
+
+    await look(session, queue, visit, progress=progress)
     return choice.acted()
+
+
+async def look(
+    session: Session,
+    queue: QueueSettings,
+    visit: Callable[[Facts], Taken | None],
+    *,
+    progress: Progress | None = None,
+    most_extra: float = math.inf,
+) -> None:
+    """Call `visit` with each task that is ready, and take out those of which it says so; the others stay."""
+    async with AsyncExitStack() as stack, browse.look(session, queue.name, most_extra=most_extra) as looking:
+
+        def taken(found: Delivery, then: Callable[[], None]) -> None:
+            looking.take(found)
+            then()
+
+        transfer: Transfer | None = None
+        looked = 0
+        async for found in looking:
+            looked += 1
+            taking = visit(Facts(found.message)) or _spared(queue, found)
+            if taking is not None and taking[0] is None:
+                taken(found, taking[1])
+            elif taking is not None and taking[0] is not None:
+                if transfer is None:
+                    channel = await stack.enter_async_context(session.publishing())
+                    transfer = Transfer(channel, queue.name, done="taken out", stays="stays ready")
+                await transfer.put(taking[0], partial(taken, found, taking[1]))
+            if progress is not None:
+                progress(looked, looking.count)
+        if transfer is not None:
+            await transfer.settle()
+
+
+def _spared(queue: QueueSettings, found: Delivery) -> Taken | None:
+    """Give the copy of a task that this look would make suspect: it keeps what was counted before."""
+    headers = found.message.headers
+    # Of a first delivery the broker's count may be that of another queue.
+    written = [headers.get(name) for name in (state.CRASHES, amqp.DELIVERIES)[: 1 + found.redelivered]]
+    counted = sum(each for each in written if isinstance(each, int))
+    if found.message.fault is not None or not suspect(queue, counted + 1):
+        return None
+    copied = amqp.stripped(headers)
+    if counted:
+        copied[state.CRASHES] = counted
+    copy = Message(found.message.body, copied, amqp.kept(found.message.properties))
+    return Publish(names.due(queue.name), (queue.name,), copy), _nothing
+
+
+def _nothing() -> None:
+    """Count nothing."""

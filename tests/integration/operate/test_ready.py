@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from taskqueue.broker.session import connected, run
 from taskqueue.operate import ready, waiting
 from taskqueue.operate.acting import Acted
 from taskqueue.operate.filters import Filter
 from tests.support import command
-from tests.support.stage import Stage
+from tests.support.stage import PATIENCE, Stage
 
 
 def test_ready_tasks_are_listed_in_their_order_and_stay(stage: Stage) -> None:
@@ -17,7 +19,7 @@ def test_ready_tasks_are_listed_in_their_order_and_stay(stage: Stage) -> None:
 
     async def look() -> tuple[list[str | None], Acted]:
         async with connected(stage.settings, name="test") as session:
-            found, seen = await ready.first(session, stage.name, Filter(), limit=2)
+            found, seen = await ready.first(session, stage.settings.queues[stage.name], Filter(), limit=2)
             return [facts.id for facts in found], seen
 
     for _ in range(2):
@@ -32,7 +34,7 @@ def test_ready_tasks_are_cancelled_and_come_back(stage: Stage) -> None:
 
     async def cancel(chosen: Filter, what: waiting.Act) -> Acted:
         async with connected(stage.settings, name="test") as session:
-            return await ready.act(session, stage.name, chosen, what)
+            return await ready.act(session, stage.settings.queues[stage.name], chosen, what)
 
     chosen = Filter(ids=frozenset({"b", "nope"}))
     assert run(cancel(chosen, waiting.cancelled(stage.name))) == Acted(3, 1, 1, ("nope",))
@@ -60,3 +62,20 @@ def test_a_queue_that_runs_is_left_alone(stage: Stage) -> None:
     assert stage.depth() == 1
     command.ran(stage.path, "resume", stage.name)
     command.ran(stage.path, "ready", *listing, code=1)
+
+
+def test_looks_never_make_a_task_suspect(staged: Callable[..., Stage]) -> None:
+    """However often a paused queue is looked at: each task runs, and keeps its id and its order."""
+    stage = staged(delivery_limit=4)
+    command.ran(stage.path, "pause", stage.name)
+    for name in "abc":
+        stage.publish({"url": f"/{name}"}, message_id=name)
+    for _ in range(6):
+        assert [each["id"] for each in command.read(stage.path, "ready", "list", stage.name)] == [*"abc"]
+        assert "ready" in command.ran(stage.path, "show", "b")
+    stage.run_paused().wait_for(f"{stage.name}: paused by")
+    command.ran(stage.path, "resume", stage.name)
+    requests = stage.receiver.wait_for(3, timeout=PATIENCE)
+    assert sorted(each.headers["Taskqueue-Id"] for each in requests) == [*"abc"]
+    stage.settle()
+    assert stage.depth(f"{stage.name}.dead") == 0
