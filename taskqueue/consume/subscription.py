@@ -73,7 +73,7 @@ class Subscription:
             ladder=queue.ladder,
             received=self._received,
             lost=self._lost,
-            left=isolation.progressed,
+            left=self._progressed,
             missing=lambda reason: owner.missing(queue.name, reason),
             refused=owner.refused,
             hoarding=self._hoarding,
@@ -110,7 +110,7 @@ class Subscription:
     @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits for a confirm, but for what is refused when it stops."""
-        return not self.attempts.running and self.settling.idle
+        return not self.attempts.running and self.settling.idle and not self._deliveries.parting.waits
 
     @property
     def just_acked(self) -> bool:
