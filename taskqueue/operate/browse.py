@@ -56,7 +56,7 @@ class Look:
         self._page = self._size = self._room = 0
         self._newest = self._newest_of_former = 0
         self._tag = ""
-        self._shared = False
+        self._shared = self._stopped = False
 
     async def __aiter__(self) -> AsyncIterator[Delivery]:
         """Yield each message, oldest first; ends early where others take messages meanwhile.
@@ -77,13 +77,19 @@ class Look:
         if found.tag > self._newest_of_former:
             self._room += 1
 
+    async def stop(self) -> None:
+        """Get no more, whatever room there is: what is put into the queue from now on is not looked at."""
+        self._stopped = True
+        if self._tag:
+            await self._channel.ask("basic_cancel", self._tag, patience=BEHIND_MANY)
+
     async def end(self) -> None:
         """Go on up to the first messages that no look has seen, then give all back.
 
         A quorum queue puts what comes back behind what came back before, and ahead of all else. So a look
         that ends amid messages from an earlier look goes on to the end of those.
         """
-        if self._shared:
+        if self._shared or self._stopped:
             return
         while self._room > 0 and await self._next():
             pass

@@ -30,6 +30,8 @@ from taskqueue.task.decide import suspect
 from taskqueue.task.message import Message, Publish
 from taskqueue.topology import names
 
+_MOST_SPARED = 64 * 2**20
+"""Bytes of tasks that one look keeps in memory to put them back."""
 Taken = tuple[Publish | None, Callable[[], None]]
 """What is to be published before a task is taken out, and what is called once it is out."""
 
@@ -87,31 +89,59 @@ async def look(
     most_extra: float = math.inf,
 ) -> None:
     """Call `visit` with each task that is ready, and take out those of which it says so; the others stay."""
+    spared: list[tuple[Delivery, Publish]] = []
+    size = looked = 0
     async with AsyncExitStack() as stack, browse.look(session, queue.name, most_extra=most_extra) as looking:
-
-        def taken(found: Delivery, then: Callable[[], None]) -> None:
-            looking.take(found)
-            then()
-
-        transfer: Transfer | None = None
-        looked = 0
+        transfer = _Transfer(session, stack, queue.name)
         async for found in looking:
             looked += 1
-            taking = visit(Facts(found.message)) or _spared(queue, found)
-            if taking is not None and taking[0] is None:
-                taken(found, taking[1])
-            elif taking is not None and taking[0] is not None:
-                if transfer is None:
-                    channel = await stack.enter_async_context(session.publishing())
-                    transfer = Transfer(channel, queue.name, done="taken out", stays="stays ready")
-                await transfer.put(taking[0], partial(taken, found, taking[1]))
+            taking = visit(Facts(found.message))
+            if taking is not None:
+                await transfer.put(taking[0], partial(_taken, looking, found, taking[1]))
+            elif size < _MOST_SPARED and (copy := _copy(queue, found)) is not None:
+                size += len(found.message.body)
+                spared.append((found, copy))
             if progress is not None:
                 progress(looked, looking.count)
-        if transfer is not None:
-            await transfer.settle()
+        if spared:
+            # Or this look would get the copies too, and they would be counted like the tasks.
+            await looking.stop()
+        for found, copy in spared:
+            await transfer.put(copy, partial(looking.take, found))
+        await transfer.settle()
 
 
-def _spared(queue: QueueSettings, found: Delivery) -> Taken | None:
+class _Transfer:
+    """A transfer that connects when there is something to publish."""
+
+    def __init__(self, session: Session, stack: AsyncExitStack, queue: str) -> None:
+        self._session = session
+        self._stack = stack
+        self._queue = queue
+        self._transfer: Transfer | None = None
+
+    async def put(self, publish: Publish | None, take: Callable[[], None]) -> None:
+        """Publish one, and `take` it once that is confirmed; at once where there is nothing to publish."""
+        if publish is None:
+            take()
+            return
+        if self._transfer is None:
+            channel = await self._stack.enter_async_context(self._session.publishing())
+            self._transfer = Transfer(channel, self._queue, done="taken out", stays="stays ready")
+        await self._transfer.put(publish, take)
+
+    async def settle(self) -> None:
+        """Wait for every confirm."""
+        if self._transfer is not None:
+            await self._transfer.settle()
+
+
+def _taken(looking: browse.Look, found: Delivery, then: Callable[[], None]) -> None:
+    looking.take(found)
+    then()
+
+
+def _copy(queue: QueueSettings, found: Delivery) -> Publish | None:
     """Give the copy of a task that this look would make suspect: it keeps what was counted before."""
     headers = found.message.headers
     # Of a first delivery the broker's count may be that of another queue.
@@ -123,8 +153,4 @@ def _spared(queue: QueueSettings, found: Delivery) -> Taken | None:
     if counted:
         copied[state.CRASHES] = counted
     copy = Message(found.message.body, copied, amqp.kept(found.message.properties))
-    return Publish(names.due(queue.name), (queue.name,), copy), _nothing
-
-
-def _nothing() -> None:
-    """Count nothing."""
+    return Publish(names.due(queue.name), (queue.name,), copy)
