@@ -64,7 +64,9 @@ def show(
     queue: Queue,
     task_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the task.", show_default=False)],
     *,
-    body: Annotated[bool, typer.Option("--body", help="Print exactly the bytes of its body.")] = False,
+    body: Annotated[
+        bool, typer.Option("--body", help="Print exactly the bytes of its body, logins in URLs and all.")
+    ] = False,
     as_json: common.Json = False,
     config: common.Config = None,
 ) -> None:
