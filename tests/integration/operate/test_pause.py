@@ -76,19 +76,17 @@ def test_a_consumer_that_starts_later_is_paused_and_time_goes_on(stage: Stage) -
 
 def test_a_pause_ends_by_itself_with_and_without_a_consumer(stage: Stage) -> None:
     """The broker ends it; it looks every 5 s, and looks at the pause prolong nothing."""
-    ran(stage.path, "pause", stage.name, "--for", "3s")
-    process = stage.run_paused()
-    process.wait_for(f"{stage.name}: paused by")
+    process = stage.run()
+    ran(stage.path, "pause", stage.name, "--for", "6s")
+    process.wait_for(f"{stage.name}: paused")
     stage.publish({"url": "/x"})
 
     def is_over() -> bool:
         (queue,) = read(stage.path, "inspect")["queues"]
         return queue["paused"] is False
 
-    began = time.monotonic()
+    # Consumers ask all the while, and so do we: were it prolonged by that, it would never end.
     eventually(is_over, "the end of the pause")
-    # Consumers ask all the while, and so did we.
-    assert time.monotonic() - began < 3 + 5 + 10
     stage.receiver.wait_for(1, timeout=PATIENCE)
     process.stop()
     ran(stage.path, "pause", stage.name, "--for", "0.1s")
