@@ -19,6 +19,7 @@ from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.pauses import Pauses
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.room import TAKEN
+from taskqueue.consume.stop import Stop
 from taskqueue.consume.subscription import Subscription
 from taskqueue.consume.timekeeper import Timekeeper
 from taskqueue.consume.workers import Attempt, Pool, Workers
@@ -96,7 +97,7 @@ class Consumer:
         self._by_name = {subscription.queue.name: subscription for subscription in self._subscriptions}
         ladders = {name: queue.ladder for name, queue in settings.queues.items()}
         self._pauses = Pauses(ladders, self._link, changed=self._paused)
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._idle = threading.Event()
         self._failure: TaskqueueError | None = None
 
@@ -129,7 +130,7 @@ class Consumer:
 
     def stop(self) -> None:
         """Ask `run` to end; may be called from any thread and from a signal handler."""
-        self._stop.set()
+        self._stop.ask()
 
     def connected(self, connection: TolerantConnection) -> None:
         """Give every subscription its channel; the first time only after every ladder was found declared."""
@@ -211,7 +212,7 @@ class Consumer:
     def _fail(self, failure: TaskqueueError) -> None:
         if self._failure is None:
             self._failure = failure
-        self._stop.set()
+        self._stop.ask()
 
     def _paused(self, queue: str, now: bool | None) -> None:  # noqa: FBT001 as told by `Pauses`
         if now is False:
@@ -221,7 +222,7 @@ class Consumer:
 
     def progressed(self) -> None:
         """Note whether everything has been settled."""
-        if self._stop.is_set() and all(each.idle for each in self._parts):
+        if self._stop.asked and all(each.idle for each in self._parts):
             # After the acks, which go out with the calls that are made already.
             self._link.call(self._end)
 
@@ -235,7 +236,7 @@ class Consumer:
         """Tell how it stands: on the I/O thread, as that proves that the thread is alive."""
         self._link.later(TICK, partial(self._tick, watch))
         queues = {each.queue.name: each.report() for each in self._subscriptions}
-        watch(Report(self._connected, self._link.blocked, self._stop.is_set(), queues))
+        watch(Report(self._connected, self._link.blocked, self._stop.asked, queues))
 
     def _stop_subscriptions(self, grace: float) -> None:
         for each in self._parts:
