@@ -81,9 +81,11 @@ def show(
 
     async def work() -> DeadTask | None:
         async with connected(settings, name=_NAME) as session:
-            async for task in dead.entries(session, queue, Filter(ids=frozenset({task_id})), limit=1):
-                return task
-        return None
+            # To its end, so that what was looked at is back before the next command.
+            found = [
+                task async for task in dead.entries(session, queue, Filter(ids=frozenset({task_id})), limit=1)
+            ]
+            return found[0] if found else None
 
     task = run(work())
     if task is None:

@@ -175,7 +175,7 @@ async def look(
     look holds, before and after. Raises NotDeclared where there is no such queue, NotKnown where it can't be
     seen as a whole.
     """
-    counts = await _undisturbed(session, queue)
+    counts = await _whole(session, queue)
     count = counts.ready if limit is None else min(counts.ready, limit)
     async with session.own_channel() as channel:
         looking = Look(channel, queue, count, most_extra)
@@ -192,11 +192,35 @@ async def look(
 
 
 async def count(session: Session, queue: str) -> int:
-    """Count what is ready in a queue; raises NotDeclared where no queue has this name, NotKnown."""
-    counts = await session.counts(queue)
-    if counts is None:
-        raise NotDeclared(f"queue {queue} does not exist: run `taskqueue declare`")
-    return counts.ready
+    """Count what is ready in a queue once nobody looks at it; raises NotDeclared without it, NotKnown."""
+    return (await _whole(session, queue)).ready
+
+
+async def _whole(session: Session, queue: str) -> Counts:
+    """Wait until nobody holds a message of a queue, and prove that where the broker counts nothing.
+
+    Where its leader is late the broker counts neither messages nor consumers, and its head is empty too while
+    another look holds all of it.
+    """
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    while True:
+        counts = await _undisturbed(session, queue)
+        if counts.ready or await _alone(session, queue):
+            return counts
+        if asyncio.get_running_loop().time() > deadline:
+            raise NotKnown(_SHARED.format(queue))
+        await asyncio.sleep(_POLL)
+
+
+async def _alone(session: Session, queue: str) -> bool:
+    """Tell whether nobody else has a consumer: with one of our own, a zero is not the leader's word."""
+    try:
+        async with session.own_channel() as channel:
+            await channel.consume(queue, window=1)
+            answer = await channel.ask("queue_declare", queue, passive=True)
+    except Refused as error:
+        raise error.told() from error
+    return int(answer.consumer_count) == 1
 
 
 async def _undisturbed(session: Session, queue: str) -> Counts:

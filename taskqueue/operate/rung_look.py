@@ -120,6 +120,7 @@ class RungLook:
         releasing = asyncio.create_task(self._release())
         try:
             await self._turn_page()
+            await self._alone()
             marked = asyncio.create_task(self._walk.markers.put(self._rung))
             try:
                 await self._visit_all(marked)
@@ -155,6 +156,20 @@ class RungLook:
         # Another copy of the same task is to be taken, too.
         self._walk.seen.discard(_identity(message))
         self._make_room(delivery.tag)
+
+    async def _alone(self) -> None:
+        """Wait until nobody else holds a task: with a consumer of our own, no count is a guess."""
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        queue = self._rung.queue
+        while True:
+            answer = await self._channel.ask("queue_declare", queue, patience=BEHIND_MANY, passive=True)
+            if answer.consumer_count == 1:
+                return
+            if asyncio.get_running_loop().time() > deadline:
+                raise NotKnown(
+                    f"{queue}: somebody else holds messages of it, so a look would not be complete: try again"
+                )
+            await asyncio.sleep(_POLL)
 
     async def _visit_all(self, marked: _Marked) -> None:
         own = self._walk.markers.seen(self._rung)
