@@ -78,6 +78,8 @@ class Link:
         self._closing = False
         self._ended = False
         self._connection: TolerantConnection | None = None
+        self._dropped: list[TolerantConnection] = []
+        """Other connections that may still be open."""
         self._opened = 0.0
         self._calls: deque[Callable[[], None]] = deque()
         self._timers: set[_Timer] = set()
@@ -112,6 +114,7 @@ class Link:
 
     def drop(self, connection: TolerantConnection) -> None:
         """Close another connection that was opened on the loop of this thread; from the I/O thread only."""
+        self._dropped = [each for each in self._dropped if not each.is_closed] + [connection]
         if connection.ioloop is not self._loop:
             # Its loop has gone down with a fault, and can't write a goodbye.
             _cut(connection)
@@ -137,6 +140,9 @@ class Link:
                 if self._connection is not None:
                     _cut(self._connection)
             self._ended = True
+            for dropped in self._dropped:
+                # Nobody hears the broker's goodbye any more.
+                _cut(dropped)
             self._loop.close()
             return
 
