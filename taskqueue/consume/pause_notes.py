@@ -21,8 +21,8 @@ from taskqueue.topology import names
 log = logging.getLogger(__name__)
 
 _AGAIN = 0.3
-_TRIES = 20
-"""Looks at a note that other consumers hold for the moment in which they look."""
+_TRIES = 40
+"""Looks at a note that is still to come, or that other consumers hold for the moment in which they look."""
 
 
 class PauseNotes:
@@ -62,10 +62,12 @@ class PauseNotes:
 
         def got(raw: Channel, method: Any, properties: pika.BasicProperties, body: bytes) -> None:
             nonlocal read
-            read = True
+            # Before the note comes, what consumers ask by is in its place: the pause is beginning.
+            read = bool(body)
             raw.basic_nack(method.delivery_tag, requeue=True)
             raw.close()
-            self._tell(noted(to_message(properties, body)))
+            if read:
+                self._tell(noted(to_message(properties, body)))
 
         def closed(_raw: Channel, error: Exception) -> None:
             if read or connection is not self._connection:

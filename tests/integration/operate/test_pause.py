@@ -22,6 +22,7 @@ from taskqueue.broker.session import Session, connected
 from taskqueue.broker.session import run as in_session
 from taskqueue.operate.pause import Pause, pause, paused, resume
 from taskqueue.topology import names
+from taskqueue.topology.plan import PAUSE_NOTE
 from tests.support.admin import Admin
 from tests.support.command import ran, read, run
 from tests.support.stage import PATIENCE, Process, Stage, eventually
@@ -137,6 +138,24 @@ def test_a_pause_that_is_changed_has_no_gap(stage: Stage) -> None:
         return seen
 
     assert set(with_session(stage, work)) == {True}
+
+
+def test_a_consumer_waits_for_the_note_of_a_pause_that_begins(stage: Stage) -> None:
+    """What consumers ask by stands in its place until it comes, and is no note."""
+    consumer = stage.run()
+    queue, told = stage.name, names.pause_note(stage.name)
+
+    async def begin(session: Session) -> None:
+        async with session.own_channel() as channel:
+            await channel.ask("queue_declare", told, durable=True, arguments=PAUSE_NOTE)
+            await channel.ask("queue_bind", told, names.control(queue), names.pausing(queue))
+
+    # Given a command that has come as far as to the first binding, and a consumer that asks
+    with_session(stage, begin)
+    eventually(lambda: stage.depth(told) == 1, "an ask in the place of the note")
+    # When it goes on, then the consumer tells what the note says
+    with_session(stage, lambda session: pause(session, queue, queue, Pause(reason="late")))
+    consumer.wait_for("(late)")
 
 
 def test_a_command_that_dies_at_any_step_leaves_it_paused_or_not_and_can_be_repeated(
