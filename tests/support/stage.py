@@ -112,13 +112,16 @@ class Process:
 class Stage:
     """One queue `name` on the broker, what runs on it, and what an operator could see of it."""
 
-    def __init__(self, server: str, receiver: Receiver, folder: Path, **keys: Any) -> None:
+    def __init__(
+        self, server: str, receiver: Receiver, folder: Path, *, resolution: float = 0.1, **keys: Any
+    ) -> None:
         self.receiver = receiver
         self.name = f"q-{uuid.uuid4().hex[:8]}"
         self.path = folder / f"{self.name}.ini"
         self._processes: list[Process] = []
         self._consumers: list[tuple[Consumer, threading.Thread]] = []
         self._server = server
+        self._resolution = resolution
         self._others: list[str] = []
         self.settings = self.configure(**keys)
 
@@ -132,7 +135,7 @@ class Stage:
             "concurrency": 4,
         }
         sections = {self.name: defaults | keys, **(others or {})}
-        lines = [f"server = {self._server}", "levels = 3"]
+        lines = [f"server = {self._server}", "levels = 3", f"resolution = {self._resolution}"]
         for name, values in sections.items():
             lines += [f"[{name}]", *(f"{key} = {value}" for key, value in values.items())]
         self.path.write_text("\n".join(lines))

@@ -20,6 +20,12 @@ from tests.support.stage import PATIENCE, Stage, eventually
 HOSTILE = b'{"url": "/hostile"}'
 
 
+@pytest.fixture
+def stage(staged: Callable[..., Stage]) -> Stage:
+    """Give a queue whose ladder holds tasks for up to 999 s: a busy machine takes many for each command."""
+    return staged(resolution=1)
+
+
 def acted(stage: Stage, *arguments: str, code: int = 0) -> Any:
     """Do something with waiting tasks without being asked, and give what came of it."""
     verb, *rest = arguments
@@ -28,7 +34,7 @@ def acted(stage: Stage, *arguments: str, code: int = 0) -> Any:
 
 def fill(stage: Stage, count: int = 30) -> float:
     """Send tasks to three urls that are due one second after the other, and give when the first is due."""
-    first = time.time() + 60
+    first = time.time() + 600
     with stage.client() as client:
         client.send_many(
             {"url": f"/{n % 3}", "queue": stage.name, "id": f"t{n}", "eta": first + n} for n in range(count)
@@ -48,7 +54,7 @@ def test_cancel_acts_on_all_that_match_and_its_undo_brings_them_back_as_they_wer
     """They are dead meanwhile, with a reason and without a roll_back, and due when they were."""
     fill(stage)
     with stage.client() as client:
-        client.send("/0", stage.name, countdown=80, id="rolls", roll_back="/sorry")
+        client.send("/0", stage.name, countdown=800, id="rolls", roll_back="/sorry")
     before = listed(stage)
     # When those of one url are cancelled
     assert acted(stage, "cancel", "--url", "/0") == {"looked": 31, "matched": 11, "done": 11, "missing": []}
@@ -76,7 +82,7 @@ def test_a_task_whose_headers_can_not_be_read_is_left_alone(stage: Stage) -> Non
         channel = connection.channel()
         channel.confirm_delivery()
         table = entry(b"T", struct.pack(">Q", 2**63))
-        channel.basic_publish("", f"{stage.name}.wait.90s", HOSTILE, Raw(table), mandatory=True)
+        channel.basic_publish("", f"{stage.name}.wait.900s", HOSTILE, Raw(table), mandatory=True)
     for words in (("--all",), ("--url", "/hostile", "--forget")):
         done = command.run(stage.path, "waiting", "cancel", stage.name, *words, "--yes")
         assert (done.returncode, done.stdout) == (1, b"2 cancelled\n" if "--all" in words else b"0 deleted\n")
@@ -97,11 +103,11 @@ def test_forget_deletes(stage: Stage) -> None:
 
 def test_run_now_runs_with_the_attempts_that_are_left(stage: Stage, receiver: Receiver) -> None:
     """The task keeps its id and its runs; the others wait on."""
-    stage.configure(min_backoff_seconds=50, max_backoff_seconds=50)
+    stage.configure(min_backoff_seconds=500, max_backoff_seconds=500)
     receiver.answer("/x", [503, 200])
     stage.consume()
     stage.publish({"url": "/x"}, message_id="a")
-    stage.publish({"url": "/y", "countdown": 70}, message_id="b")
+    stage.publish({"url": "/y", "countdown": 700}, message_id="b")
     receiver.wait_for(1)
     eventually(lambda: stage.waiting() == 2, "both wait")
     assert acted(stage, "run-now", "--status", "5xx", "--runs", "1+")["done"] == 1
@@ -113,26 +119,24 @@ def test_run_now_runs_with_the_attempts_that_are_left(stage: Stage, receiver: Re
 
 def test_move_gives_another_time_and_no_task_is_moved_twice(stage: Stage) -> None:
     """Where it comes to a rung that the look has not reached yet, too."""
-    first = fill(stage)
-    moved = acted(stage, "move", "--to", "+40s", "--id", "t0", "--id", "t1", "--id", "nope", code=1)
+    fill(stage)
+    moved = acted(stage, "move", "--to", "+90s", "--id", "t0", "--id", "t1", "--id", "nope", code=1)
     assert moved == {"looked": 30, "matched": 2, "done": 2, "missing": ["nope"]}
     rows = listed(stage, "--limit", "3")
     assert list(rows)[2] == "t2"
-    assert {rows["t0"]["rung"], rows["t1"]["rung"]} <= {"30s", "40s", "9s", "8s"}
+    assert all(float(rows[each]["rung"].removesuffix("s")) < 100 for each in ("t0", "t1"))
     assert stage.waiting() == 30
-    assert time.time() < first
 
 
 def test_move_to_another_queue_keeps_the_due_time_and_sticks(
     staged: Callable[..., Stage], receiver: Receiver
 ) -> None:
     """Whatever queue the message itself names."""
-    stage = staged()
+    stage = staged(resolution=1)
     other = f"{stage.name}-other"
     stage.configure(others={other: {"base_url": receiver.url}})
     stage.declare()
-    due = time.time() + 12
-    stage.publish({"url": "/x", "queue": stage.name, "eta": due}, message_id="a")
+    stage.publish({"url": "/x", "queue": stage.name, "countdown": 600}, message_id="a")
     stage.consume()
     eventually(lambda: stage.waiting() == 1, "it waits")
     stage.stop()
@@ -141,10 +145,10 @@ def test_move_to_another_queue_keeps_the_due_time_and_sticks(
     (moved,) = command.read(stage.path, "waiting", "list", other)
     assert moved["due"] == waits[0]["due"]
     assert listed(stage) == {}
+    command.ran(stage.path, "waiting", "move", other, "--to", "+2s", "--all", "--yes")
     stage.consume()
     (request,) = receiver.wait_for(1, timeout=PATIENCE)
     assert request.headers["Taskqueue-Queue"] == other
-    assert request.at >= due
 
 
 def test_a_dry_run_counts_and_shows_ten_and_changes_nothing(stage: Stage) -> None:
