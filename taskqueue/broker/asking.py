@@ -12,13 +12,15 @@ from pika.channel import Channel as Raw
 from pika.exceptions import AMQPError
 
 from taskqueue.broker import connect as broker
-from taskqueue.broker.replies import ANSWERS, Refused
+from taskqueue.broker.replies import ANSWERS, Refused, Returned, not_taken
 from taskqueue.broker.wire import FaultyProperties, to_message, to_properties
 from taskqueue.errors import BrokerUnreachable, InvalidTask, NotKnown, PublishFailed, TaskqueueError
 from taskqueue.task.message import Message, Publish
 
 PATIENCE = 5.0
 """Seconds that an answer may take; a leader that answers at all does so in milliseconds."""
+BEHIND_MANY = 20.0
+"""The same for an answer that may come behind thousands of messages on its channel."""
 
 _LAST_CONFIRMS = 1.0
 """Seconds after an alarm in which what the broker had taken before it is confirmed."""
@@ -71,6 +73,11 @@ class Channel:
     def hangs(self) -> bool:
         """Tell whether it is open, and the answer to its last question has not come."""
         return self._raw.is_open and isinstance(self._error, NotKnown)
+
+    @property
+    def alarmed(self) -> bool:
+        """Tell whether the broker has an alarm, and takes no publishes. It says so to who has published."""
+        return self._alarm is not None
 
     @property
     def usable(self) -> bool:
@@ -147,8 +154,13 @@ class Channel:
         self._pending[self._sequence] = _Pending(publish, done)
         return done
 
-    async def consume(self, queue: str, *, window: int, tag: str = "") -> None:
-        """Have up to `window` messages handed out to this channel; `next` gives them."""
+    async def consume(
+        self, queue: str, *, window: int, tag: str = "", settled: bool = False, patience: float = PATIENCE
+    ) -> None:
+        """Have up to `window` messages handed out to this channel; `next` gives them.
+
+        What is `settled` needs no ack.
+        """
         if self._consumer is None:
             self._consumer = _Consumer()
             self._raw.add_on_cancel_callback(lambda _: self._ended())
@@ -158,8 +170,10 @@ class Channel:
             message = to_message(properties, body)
             arrived.put_nowait(Delivery(method.delivery_tag, message, method.redelivered))
 
-        await self.ask("basic_qos", prefetch_count=window)
-        await self.ask("basic_consume", queue, received, consumer_tag=tag or None)
+        await self.ask("basic_qos", patience=patience, prefetch_count=window)
+        await self.ask(
+            "basic_consume", queue, received, patience=patience, auto_ack=settled, consumer_tag=tag or None
+        )
 
     async def next(self, wait: float) -> Delivery | None:
         """Give the next message that was handed out, None where none comes in time.
@@ -190,6 +204,11 @@ class Channel:
         """Put a message back, or it and all that were handed out before it."""
         if self._raw.is_open:
             self._raw.basic_nack(delivery.tag, multiple=multiple, requeue=True)
+
+    def give_back(self, tag: int) -> None:
+        """Put the message back that was handed out with this tag."""
+        if self._raw.is_open:
+            self._raw.basic_nack(tag, requeue=True)
 
     def close(self) -> None:
         """Close it, if it still is open: what it holds goes back; behind an answer that is still to come."""
@@ -263,13 +282,9 @@ class Channel:
                 continue
             where = pending.publish.exchange
             if pending.returned:
-                pending.done.set_exception(
-                    PublishFailed(f"{where}: no queue is bound, run 'taskqueue declare'")
-                )
+                pending.done.set_exception(Returned(where))
             elif refused:
-                pending.done.set_exception(
-                    PublishFailed(f"{where}: a queue is full or its leader unavailable")
-                )
+                pending.done.set_exception(not_taken(where))
             else:
                 pending.done.set_result(None)
 

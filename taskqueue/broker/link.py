@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from pika.adapters.select_connection import IOLoop
 from pika.connection import Parameters
+from pika.exceptions import AMQPError
 
 from taskqueue.broker.connect import reason, refusal, where
 from taskqueue.broker.outbox import Outbox
@@ -77,6 +78,8 @@ class Link:
         self._closing = False
         self._ended = False
         self._connection: TolerantConnection | None = None
+        self._dropped: list[TolerantConnection] = []
+        """Other connections that may still be open."""
         self._opened = 0.0
         self._calls: deque[Callable[[], None]] = deque()
         self._timers: set[_Timer] = set()
@@ -109,6 +112,16 @@ class Link:
         self._thread.join(timeout + 1)
         return not self._thread.is_alive()
 
+    def drop(self, connection: TolerantConnection) -> None:
+        """Close another connection that was opened on the loop of this thread; from the I/O thread only."""
+        self._dropped = [each for each in self._dropped if not each.is_closed] + [connection]
+        if connection.ioloop is not self._loop:
+            # Its loop has gone down with a fault, and can't write a goodbye.
+            _cut(connection)
+        elif connection.is_open:
+            with suppress(AMQPError):
+                connection.close()
+
     @property
     def alive(self) -> bool:
         """Tell whether the thread runs."""
@@ -127,6 +140,9 @@ class Link:
                 if self._connection is not None:
                     _cut(self._connection)
             self._ended = True
+            for dropped in self._dropped:
+                # Nobody hears the broker's goodbye any more.
+                _cut(dropped)
             self._loop.close()
             return
 

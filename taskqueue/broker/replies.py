@@ -5,7 +5,7 @@ https://www.rabbitmq.com/amqp-0-9-1-reference#constants
 
 from __future__ import annotations
 
-from taskqueue.errors import BrokerRefused, NotKnown, TaskqueueError
+from taskqueue.errors import BrokerRefused, NotKnown, PublishFailed, TaskqueueError
 
 _CONTENT_TOO_LARGE = 311
 ACCESS_REFUSED = 403
@@ -64,3 +64,15 @@ class Refused(Exception):
                 r"^Q(\..*)?$ for each queue Q (rabbitmqctl set_permissions)"
             )
         return BrokerRefused(f"the broker refused: {self.reason}")
+
+
+class Returned(PublishFailed):
+    """A message came back: no queue is bound for its routing key."""
+
+    def __init__(self, exchange: str) -> None:
+        super().__init__(f"{exchange}: no queue is bound, run 'taskqueue declare'")
+
+
+def not_taken(exchange: str) -> PublishFailed:
+    """Say that the broker has refused a message that was to go to an exchange."""
+    return PublishFailed(f"{exchange}: a queue is full or its leader unavailable")

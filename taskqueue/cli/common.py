@@ -61,9 +61,19 @@ def commands(about: str | None = None) -> typer.Typer:
 
 
 def emit(data: Any) -> None:
-    """Print one JSON document on standard output: escaped where the locale can't hold it."""
-    text = json.dumps(data, indent=2, ensure_ascii=False)
-    line(text if streams.fits(text) else json.dumps(data, indent=2))
+    """Print one JSON document on standard output: escaped where the locale can't hold it.
+
+    A list has a line for each of its rows. It may be long, and Python takes ten times as long to indent it.
+    """
+    text = _written(data, ensure_ascii=False)
+    line(text if streams.fits(text) else _written(data, ensure_ascii=True))
+
+
+def _written(data: Any, *, ensure_ascii: bool) -> str:
+    if not isinstance(data, list) or not data:
+        return json.dumps(data, indent=2, ensure_ascii=ensure_ascii)
+    write = json.JSONEncoder(ensure_ascii=ensure_ascii).encode
+    return "[\n  " + ",\n  ".join(map(write, data)) + "\n]"
 
 
 def line(text: str) -> None:

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from taskqueue.broker.management import Management
-from taskqueue.broker.session import connected, run
-from taskqueue.cli import common, console, messages, tables
-from taskqueue.errors import ConfigError
-from taskqueue.operate import dead
-from taskqueue.operate.dead import DeadTask, Handled, Selection
-from taskqueue.settings import Settings, load
+from taskqueue.broker.session import Session, connected, run
+from taskqueue.cli import choosing, common, messages, tables
+from taskqueue.cli.choosing import Deed
+from taskqueue.operate import dead, filters
+from taskqueue.operate.acting import Acted
+from taskqueue.operate.browse import Progress
+from taskqueue.operate.dead import DeadTask
+from taskqueue.operate.filters import Filter
+from taskqueue.settings import load
 
 _NAME = "taskqueue dead"
 _COLUMNS = {"id": 36, "reason": 6, "url": 12, "error": 12, "at": 24, "attempts": 8}
 commands = common.commands("List, show, replay and purge dead tasks.")
 
 Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue they died in.", show_default=False)]
-Ids = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[ID]...", help="Only these. Of several with one id it is the oldest.", show_default=False
-    ),
-]
-All = Annotated[bool, typer.Option("--all", help="All that are dead at this moment.")]
-Reason = Annotated[
-    str | None,
-    typer.Option(
-        metavar="REASON",
-        help="Only those of one reason: failed, expired, invalid, unknown_queue, delivery_limit.",
-    ),
-]
 
 
 @commands.command("list")
 def list_(
     queue: Queue,
     *,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many, oldest first.")] = 100,
-    reason: Reason = None,
+    ids: choosing.Ids = None,
+    url: choosing.Url = None,
+    died_after: choosing.DiedAfter = None,
+    died_before: choosing.DiedBefore = None,
+    reason: choosing.Reason = None,
+    status: choosing.Status = None,
+    runs: choosing.Runs = None,
+    limit: choosing.Limit = 100,
     as_json: common.Json = False,
     config: common.Config = None,
 ) -> None:
@@ -49,12 +43,26 @@ def list_(
 
     A terminal gets what fits in a line.
     """
+    found = choosing.chosen(
+        ids, url=url, after=died_after, before=died_before, reason=reason, status=status, runs=runs
+    )
     settings = common.only(load(config), [queue])
-    rows, total = run(_listed(settings, queue, limit, reason))
+
+    async def work() -> tuple[list[dict[str, Any]], int]:
+        async with connected(settings, name=_NAME) as session:
+            total = await dead.count(session, queue)
+            if not total:
+                return [], total
+            with tables.progress("looking") as progress:
+                listed = dead.entries(session, queue, found or Filter(), limit=limit, progress=progress)
+                # Make rows at once, so that no body stays in memory.
+                return [_row(task) async for task in listed], total
+
+    rows, total = run(work())
     if as_json:
         common.emit(rows)
         return
-    tables.show_rows(rows, _COLUMNS, right="attempts", total=total, kind="dead")
+    tables.show_rows(rows, _COLUMNS, total=total, kind="dead")
 
 
 @commands.command()
@@ -70,103 +78,100 @@ def show(
 ) -> None:
     """Show one dead task in full: what became of it, its headers and its body, without logins in URLs."""
     settings = common.only(load(config), [queue])
-    task = run(_found(settings, queue, task_id))
+
+    async def work() -> DeadTask | None:
+        async with connected(settings, name=_NAME) as session:
+            # To its end, so that what was looked at is back before the next command.
+            found = [
+                task async for task in dead.entries(session, queue, Filter(ids=frozenset({task_id})), limit=1)
+            ]
+            return found[0] if found else None
+
+    task = run(work())
     if task is None:
-        common.say(f"{task_id} is not in the dead queue of {queue}", "yellow")
+        common.say(f"{task_id} is not among the dead tasks of {queue}", "yellow")
         raise typer.Exit(common.FAILED)
-    if body:
-        sys.stdout.buffer.write(task.message.body)
-        sys.stdout.buffer.flush()
-    elif as_json:
-        common.emit(_row(task) | messages.document(task.message))
-    else:
-        for name, value in (*_row(task).items(), *messages.lines(task.message)):
-            console.out.print(tables.cell(f"{name:<12} ", "bold") + tables.cell(value), soft_wrap=True)
+    messages.show(_row(task), task.message, body=body, as_json=as_json)
 
 
 @commands.command()
 def replay(
     queue: Queue,
-    ids: Ids = None,
     *,
-    every: All = False,
-    reason: Reason = None,
+    ids: choosing.Ids = None,
+    url: choosing.Url = None,
+    died_after: choosing.DiedAfter = None,
+    died_before: choosing.DiedBefore = None,
+    reason: choosing.Reason = None,
+    status: choosing.Status = None,
+    runs: choosing.Runs = None,
+    every: choosing.All = False,
+    rate: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="So many at a time: 5/s, 10/m, 1/h. They wait in the broker."),
+    ] = None,
+    dry_run: choosing.DryRun = False,
+    yes: choosing.Yes = False,
+    as_json: common.Json = False,
     config: common.Config = None,
 ) -> None:
-    """Run dead tasks again at once, with all their attempts. Other tasks stay in the dead queue."""
-    selection = _selection(ids, every=every, reason=reason)
+    """Run dead tasks again, with all their attempts: at once, or spread over time by --rate.
+
+    What was cancelled while it waited runs when it was due. Other tasks stay in the dead queue.
+    """
+    found = choosing.chosen(
+        ids, url=url, after=died_after, before=died_before, reason=reason, status=status, runs=runs
+    )
+    wanted = choosing.required(found, every=every)
+    seconds = None if rate is None else filters.interval(rate)
     settings = common.only(load(config), [queue])
-    Management(settings).require_no_alarm()
+    if not dry_run:
+        Management(settings).require_no_alarm()
 
-    async def work() -> Handled:
-        async with connected(settings, name=_NAME) as session:
-            with tables.progress("replaying") as progress:
-                return await dead.replay(session, queue, selection, progress=progress)
+    async def act(session: Session, progress: Progress | None) -> Acted:
+        return await dead.replay(session, settings.way(queue), wanted, every=seconds, progress=progress)
 
-    handled = run(work())
-    _report(handled, "replayed", queue)
+    deed = Deed(_NAME, "replay", "replayed", "dead", queue, _COLUMNS, _previewed(queue, wanted), act)
+    choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @commands.command()
 def purge(
     queue: Queue,
-    ids: Ids = None,
     *,
-    every: All = False,
-    reason: Reason = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    ids: choosing.Ids = None,
+    url: choosing.Url = None,
+    died_after: choosing.DiedAfter = None,
+    died_before: choosing.DiedBefore = None,
+    reason: choosing.Reason = None,
+    status: choosing.Status = None,
+    runs: choosing.Runs = None,
+    every: choosing.All = False,
+    dry_run: choosing.DryRun = False,
+    yes: choosing.Yes = False,
+    as_json: common.Json = False,
     config: common.Config = None,
 ) -> None:
     """Delete dead tasks for good."""
-    selection = _selection(ids, every=every, reason=reason)
+    found = choosing.chosen(
+        ids, url=url, after=died_after, before=died_before, reason=reason, status=status, runs=runs
+    )
+    wanted = choosing.required(found, every=every)
     settings = common.only(load(config), [queue])
-    if not yes and not sys.stdin.isatty():
-        raise ConfigError("purge deletes for good and can't ask here: add --yes")
-    if not yes:
-        what = ", ".join(ids) if ids else f"all of reason {reason}" if reason else "all"
-        _, total = run(_listed(settings, queue, 0, reason))
-        typer.confirm(f"Delete {what} of {total} dead tasks of {queue} for good?", abort=True, err=True)
 
-    async def work() -> Handled:
-        async with connected(settings, name=_NAME) as session:
-            with tables.progress("purging") as progress:
-                return await dead.purge(session, queue, selection, progress=progress)
+    async def act(session: Session, progress: Progress | None) -> Acted:
+        return await dead.purge(session, queue, wanted, progress=progress)
 
-    handled = run(work())
-    _report(handled, "purged", queue)
+    deed = Deed(_NAME, "delete for good", "purged", "dead", queue, _COLUMNS, _previewed(queue, wanted), act)
+    choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-async def _listed(
-    settings: Settings, queue: str, limit: int, reason: str | None
-) -> tuple[list[dict[str, Any]], int]:
-    """Give a row for each of the oldest tasks, and the number of all."""
-    async with connected(settings, name=_NAME) as session:
-        total = await dead.count(session, queue)
-        if not limit or not total:
-            return [], total
-        # Make rows at once, so that no body stays in memory.
-        return [_row(task) async for task in dead.entries(session, queue, limit=limit, reason=reason)], total
+def _previewed(queue: str, wanted: Filter) -> Any:
+    async def preview(session: Session, progress: Progress | None) -> tuple[list[dict[str, Any]], Acted]:
+        first, seen = await dead.counted(session, queue, wanted, limit=choosing.SHOWN, progress=progress)
+        return [_row(task) for task in first], seen
 
-
-async def _found(settings: Settings, queue: str, task_id: str) -> DeadTask | None:
-    async with connected(settings, name=_NAME) as session:
-        return await dead.find(session, queue, task_id)
-
-
-def _selection(ids: list[str] | None, *, every: bool, reason: str | None) -> Selection:
-    if ids and every:
-        raise ConfigError("give either ids or --all")
-    if not ids and not every and reason is None:
-        raise ConfigError("which tasks? give ids, --reason or --all")
-    return Selection(frozenset(ids) if ids else None, reason)
-
-
-def _report(handled: Handled, done: str, queue: str) -> None:
-    common.line(f"{handled.count} {done}")
-    for task_id in handled.missing:
-        common.say(f"{task_id} is not in the dead queue of {queue}", "yellow")
-    if handled.missing:
-        raise typer.Exit(common.FAILED)
+    return preview
 
 
 def _row(task: DeadTask) -> dict[str, Any]:
@@ -175,6 +180,7 @@ def _row(task: DeadTask) -> dict[str, Any]:
         "reason": task.reason,
         "url": task.url,
         "attempts": task.attempts,
+        "replays": task.replays,
         "error": task.error,
         "at": tables.moment(task.at),
         "first_seen": tables.moment(task.first_seen),

@@ -5,13 +5,27 @@ from __future__ import annotations
 import base64
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from taskqueue.operate import browse
+from taskqueue.cli import common, console, tables
+from taskqueue.operate import reading
 from taskqueue.redact import without_logins
 from taskqueue.task.message import Message
+
+
+def show(row: Mapping[str, Any], message: Message, *, body: bool, as_json: bool) -> None:
+    """Print one task: what is known of it, and its message; or only the bytes of its body."""
+    if body:
+        sys.stdout.buffer.write(message.body)
+        sys.stdout.buffer.flush()
+    elif as_json:
+        common.emit({**row, **document(message)})
+    else:
+        for name, value in (*row.items(), *lines(message)):
+            console.out.print(tables.cell(f"{name:<12} ", "bold") + tables.cell(value), soft_wrap=True)
 
 
 def document(message: Message) -> dict[str, Any]:
@@ -39,7 +53,7 @@ def lines(message: Message) -> Iterator[tuple[str, str | None]]:
         if name != "message_id":
             yield f"property {name}", _line(value)
     for name, value in message.headers.items():
-        yield f"header {browse.text(name)}", _line(value)
+        yield f"header {reading.text(name)}", _line(value)
     yield "body", without_logins(message.body.decode(errors="backslashreplace"))
 
 
@@ -59,7 +73,7 @@ def _text(body: bytes) -> str | None:
 def _json(value: Any) -> Any:
     """Make JSON of what an AMQP table can hold."""
     if isinstance(value, Mapping):
-        return {browse.text(name): _json(each) for name, each in value.items()}
+        return {reading.text(name): _json(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_json(each) for each in value]
     if isinstance(value, datetime):
@@ -68,4 +82,4 @@ def _json(value: Any) -> Any:
         return str(value)
     if isinstance(value, int | float | None):
         return value
-    return without_logins(browse.text(value) or "") if isinstance(value, str | bytes) else str(value)
+    return without_logins(reading.text(value) or "") if isinstance(value, str | bytes) else str(value)

@@ -15,6 +15,8 @@ from taskqueue.cli import common, console, streams
 from taskqueue.logs import harmless
 from taskqueue.operate import browse
 
+_NUMBERS = ("runs", "attempts")
+_STEP = 100
 _GAP = 2
 """Blanks between two columns."""
 
@@ -38,7 +40,7 @@ def show(filled: Table) -> None:
 
 
 def show_rows(
-    rows: Sequence[Mapping[str, object]], columns: Mapping[str, int], *, right: str, total: int, kind: str
+    rows: Sequence[Mapping[str, object]], columns: Mapping[str, int], *, total: int, kind: str
 ) -> None:
     """Print a line for each row, and below how many of the `total` tasks of a kind they are.
 
@@ -50,7 +52,7 @@ def show_rows(
         max([cell_len(name), *(line[place].cell_len for line in lines)]) for place, name in enumerate(columns)
     ]
     shown = fitted(widths, tuple(columns.values()), console.out.width)
-    filled = table(*(name for name, width in zip(columns, shown, strict=True) if width), right=(right,))
+    filled = table(*(name for name, width in zip(columns, shown, strict=True) if width), right=_NUMBERS)
     for column, width in zip(filled.columns, filter(None, shown), strict=True):
         column.width, column.no_wrap = width, True
         column.overflow = "ellipsis" if streams.fits("…") else "crop"
@@ -114,4 +116,10 @@ def progress(title: str) -> Iterator[browse.Progress | None]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console.err, transient=True) as bars:
         bar = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
+
+        def tell(done: int, total: int) -> None:
+            # As it takes longer than to look at a message.
+            if not done % _STEP or done == total:
+                bars.update(bar, completed=done, total=total)
+
+        yield tell

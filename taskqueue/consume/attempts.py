@@ -55,6 +55,8 @@ class Attempts:
         """Attempts at or before a worker, or whose result was not looked at yet."""
         self.stopping = False
         """None begins any more."""
+        self.paused = False
+        """None begins for now."""
         self._deliveries = deliveries
         self._settling = settling
         self._verdict = verdict
@@ -65,7 +67,7 @@ class Attempts:
 
     def begin(self, attempt: Attempt) -> None:
         """Have an attempt run as soon as a worker is free."""
-        if self.stopping:
+        if self.stopping or self.paused:
             self._settling.give_back(attempt)
             return
         if not self._deliveries.holds(attempt.delivery):

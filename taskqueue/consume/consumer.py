@@ -16,6 +16,7 @@ from taskqueue.consume.health import TICK, Report
 from taskqueue.consume.isolation import Isolation
 from taskqueue.consume.ladder_check import LadderCheck
 from taskqueue.consume.metrics import Metrics
+from taskqueue.consume.pauses import Pauses
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.room import TAKEN
 from taskqueue.consume.stop import Stop
@@ -37,6 +38,8 @@ GRACE = 65.0
 _GOODBYE = 5.0
 _OTHER_CHANNELS = 3
 """What settles the deliveries of all, what tries an exchange, and what looks at the ladders."""
+_BESIDE = 2
+"""Channels on the connection by which pauses are seen."""
 _TOO_MANY = "number of channels opened"
 
 
@@ -91,6 +94,9 @@ class Consumer:
         ]
         self._parts: tuple[Subscription | Timekeeper, ...] = (*self._subscriptions, *self._timekeepers)
         self._ladders = _ladders(settings)
+        self._by_name = {subscription.queue.name: subscription for subscription in self._subscriptions}
+        ladders = {name: queue.ladder for name, queue in settings.queues.items()}
+        self._pauses = Pauses(ladders, self._link, changed=self._paused)
         self._stop = Stop()
         self._idle = threading.Event()
         self._failure: TaskqueueError | None = None
@@ -118,6 +124,7 @@ class Consumer:
             )
         for subscription in self._subscriptions:
             subscription.tell()
+        self._link.call(self._pauses.disconnected)
         # A broker with an alarm reads no goodbye; the last acks still get on their way.
         self._link.close(TAKEN if self._link.blocked else _GOODBYE)
         self._pool.end(_GOODBYE if self._idle.is_set() else 0.0)
@@ -155,6 +162,10 @@ class Consumer:
         if not connection.is_open:
             return
         self._link.outbox.connected(connection)
+        for subscription in self._subscriptions:
+            # It may have been paused while this consumer was cut off.
+            subscription.pause(told=False)
+        self._pauses.connected(connection)
         others = _OTHER_CHANNELS + len(self._timekeepers)
         room = max(0, connection.params.channel_max - others)
         for subscription in self._subscriptions[:room]:
@@ -174,12 +185,13 @@ class Consumer:
         """Tell every subscription that its channel is gone."""
         self._connected = False
         self._metrics.reconnecting()
+        self._pauses.disconnected()
         if _TOO_MANY in reason:
             log.error(
                 "the broker refuses the channels of %d queues, which take %d: raise the limit (rabbitmqctl "
                 "set_user_limits), or run some queues as another user (--queue)",
                 len(self._subscriptions),
-                len(self._parts) + _OTHER_CHANNELS,
+                len(self._parts) + _OTHER_CHANNELS + _BESIDE,
             )
         for each in self._parts:
             each.disconnected(reason)
@@ -209,6 +221,12 @@ class Consumer:
         if self._failure is None:
             self._failure = failure
         self._stop.ask()
+
+    def _paused(self, queue: str, now: bool | None) -> None:  # noqa: FBT001 as told by `Pauses`
+        if now is False:
+            self._by_name[queue].unpause()
+        else:
+            self._by_name[queue].pause(told=now is not None)
 
     def progressed(self) -> None:
         """Note whether everything has been settled."""

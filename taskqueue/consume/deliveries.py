@@ -190,9 +190,9 @@ class Deliveries:
     def _verify(self, channel: ConfirmChannel) -> None:
         """Look up everything that settling needs, as a publish to what is missing closes the channel.
 
-        A task that can't be settled would be held here, away from consumers that can.
+        What can't be settled would be held here for nothing, and what nobody can pause must not begin.
         """
-        channel.require(self._queue, names.settling(self._queue, self._ladder))
+        channel.require(self._queue, names.written(self._queue, self._ladder))
         channel.verify(essentials(self._queue), lambda: self._verified(channel))
 
     def _verified(self, channel: ConfirmChannel) -> None:

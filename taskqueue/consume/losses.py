@@ -35,9 +35,9 @@ def tell(queue: str, code: int, reason: str, *, held: int) -> None:
 
 
 def may_not(queue: str, ladder: str, reason: str) -> str:
-    """Say what the user lacks who may not consume a queue, or not settle what it would take."""
-    writes = ", ".join(names.settling(queue, ladder))
+    """Say what the user lacks who may not consume a queue, settle what it would take, or see it paused."""
+    writes = ", ".join(names.written(queue, ladder))
     return (
-        f"queue {queue!r} is not consumed, as its tasks could not be settled ({reason}): the user needs read "
-        f"permission on {queue} and write permission on {writes}; see 'taskqueue check'"
+        f"queue {queue!r} is not consumed, as its tasks could not be settled, or not be paused ({reason}): "
+        f"the user needs read permission on {queue} and write permission on {writes}; see 'taskqueue check'"
     )

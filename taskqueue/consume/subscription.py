@@ -67,6 +67,7 @@ class Subscription:
         self.queue = queue
         self._link = link
         self._owner = owner
+        self._suspended = self._paused = False
         self._isolation = isolation
         self._deliveries = Deliveries(
             queue.name,
@@ -127,7 +128,8 @@ class Subscription:
 
     def report(self) -> QueueReport:
         """Say how it stands."""
-        return QueueReport(self._deliveries.consumed, self.attempts.running, self.settling.waiting)
+        consumed = self._deliveries.consumed and not self.attempts.paused
+        return QueueReport(consumed, self.attempts.running, self.settling.waiting, paused=self._paused)
 
     def connected(self, connection: TolerantConnection) -> None:
         """Consume over a fresh connection."""
@@ -148,12 +150,30 @@ class Subscription:
 
     def suspend(self) -> None:
         """Take no more, and put back what has not begun, at the end of the queue."""
+        self._suspended = True
         self._deliveries.pause()
         self.attempts.put_back()
 
     def resume(self) -> None:
-        """Take tasks again."""
-        self._deliveries.resume()
+        """Take tasks again, unless the queue is paused."""
+        self._suspended = False
+        self._take_again()
+
+    def pause(self, *, told: bool = True) -> None:
+        """Begin no task until `unpause`: what has not begun goes back to its place in the queue.
+
+        `told` is False where nobody knows yet whether the queue is paused.
+        """
+        self._paused = told
+        self.attempts.paused = True
+        # Before anything goes back, or it would come again.
+        self._deliveries.pause()
+        self.attempts.give_back()
+
+    def unpause(self) -> None:
+        """Take tasks again, unless another queue runs one alone."""
+        self._paused = self.attempts.paused = False
+        self._take_again()
 
     def stop(self) -> None:
         """Take no more, and give back what has not begun."""
@@ -168,6 +188,10 @@ class Subscription:
     def close(self) -> None:
         """Close the connections to receivers; after the link and the threads have ended."""
         self.attempts.close()
+
+    def _take_again(self) -> None:
+        if not self._suspended and not self.attempts.paused:
+            self._deliveries.resume()
 
     def _received(self, delivery: Delivery) -> None:
         self._receipt.receive(delivery)

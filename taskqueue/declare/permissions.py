@@ -45,11 +45,12 @@ ALL = Rights((), (), (), ())
 async def rights(session: Session, queue: str, ladder: str) -> Rights:
     """Find out what the user may do with a queue and its ladder; raises BrokerRefused, NotKnown."""
     ways = names.settling(queue, ladder)[:2]
-    found = [await _unbind(session, target, queue) for target in names.settling(queue, ladder)]
+    others = (names.dead(queue), *names.controls(queue, ladder))
+    found = [await _unbind(session, target, queue) for target in (*ways, *others)]
     refused = {name for each in found for name in each}
     writable = [target for target in names.settling(queue, ladder) if target not in refused]
     send = [_lacks(WRITE, target) for target in ways if target in refused]
-    consume = [*send, *(_lacks(WRITE, name) for name in (names.dead(queue),) if name in refused)]
+    consume = [*send, *(_lacks(WRITE, name) for name in others if name in refused)]
     if queue in refused:
         consume.insert(0, _lacks(READ, queue))
     declare = []
@@ -77,7 +78,7 @@ async def _may_all(session: Session, ways: Sequence[tuple[str, str]]) -> bool:
     try:
         async with session.channel() as channel:
             for queue, ladder in ways:
-                for target in names.settling(queue, ladder):
+                for target in names.written(queue, ladder):
                     channel.tell("exchange_unbind", target, queue, _KEY)
                 for prefix in dict.fromkeys((queue, ladder)):
                     nothing = _nothing(prefix)

@@ -99,9 +99,13 @@ def sorted_out(
                 for name in extra
                 if name not in targets and _is_level(name, owner)
             ]
+            # It keeps nothing. Last, as markers of a killed look may still stand on a rung.
+            if names.looked(owner) in spare:
+                found.append(_leftover(owner, (names.looked(owner),), (), spare, ways))
         else:
             timed = (names.wake(owner), names.schedule(owner))
-            rest = (*timed, names.moving(owner), names.lost(owner), names.dead(owner), owner)
+            aside = (names.moving(owner), names.lost(owner), names.looked(owner))
+            rest = (*timed, *aside, names.dead(owner), owner)
             whole = (*rungs, *[name for name in rest if name in spare])
             found.append(_leftover(owner, whole, tuple(extra), spare, ways))
     return tuple(found)
@@ -207,10 +211,18 @@ async def _remove(
     for queue in found.queues:
         if not await delete(session, queue, classic=queue in found.classic):
             return replace(found, busy=f"queue {queue!r} is in use")
+    await _delete_exchanges(session, found)
+    return found
+
+
+async def _delete_exchanges(session: Session, found: Leftover) -> None:
+    if names.control(found.owner) in found.exchanges:
+        # A pause of what goes: no task is in it, and to delete what does not exist is no error.
+        for queue in (names.pause_note(found.owner), names.paused(found.owner)):
+            await delete(session, queue)
     for exchange in found.exchanges:
         async with session.channel() as channel:
             await channel.ask("exchange_delete", exchange)
-    return found
 
 
 def _is_ours(exchanges: Mapping[str, Listed], owner: str) -> bool:

@@ -8,22 +8,18 @@ began, or raises NotKnown.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
-from taskqueue.broker.asking import Channel, Counts, Delivery
+from taskqueue.broker.asking import BEHIND_MANY, Channel, Counts, Delivery
 from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
-from taskqueue.redact import redacted
-from taskqueue.task.fields import is_full
 
 Progress = Callable[[int, int], None]
 """Called with how many messages were looked at, and how many there are to look at."""
-_FIRST_PAGE = 200
+_FIRST_PAGE = 1000
 _LARGEST_PAGE = 65_535
 """AMQP's largest prefetch. A quorum queue takes none at all for 2000."""
 _PAGE_BYTES = 64 * 2**20
@@ -60,7 +56,7 @@ class Look:
         self._page = self._size = self._room = 0
         self._newest = self._newest_of_former = 0
         self._tag = ""
-        self._shared = False
+        self._shared = self._stopped = False
 
     async def __aiter__(self) -> AsyncIterator[Delivery]:
         """Yield each message, oldest first; ends early where others take messages meanwhile.
@@ -81,13 +77,19 @@ class Look:
         if found.tag > self._newest_of_former:
             self._room += 1
 
+    async def stop(self) -> None:
+        """Get no more, whatever room there is: what is put into the queue from now on is not looked at."""
+        self._stopped = True
+        if self._tag:
+            await self._channel.ask("basic_cancel", self._tag, patience=BEHIND_MANY)
+
     async def end(self) -> None:
         """Go on up to the first messages that no look has seen, then give all back.
 
         A quorum queue puts what comes back behind what came back before, and ahead of all else. So a look
         that ends amid messages from an earlier look goes on to the end of those.
         """
-        if self._shared:
+        if self._shared or self._stopped:
             return
         while self._room > 0 and await self._next():
             pass
@@ -106,7 +108,7 @@ class Look:
     def _next_size(self) -> int:
         mean = self._bytes // max(1, self._received)
         bounded = max(_FIRST_PAGE, _PAGE_BYTES // max(1, mean))
-        grown = max(_FIRST_PAGE, 2 * self._size)
+        grown = max(_FIRST_PAGE, 4 * self._size)
         return max(1, min(grown, bounded, _LARGEST_PAGE, self.count - self._received))
 
     async def _turn_page(self, size: int) -> None:
@@ -116,9 +118,9 @@ class Look:
         self._size = self._room = size
         self._newest_of_former = self._newest
         # Before the former page ends: without a consumer another look would think that this one is over.
-        await self._channel.consume(self._queue, window=size, tag=self._tag)
+        await self._channel.consume(self._queue, window=size, tag=self._tag, patience=BEHIND_MANY)
         if former:
-            await self._channel.ask("basic_cancel", former)
+            await self._channel.ask("basic_cancel", former, patience=BEHIND_MANY)
         if self._page == 1 and (await self._counts()).consumers > 1:
             self._shared = True
             raise NotKnown(_SHARED.format(self._queue))
@@ -136,7 +138,7 @@ class Look:
             # queue counts each page as a consumer, cancelled as it is, for as long as anything of it is out.
             if counts is not None and not counts.ready and counts.consumers <= self._page:
                 # The channel answers this after everything that its queue has given it so far.
-                await self._channel.ask("basic_qos", prefetch_count=self._size)
+                await self._channel.ask("basic_qos", patience=BEHIND_MANY, prefetch_count=self._size)
                 found = await self._channel.next(_QUIET)
                 if found is None:
                     return None
@@ -156,7 +158,7 @@ class Look:
         return found
 
     async def _counts(self) -> Counts:
-        answer = await self._channel.ask("queue_declare", self._queue, passive=True)
+        answer = await self._channel.ask("queue_declare", self._queue, patience=BEHIND_MANY, passive=True)
         if not answer.consumer_count:
             # We are one consumer at least, so this zero is not the leader's.
             raise NotKnown(f"{self._queue}: its leader does not answer: the look is not complete")
@@ -173,7 +175,7 @@ async def look(
     look holds, before and after. Raises NotDeclared where there is no such queue, NotKnown where it can't be
     seen as a whole.
     """
-    counts = await _undisturbed(session, queue)
+    counts = await _whole(session, queue)
     count = counts.ready if limit is None else min(counts.ready, limit)
     async with session.own_channel() as channel:
         looking = Look(channel, queue, count, most_extra)
@@ -190,11 +192,35 @@ async def look(
 
 
 async def count(session: Session, queue: str) -> int:
-    """Count what is ready in a queue; raises NotDeclared where no queue has this name, NotKnown."""
-    counts = await session.counts(queue)
-    if counts is None:
-        raise NotDeclared(f"queue {queue} does not exist: run `taskqueue declare`")
-    return counts.ready
+    """Count what is ready in a queue once nobody looks at it; raises NotDeclared without it, NotKnown."""
+    return (await _whole(session, queue)).ready
+
+
+async def _whole(session: Session, queue: str) -> Counts:
+    """Wait until nobody holds a message of a queue, and prove that where the broker counts nothing.
+
+    Where its leader is late the broker counts neither messages nor consumers, and its head is empty too while
+    another look holds all of it.
+    """
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    while True:
+        counts = await _undisturbed(session, queue)
+        if counts.ready or await _alone(session, queue):
+            return counts
+        if asyncio.get_running_loop().time() > deadline:
+            raise NotKnown(_SHARED.format(queue))
+        await asyncio.sleep(_POLL)
+
+
+async def _alone(session: Session, queue: str) -> bool:
+    """Tell whether nobody else has a consumer: with one of our own, a zero is not the leader's word."""
+    try:
+        async with session.own_channel() as channel:
+            await channel.consume(queue, window=1)
+            answer = await channel.ask("queue_declare", queue, passive=True)
+    except Refused as error:
+        raise error.told() from error
+    return int(answer.consumer_count) == 1
 
 
 async def _undisturbed(session: Session, queue: str) -> Counts:
@@ -209,29 +235,3 @@ async def _undisturbed(session: Session, queue: str) -> Counts:
         if asyncio.get_running_loop().time() > deadline:
             raise NotKnown(_SHARED.format(queue))
         await asyncio.sleep(_POLL)
-
-
-def url_of(body: bytes) -> str | None:
-    """Read the url from a body, without a login that it may hold; None where there is no url."""
-    try:
-        # As int refuses what has more than 4,300 digits.
-        document = json.loads(body, parse_int=float)
-    except (ValueError, RecursionError):
-        return None
-    url = text(document.get("url")) if isinstance(document, dict) else None
-    # A login stands before an @. A path may hold an @ too: only a URL that may hold a login is written anew.
-    return url if url is None or "@" not in url or not is_full(url) else redacted(url)
-
-
-def text(value: object) -> str | None:
-    """Read a text that others may have written: what is not Unicode is escaped. Other values give None."""
-    if isinstance(value, str):
-        # JSON can spell half of a surrogate pair, which nothing can print.
-        value = value.encode(errors="backslashreplace")
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else None
-
-
-def whole(headers: Mapping[str, Any], name: str) -> int | None:
-    """Read a whole number ≥ 0 from a header that others may have written; None for anything else."""
-    value = headers.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,7 +1,6 @@
 """Finds one task by its id: on a ladder, in a dead queue, or in a work queue that nobody consumes.
 
-What is looked at stays where it is. A look at a work queue counts as a delivery on RabbitMQ before 4.3: that
-is for a paused queue only.
+What is looked at stays where it is. A work queue is looked at only while it is paused (`ready`).
 """
 
 from __future__ import annotations
@@ -10,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskqueue.broker.session import Session
-from taskqueue.operate import browse, waiting
-from taskqueue.operate.browse import text
+from taskqueue.operate import browse, ready
 from taskqueue.operate.dead import DeadTask, dead_task
 from taskqueue.operate.overview import Overview, View
+from taskqueue.operate.reading import Facts
+from taskqueue.operate.rungs import rungs
 from taskqueue.operate.waiting import WaitingTask, waiting_task
 from taskqueue.settings import Settings
 from taskqueue.task.astray import itinerary
@@ -70,30 +70,30 @@ async def _ready(session: Session, views: tuple[View, ...], task_id: str, progre
     for view in views:
         if view.pause is not None and view.state.ready and view.state.consumers == 0:
             progress(view.name)
-            found += [
-                Found(view.name, "ready", waiting_task(message, _READY))
-                for message in await _in_queue(session, view.name, task_id)
-            ]
+            seen: list[Facts] = []
+
+            def visit(facts: Facts, seen: list[Facts] = seen) -> None:
+                if facts.id == task_id:
+                    seen.append(facts)
+
+            await ready.look(session, view.settings, visit, most_extra=_MOST_EXTRA)
+            found += [Found(view.name, "ready", waiting_task(facts, _READY)) for facts in seen]
     return found
 
 
 async def _on_ladder(session: Session, ladder: str, settings: Settings, task_id: str) -> list[Found]:
     found: list[Found] = []
-    for rung in waiting.rungs(ladder, settings):
+    for rung in rungs(ladder, settings):
         if await session.counts(rung.queue) is None:
             continue
         for message in await _in_queue(session, rung.queue, task_id):
             keys = itinerary(message.headers)
             queue = names.destination(keys[-1]) if keys else None
             if queue is None or queue in settings.queues:
-                found.append(Found(queue or ladder, "waiting", waiting_task(message, rung.ttl)))
+                found.append(Found(queue or ladder, "waiting", waiting_task(Facts(message), rung.ttl)))
     return found
 
 
 async def _in_queue(session: Session, queue: str, task_id: str) -> list[Message]:
     async with browse.look(session, queue, most_extra=_MOST_EXTRA) as looking:
-        return [
-            found.message
-            async for found in looking
-            if text(found.message.properties.get("message_id")) == task_id
-        ]
+        return [found.message async for found in looking if Facts(found.message).id == task_id]

@@ -11,7 +11,7 @@ from taskqueue.broker.management import Counts as Unready
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotKnown
 from taskqueue.operate.due import Due, due
-from taskqueue.operate.waiting import Rung, rungs
+from taskqueue.operate.rungs import Rung, rungs
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology import names
 from taskqueue.topology.ladder import BASE

@@ -12,8 +12,9 @@ from taskqueue.broker.management import WINDOW, Flow, Management
 from taskqueue.broker.session import Session
 from taskqueue.operate.forecast import Forecast, forecast
 from taskqueue.operate.inspect import LadderState, QueueState, states
-from taskqueue.operate.pause import Pause
+from taskqueue.operate.pause import Pause, seen
 from taskqueue.settings import QueueSettings, Settings
+from taskqueue.topology import names
 from taskqueue.topology.plan import plan
 
 _AGAIN, _PATIENCE = 0.2, 1.0
@@ -115,16 +116,24 @@ async def look(session: Session, settings: Settings, management: Management) -> 
             break
         await asyncio.sleep(_AGAIN)
     of = {ladder.name: ladder for ladder in ladders}
+    there = [queue.name for queue in queues if not _missing(queue, of[queue.ladder])]
+    pauses = await seen(session, there, listed)
     views = tuple(
         View(
             settings=queue,
             state=state,
             ladder=of[state.ladder],
-            pause=None,
-            pause_known=True,
+            pause=pauses.get(state.name),
+            pause_known=state.name in pauses or state.name not in there,
             flow=None if flows is None else flows.get(state.name),
             alarms=alarms,
         )
         for queue, state in zip(wanted, queues, strict=True)
     )
     return Overview(time.time(), views, of, management.fault, alarms)
+
+
+def _missing(queue: QueueState, ladder: LadderState) -> bool:
+    """Tell whether no consumer can ask if it is paused, so that none runs it."""
+    missing = (*queue.missing, *ladder.missing)
+    return any(f"exchange {name}" in missing for name in names.controls(queue.name, queue.ladder))

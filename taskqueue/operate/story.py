@@ -73,7 +73,7 @@ def _dead(task: DeadTask, queue: str, now: float) -> Iterator[str]:
     yield f"it is dead in {queue}{since}: {task.reason}, after {tries}"
     if task.error:
         yield f"its last error: {task.error}"
-    yield f"it does not run again by itself: `taskqueue dead replay {queue} {task.id}` has it run"
+    yield f"it does not run again by itself: `taskqueue dead replay {queue} --id {task.id}` has it run"
 
 
 def _held_up(view: View, *, is_ready: bool) -> Iterator[str]:

@@ -1,29 +1,33 @@
-"""The ladder of one queue: lists the tasks that wait on it, and takes some off it.
-
-The wait queues are looked through from the longest TTL to the shortest. Tasks walk the same way, so a task
-that moves on meanwhile is met again further down and never missed. A look holds the messages of its wait
-queue, so a task that comes due in that moment is late by the rest of the look.
-"""
+"""What waits on the ladder of a queue: list it, cancel it, run it now, move it to another time or queue."""
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from taskqueue.broker.session import Session
-from taskqueue.operate import browse
-from taskqueue.operate.browse import Progress, text, url_of, whole
+from taskqueue.operate.acting import Acted, Choice, Transfer
+from taskqueue.operate.filters import Filter
+from taskqueue.operate.ladder_look import look
+from taskqueue.operate.reading import Facts
+from taskqueue.operate.rung_look import LOOK, Held, Progress, Visitor
 from taskqueue.settings import Settings
+from taskqueue.task import astray
 from taskqueue.task import decode as state
+from taskqueue.task import message as amqp
 from taskqueue.task.astray import itinerary
-from taskqueue.task.message import Message
+from taskqueue.task.decide import CANCELLED
+from taskqueue.task.message import Message, Publish
 from taskqueue.topology import names
-from taskqueue.topology.ladder import BASE
-from taskqueue.topology.plan import rung_name
+from taskqueue.topology.ladder import Way
 
-_FOR_EVER = 2**63
+_CANCELLED = "cancelled while it waited"
+_OF_ITS_TIME = frozenset({state.SLOT, astray.SENT_ROUND})
+Act = Callable[[Facts, float], Publish | None]
+"""What is to become of a task at a time (seconds since the epoch); None where it is to be deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,146 +42,163 @@ class WaitingTask:
     error: str | None
     """Why its last run failed."""
     rung: str
-    """How long its wait queue holds it, ``20s``; shorter rungs may follow."""
+    """How long its wait queue holds it, ``20s``; other rungs may follow."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """One wait queue: its TTL as it is written and in milliseconds, and the queue's name."""
+class Shown:
+    """The tasks that are due next of those that a filter covers."""
 
-    ttl: str
-    ttl_ms: int
-    queue: str
-    within_ms: int
-    """Milliseconds within which every task on it is due: its TTL and all shorter legs."""
+    tasks: tuple[tuple[WaitingTask, Message], ...]
+    acted: Acted
+    """How many there are."""
 
 
-def rungs(ladder: str, settings: Settings, listed: Iterable[str] = ()) -> tuple[Rung, ...]:
-    """List the wait queues of a ladder from the longest TTL to the shortest.
-
-    `listed` names queues that exist. Some of this ladder may be of a former resolution or type, which the
-    configuration no longer names: they still hand on what waits there.
-    """
-    steps = settings.rungs
-    top = steps.levels - 1
-    every = (
-        Rung(
-            ttl=steps.ttl(leg),
-            ttl_ms=steps.ttl_ms(leg),
-            queue=rung_name(ladder, steps.ttl(leg), settings.queue_type),
-            # A task that is due later than the ladder is long goes round on its last rung.
-            within_ms=_FOR_EVER
-            if (leg.level, leg.digit) == (top, BASE - 1)
-            else steps.ttl_ms(leg) * (leg.digit + 1) // leg.digit,
-        )
-        for leg in steps.rungs()
-    )
-    found = {rung.queue: rung for rung in every}
-    for name in listed:
-        timed = names.timed(name)
-        if timed is not None and timed.ladder == ladder and name not in found:
-            ttl_ms = int(timed.seconds * 1000)
-            within = ttl_ms + int(timed.unit * 1000)
-            found[name] = Rung(names.seconds(timed.seconds), ttl_ms, name, within)
-    return tuple(sorted(found.values(), key=lambda rung: -rung.ttl_ms))
-
-
-def waiting_task(message: Message, rung: str) -> WaitingTask:
+def waiting_task(facts: Facts, rung: str) -> WaitingTask:
     """Read what a waiting message tells; never raises, whatever it holds."""
-    due = whole(message.headers, state.DUE)
-    return WaitingTask(
-        id=text(message.properties.get("message_id")),
-        url=url_of(message.body),
-        due=None if due is None else due / 1000,
-        runs=whole(message.headers, state.RUNS) or 0,
-        error=text(message.headers.get(state.ERROR)),
-        rung=rung,
-    )
+    return WaitingTask(facts.id, facts.url, facts.due, facts.runs, facts.error, rung)
 
 
-async def count(session: Session, queue: str, settings: Settings) -> int:
-    """Count what waits on the ladder of a queue; raises NotDeclared where one is missing, NotKnown."""
-    steps = rungs(settings.queues[queue].ladder, settings)
-    return sum(await session.each("", browse.count, [rung.queue for rung in steps]))
-
-
-async def due_next(session: Session, queue: str, settings: Settings, *, limit: int) -> list[WaitingTask]:
-    """List the `limit` waiting tasks that are due next, whatever their rungs. They stay there.
-
-    Raises NotDeclared where a rung is missing, NotKnown.
-    """
-    nearest: list[WaitingTask] = []
-    for rung in rungs(settings.queues[queue].ladder, settings):
-        nearest = _nearest([*nearest, *await _head(session, rung, queue, limit)], limit)
-    return nearest
-
-
-async def _head(session: Session, rung: Rung, queue: str, limit: int) -> list[WaitingTask]:
-    """Read from the head of a rung until no task behind can be due before the first `limit` tasks.
-
-    All stay on it equally long, so a task further behind is due later. The legs that follow may change that
-    by less than the unit of its level.
-    """
-    tick = (rung.within_ms - rung.ttl_ms) / 1000
-    nearest: list[WaitingTask] = []
-    bound = math.inf
-    # While they are held, no message is handed on: to hold them longer would make tasks late.
-    async with browse.look(session, rung.queue) as looking:
-        async for found in looking:
-            if not _is_for(found.message, queue):
-                continue
-            task = waiting_task(found.message, rung.ttl)
-            nearest.append(task)
-            if task.due is not None and task.due - tick > bound:
-                break
-            if len(nearest) >= 2 * limit:
-                nearest = _nearest(nearest, limit)
-                bound = _due(nearest[-1])
-    return nearest
-
-
-def _nearest(tasks: Iterable[WaitingTask], limit: int) -> list[WaitingTask]:
-    return heapq.nsmallest(limit, tasks, key=_due)
-
-
-def _due(task: WaitingTask) -> float:
-    return math.inf if task.due is None else task.due
-
-
-async def cancel(
+async def due_next(
     session: Session,
     queue: str,
     settings: Settings,
-    ids: Collection[str],
+    chosen: Filter,
+    *,
+    limit: int,
+    progress: Progress | None = None,
+) -> Shown:
+    """Find the `limit` tasks that are due next, whatever their rungs, and count all. They stay there.
+
+    Raises NotDeclared where a rung is missing, NotKnown.
+    """
+    choice = Choice(chosen)
+    nearest: list[tuple[float, int, Facts, str]] = []
+
+    def visit(held: Held) -> None:
+        facts = Facts(held.message)
+        if is_for(held.message, queue) and choice.takes(facts):
+            due = -(math.inf if facts.due is None else facts.due)
+            entry = (due, -choice.matched, facts, held.rung.ttl)
+            if len(nearest) < limit:
+                heapq.heappush(nearest, entry)
+            elif nearest and entry > nearest[0]:
+                heapq.heapreplace(nearest, entry)
+
+    ladder = settings.queues[queue].ladder
+    stuck = await look(session, ladder, settings, lambda _: Visitor(visit, _nothing), progress)
+    tasks = tuple(
+        (waiting_task(facts, rung), facts.message) for _, _, facts, rung in sorted(nearest, reverse=True)
+    )
+    return Shown(tasks, choice.acted(stuck))
+
+
+async def act(
+    session: Session,
+    queue: str,
+    settings: Settings,
+    chosen: Filter,
+    what: Act,
     *,
     progress: Progress | None = None,
-) -> frozenset[str]:
-    """Take tasks off the ladder (the first copy of each); returns the ids that were not on it.
+) -> Acted:
+    """Do something with each task that a filter covers: publish it as `what` says, then take it off.
 
-    Those tasks may be in the work queue, running, done, or dead.
+    What has headers that can't be read is left alone. Raises PublishFailed where the broker does not take
+    one: that one waits on, as do those behind it.
     """
-    left = set(ids)
-    total = await count(session, queue, settings) if progress is not None else 0
-    looked = 0
-    for rung in rungs(settings.queues[queue].ladder, settings):
-        if not left:
-            break
-        async with browse.look(session, rung.queue) as looking:
-            async for found in looking:
-                looked += 1
-                if progress is not None:
-                    progress(looked, max(looked, total))
-                task_id = waiting_task(found.message, rung.ttl).id
-                if task_id in left and _is_for(found.message, queue):
-                    looking.take(found)
-                    left.discard(task_id)
-                    if not left:
-                        break
-    return frozenset(left)
+    choice = Choice(chosen)
+
+    async with session.publishing() as channel:
+        transfer = Transfer(channel, queue, done="taken off the ladder", stays="waits on")
+
+        def make(look_id: str) -> Visitor:
+            def visit(held: Held) -> Awaitable[None] | None:
+                facts = Facts(held.message)
+                if not is_for(held.message, queue) or not choice.takes(facts):
+                    return None
+                if held.message.fault is not None:
+                    # What can't be read would be lost: its way, its runs. Its consumer tells what it was.
+                    choice.left += 1
+                    return None
+                held.keep()
+                publish = what(facts, time.time())
+
+                def take() -> None:
+                    held.take()
+                    choice.done += 1
+
+                if publish is None:
+                    take()
+                    return None
+                headers = {**publish.message.headers, LOOK: look_id}
+                return transfer.put(replace(publish, message=replace(publish.message, headers=headers)), take)
+
+            return Visitor(visit, transfer.settle)
+
+        stuck = await look(session, settings.queues[queue].ladder, settings, make, progress)
+    return choice.acted(stuck)
 
 
-def _is_for(message: Message, queue: str) -> bool:
+def cancelled(queue: str) -> Act:
+    """Bring a task to the dead queue, without a roll_back: `dead replay --reason cancelled` undoes it."""
+
+    def publish(facts: Facts, now: float) -> Publish:
+        headers = _stripped(facts) | {
+            state.REASON: CANCELLED,
+            state.ERROR: facts.error or _CANCELLED,
+            state.DIED: int(now * 1000),
+        }
+        return Publish(names.dead(queue), (queue,), _again(facts, headers))
+
+    return publish
+
+
+def forgotten(_facts: Facts, _now: float) -> None:
+    """Delete a task."""
+
+
+def run_now(queue: str) -> Act:
+    """Bring a task to the work queue, due at once."""
+
+    def publish(facts: Facts, now: float) -> Publish:
+        headers = _stripped(facts) | {state.DUE: int(now * 1000)}
+        return Publish(names.due(queue), (queue,), _again(facts, headers))
+
+    return publish
+
+
+def moved(way: Way, *, to: float | None = None, out_of: str) -> Act:
+    """Put a task on a ladder, due at `to` (seconds since the epoch) or when it was due."""
+
+    def publish(facts: Facts, now: float) -> Publish:
+        due = facts.due if to is None else to
+        due_ms = int((now if due is None else due) * 1000)
+        headers = _stripped(facts) | {state.DUE: due_ms}
+        if way.queue != out_of:
+            headers[state.MOVED_TO] = way.queue
+        exchange, keys = way.route(due_ms, now)
+        return Publish(exchange, keys, _again(facts, headers))
+
+    return publish
+
+
+def is_for(message: Message, queue: str) -> bool:
     """Tell whether a message is on its way to a queue: others may share the ladder."""
     keys = itinerary(message.headers)
     target = names.destination(keys[-1]) if keys else None
     return target is None or target == queue
+
+
+def _stripped(facts: Facts) -> dict[str, object]:
+    """Give the headers without the broker's, and without what holds for its former time only."""
+    headers = amqp.stripped(facts.message.headers)
+    return {name: value for name, value in headers.items() if name not in _OF_ITS_TIME}
+
+
+def _again(facts: Facts, headers: dict[str, object]) -> Message:
+    return Message(facts.message.body, headers, amqp.kept(facts.message.properties))
+
+
+async def _nothing() -> None:
+    """Settle nothing."""

@@ -78,6 +78,8 @@ class Dead:
 Decision = Done | Again | Dead
 FAILED, EXPIRED, INVALID = "failed", "expired", "invalid"
 UNKNOWN_QUEUE, DELIVERY_LIMIT = "unknown_queue", "delivery_limit"
+CANCELLED = "cancelled"
+"""By an operator, while it waited."""
 
 
 def on_receipt(

@@ -30,6 +30,10 @@ FAILURE = f"{PREFIX}failure"
 SLOT = f"{PREFIX}slot"
 SINCE = f"{PREFIX}since"
 CRASHES = f"{PREFIX}crashes"
+MOVED_TO = f"{PREFIX}moved-to"
+"""The queue that an operator has moved a task to: it counts for more than the field `queue`."""
+REPLAYS = f"{PREFIX}replays"
+"""How often a task was dead and replayed."""
 MISSED = f"{PREFIX}missed"
 REFUSALS = f"{PREFIX}refusals"
 
@@ -131,7 +135,7 @@ def decode(message: Message, *, now: float) -> Task:
         max_retries=fields.count(document, "max_retries"),
         expires=fields.number(document, "expires"),
         roll_back=fields.url(document, "roll_back"),
-        queue=fields.text(document, "queue"),
+        queue=_header_text(headers, MOVED_TO) or fields.text(document, "queue"),
         metadata=fields.mapping(document, "metadata"),
         first_seen=now_ms if (seen := fields.moment(headers, FIRST_SEEN)) is None else seen,
         error=_header_text(headers, ERROR),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 ENTRY = "in"
+LOOK = "look"
+"""The routing key of a marker: it leads from the exchange of each level to `looked`, and nowhere else."""
 _DUE = "due:"
 _ASTRAY = "astray"
 _OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|schedule|paused)(?:\..*)?")
@@ -44,6 +46,16 @@ def due(queue: str) -> str:
 def lost(ladder: str) -> str:
     """Name the exchange and queue of a shared ladder for messages that name no queue of it."""
     return f"{ladder}.wait.lost"
+
+
+def looked(ladder: str) -> str:
+    """Name the queue where the markers of a look end that was killed: it drops what comes to it."""
+    return f"{ladder}.wait.looked"
+
+
+def looking(ladder: str) -> str:
+    """Name the queue that one look over a ladder has to itself: the lock of looks, gone when it ends."""
+    return f"{ladder}.wait.looking"
 
 
 def level(ladder: str, unit: str) -> str:
@@ -87,6 +99,36 @@ def beginning(queue: str) -> str:
 def paused(queue: str) -> str:
     """Name the queue that exists while `queue` is paused."""
     return f"{queue}.paused"
+
+
+def pause_note(queue: str) -> str:
+    """Name the queue that holds who has paused `queue`, and why."""
+    return f"{queue}.paused.note"
+
+
+def control(name: str) -> str:
+    """Name the exchange that tells which queues are paused: this queue, or those that wait on this ladder."""
+    return f"{name}.wait.control"
+
+
+def controls(queue: str, ladder: str) -> tuple[str, ...]:
+    """Name the exchanges by which consumers ask for a queue; its own first, which alone says it is paused."""
+    return tuple(dict.fromkeys((control(queue), control(ladder))))
+
+
+def written(queue: str, ladder: str) -> tuple[str, ...]:
+    """Name the exchanges that a consumer publishes to: it settles by some, and sees pauses by the others."""
+    return (*settling(queue, ladder), *controls(queue, ladder))
+
+
+def pausing(queue: str) -> str:
+    """Name the routing key that leads somewhere while `queue` is paused, and only then."""
+    return f"paused:{queue}"
+
+
+def noting(queue: str) -> str:
+    """Name the routing key that leads to the note of a pause."""
+    return f"note:{queue}"
 
 
 def hop(leaves: str, goes: str) -> str:

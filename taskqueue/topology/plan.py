@@ -25,6 +25,12 @@ KEPT: dict[str, str | int] = {
 }
 """The arguments of a queue that keeps what is in it until somebody takes it, whatever `queue_type` says."""
 
+DROPPED: dict[str, str | int] = {"x-queue-type": QUORUM, "x-max-length": 0}
+"""The arguments of a queue that takes everything and keeps nothing.
+
+The broker confirms what it drops there, so at-least-once dead-lettering into it never waits.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -116,7 +122,7 @@ def plan_queue(name: str, layout: Layout) -> Plan:
     bindings = [Binding(dead, dead, ""), Binding(due, name, "")]
     bindings += (Binding(names.level(ladder, unit), name, names.last_hop(unit, name)) for unit in units)
     if ladder != name:
-        exchanges.append(Exchange(names.wait(name), alternate=due))
+        exchanges += [Exchange(names.wait(name), alternate=due), Exchange(names.control(name))]
     if not layout.is_queue(ladder):
         bindings.append(Binding(names.due(ladder), name, names.astray(name)))
     return Plan(
@@ -143,14 +149,17 @@ def plan_schedules(name: str, layout: Layout) -> Plan:
 def plan_ladder(name: str, layout: Layout) -> Plan:
     """Plan a ladder: its entry, an exchange for each level, a wait queue for each digit of each level.
 
+    A queue beside them drops the markers that a look (``taskqueue waiting``) has left on a rung.
     A message that finds no way at any of them comes to the work queue of that name. A shared ladder has no
     such queue: it leads the message to the queue that the message names, else to `names.lost`.
     """
     rungs, due, lost = layout.rungs, names.due(name), names.lost(name)
-    exchanges = [Exchange(names.wait(name), alternate=due)]
+    exchanges = [Exchange(names.wait(name), alternate=due), Exchange(names.control(name))]
     exchanges += (Exchange(level, alternate=due) for level in levels(name, rungs))
     queues = list(_wait_queues(name, rungs, layout.queue_type))
+    queues.append(Queue(names.looked(name), DROPPED))
     bindings = list(hops(name, rungs, layout.queue_type))
+    bindings += (Binding(level, names.looked(name), names.LOOK) for level in levels(name, rungs))
     if not layout.is_queue(name):
         exchanges += [Exchange(lost, "fanout"), Exchange(due, alternate=lost)]
         queues.append(Queue(lost, KEPT))
@@ -173,6 +182,7 @@ def essentials(queue: str) -> tuple[Exchange | Queue, ...]:
     return (
         Queue(queue),
         Exchange(names.due(queue)),
+        Exchange(names.control(queue)),
         Exchange(names.dead(queue)),
         Queue(names.dead(queue)),
     )
@@ -182,6 +192,7 @@ def ladder_essentials(ladder: str, rungs: Ladder, queue_type: str) -> tuple[Exch
     """List what must exist for a ladder to be the one that the configuration says (names only)."""
     return (
         Exchange(names.wait(ladder)),
+        Exchange(names.control(ladder)),
         *(Exchange(level) for level in levels(ladder, rungs)),
         *(Queue(rung_name(ladder, rungs.ttl(leg), queue_type)) for leg in rungs.rungs()),
     )
@@ -195,6 +206,24 @@ def levels(ladder: str, rungs: Ladder) -> Iterator[str]:
 def rung_name(ladder: str, ttl: str, queue_type: str) -> str:
     """Name a rung of the type that is configured."""
     return names.rung(ladder, ttl, classic=queue_type == CLASSIC)
+
+
+def pause_queue(lasts_ms: int | None) -> dict[str, str | int]:
+    """Make the arguments of the queue that stands for a pause of so many milliseconds, None for no end.
+
+    What consumers ask by is dropped in it. A quorum queue counts its expiry from when it was made, over
+    restarts of the broker and passive looks at it (``rabbit_fifo:is_expired/2``, 3.10 to 4.3).
+    """
+    arguments: dict[str, str | int] = {
+        "x-queue-type": QUORUM,
+        "x-max-length": 1,
+        "x-overflow": "drop-head",
+    }
+    return arguments if lasts_ms is None else arguments | {"x-expires": lasts_ms}
+
+
+PAUSE_NOTE = KEPT | {"x-max-length": 1, "x-overflow": "drop-head"}
+"""The arguments of the queue that holds the newest note on a pause."""
 
 
 def dead_lettering(queue_type: str, *, to: str) -> dict[str, str | int]:

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pika.exceptions import AMQPError
 
@@ -169,7 +170,7 @@ def kills(
     return inject
 
 
-def staged(servers: Sequence[str], receiver: Receiver, folder: Path, **keys: object) -> Stage:
+def staged(servers: Sequence[str], receiver: Receiver, folder: Path, **keys: Any) -> Stage:
     """Declare a queue of the trial's own."""
     return Stage(",".join(servers), receiver, folder, concurrency=8, **keys).declare()
 

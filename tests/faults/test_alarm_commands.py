@@ -75,13 +75,14 @@ def ready(stage: Stage) -> set[str]:
         ("", "dead list {queue}", 0),
         ("", "dead show {queue} x", 0),
         ("", "waiting list {queue}", 0),
-        ("", "waiting cancel {queue} nobody", 1),
-        ("", "dead purge {queue} y --yes", 0),
+        ("", "waiting cancel {queue} --id nobody --yes", 1),
+        ("", "dead purge {queue} --id y --yes", 0),
         ("", "send {queue} /x --timeout 2", 1),
         ("", "send {queue} /x", 1),
         ("", "send {queue} /x --countdown 5", 1),
-        ("managed", "dead replay {queue} --all", 1),
-        ("", "dead replay {queue} --all", 1),
+        ("managed", "dead replay {queue} --all --yes", 1),
+        ("", "dead replay {queue} --all --yes", 1),
+        ("", "waiting cancel {queue} --all --yes", 1),
         # What it has given back is there for the next one.
         ("", "dead list {queue} --limit 1", 0),
         ("managed", "check", 1),
@@ -99,7 +100,7 @@ def test_every_command_ends_in_time_during_an_alarm(
     assert "Traceback" not in told
     if code and "check" not in command:
         assert len(told.splitlines()) == 1
-    if "send" in command or "replay" in command:
+    if "send" in command or "--all" in command:
         assert "alarm" in told
         assert "disk" in told
         assert "confirm" in told or "nothing was changed" in told

@@ -54,7 +54,7 @@ def test_a_limit_of_the_user_is_told_and_waited_for(
         assert "raise the limit" in process.log
         assert "Traceback" not in process.log
         assert receiver.requests == []
-        admin.limit("max-channels", len(QUEUES) + 3, user)
+        admin.limit("max-channels", len(QUEUES) + 5, user)
         receiver.wait_for(len(QUEUES), timeout=2 * PATIENCE)
     finally:
         process.stop()

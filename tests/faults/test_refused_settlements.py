@@ -98,6 +98,7 @@ LACKING: dict[str, tuple[Callable[[str], str], str]] = {
     "retry": (names.wait, "write"),
     "dead": (names.dead, "write"),
     "roll_back": (names.due, "write"),
+    "pause": (names.control, "write"),
     "reading": (str, "read"),
 }
 """What the user may not use, and for what it would be needed."""
@@ -105,7 +106,7 @@ LACKING: dict[str, tuple[Callable[[str], str], str]] = {
 
 @pytest.mark.parametrize("what", LACKING)
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_consumer_that_could_settle_nothing_ends_before_it_takes_a_task(
+def test_a_consumer_that_could_settle_nothing_or_not_be_paused_ends_before_it_takes_a_task(
     admin: Admin, stage: Stage, receiver: Receiver, what: str, processes: str
 ) -> None:
     """By one line that names what lacks; the task is there for whoever may."""

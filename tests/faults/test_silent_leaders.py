@@ -104,10 +104,10 @@ def test_no_command_acts_on_a_queue_that_does_not_answer(broker_of_this_file: Br
     """No task is cancelled, replayed, purged or told to be absent; afterwards the same commands succeed."""
     commands = [
         (RUNG, ["waiting", "list", "mail"]),
-        (RUNG, ["waiting", "cancel", "mail", "w1"]),
+        (RUNG, ["waiting", "cancel", "mail", "--id", "w1", "--yes"]),
         ("mail.dead", ["dead", "list", "mail"]),
         ("mail.dead", ["dead", "show", "mail", "d1"]),
-        ("mail.dead", ["dead", "replay", "mail", "d2"]),
+        ("mail.dead", ["dead", "replay", "mail", "--id", "d2", "--yes"]),
         ("mail.dead", ["dead", "purge", "mail", "--all", "--yes"]),
     ]
     for queue, arguments in commands:

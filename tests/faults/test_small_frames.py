@@ -117,6 +117,6 @@ def test_what_is_dead_can_be_listed_and_replayed(stage: Stage, receiver: Receive
     stage.publish({"url": path}, message_id="m")
     process.wait_for("reason=failed")
     assert [each["id"] for each in command.read(stage.path, "dead", "list", stage.name)] == ["m"]
-    command.ran(stage.path, "dead", "replay", stage.name, "--all")
+    command.ran(stage.path, "dead", "replay", stage.name, "--all", "--yes")
     receiver.wait_for(3, path=path, timeout=PATIENCE)
     stage.settle()

@@ -23,6 +23,7 @@ from taskqueue.consume.consumer import Consumer
 from taskqueue.consume.metrics import NullMetrics
 from taskqueue.send.client import Client
 from taskqueue.settings import Settings, parse
+from taskqueue.topology import names
 from taskqueue.topology.plan import plan
 
 PATIENCE = 90.0
@@ -128,13 +129,16 @@ class Process:
 class Stage:
     """One queue `name` on the broker, what runs on it, and what an operator could see of it."""
 
-    def __init__(self, server: str, receiver: Receiver, folder: Path, **keys: Any) -> None:
+    def __init__(
+        self, server: str, receiver: Receiver, folder: Path, *, resolution: float = 0.1, **keys: Any
+    ) -> None:
         self.receiver = receiver
         self.name = f"q-{uuid.uuid4().hex[:8]}"
         self.path = folder / f"{self.name}.ini"
         self._processes: list[Process] = []
         self._consumers: list[tuple[Consumer, threading.Thread]] = []
         self._server = server
+        self._resolution = resolution
         self._others: list[str] = []
         self.settings = self.configure(**keys)
 
@@ -148,7 +152,7 @@ class Stage:
             "concurrency": 4,
         }
         sections = {self.name: defaults | keys, **(others or {})}
-        lines = [f"server = {self._server}", "levels = 3"]
+        lines = [f"server = {self._server}", "levels = 3", f"resolution = {self._resolution}"]
         for name, values in sections.items():
             lines += [f"[{name}]", *(f"{key} = {value}" for key, value in values.items())]
         self.path.write_text("\n".join(lines))
@@ -198,6 +202,12 @@ class Stage:
         process = Process("run", "--config", str(self.path), *options)
         self._processes.append(process)
         process.wait_for(f"consuming from {self.name}")
+        return process
+
+    def run_paused(self) -> Process:
+        """Run `taskqueue run` as a process of its own, for a queue that it may not consume yet."""
+        process = Process("run", "--config", str(self.path))
+        self._processes.append(process)
         return process
 
     def client(self) -> Client:
@@ -274,6 +284,8 @@ class Stage:
             planned = plan(self.settings.layout)
             for queue in planned.queues:
                 channel.queue_delete(queue.name)
+            for name in (names.paused(self.name), names.pause_note(self.name)):
+                channel.queue_delete(name)
             for exchange in planned.exchanges:
                 channel.exchange_delete(exchange.name)
 

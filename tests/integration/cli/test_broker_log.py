@@ -78,10 +78,16 @@ def test_what_is_routine_leaves_no_error_in_the_log_of_the_broker(
         left = left_by(*command, code=code)
         assert (left == []) if managed else (0 < len(left) <= most), (command, left)
     for command in (["declare"], ["declare", "--dry-run"], ["inspect"], ["check"], ["dead", "list", "a"],
-                    ["waiting", "list", "a"], ["waiting", "list", "d"], ["send", "a", "/x"]):  # fmt: skip
+                    ["waiting", "list", "a"], ["waiting", "list", "d"], ["send", "a", "/x"],
+                    ["pause", "d", "--for", "1h"], ["inspect"], ["pause", "d"], ["resume", "d"],
+                    ["resume", "d"]):  # fmt: skip
         assert left_by(*command) == [], command
     earlier = len(errors())
     consumer = Process("run", "--declare", "--config", str(path))
     consumer.wait_for("consuming from d")
+    ran(path, "pause", "d")
+    consumer.wait_for("d: paused by")
+    ran(path, "resume", "d")
+    consumer.wait_for("consuming from d", times=2)
     consumer.stop()
     assert errors()[earlier:-each] == []

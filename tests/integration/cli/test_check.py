@@ -92,7 +92,7 @@ def test_other_settings_than_declared_are_found(admin: Admin, tmp_path: Path) ->
 
 WHOLE = r"^a(\..*)?$"
 WAYS = r"^a\.wait(\.due)?$"
-SETTLE = r"^a\.(dead|wait|wait\.due)$"
+SETTLE = r"^a\.(dead|wait|wait\.due|wait\.control)$"
 NEITHER = "may neither declare nor consume nor send: no write permission on a.wait.due"
 
 
@@ -104,6 +104,7 @@ NEITHER = "may neither declare nor consume nor send: no write permission on a.wa
         (("^$", SETTLE, "^a$"), rf"may consume, send: no configure permission on {WHOLE}"),
         (("^$", WAYS, "^$"), "may send: no read permission on a and no write permission on a.dead"),
         (("^a", WAYS, "^a"), "may send: no write permission on a.dead"),
+        (("^a", r"^a\.(dead|wait|wait\.due)$", "^a"), "may send: no write permission on a.wait.control"),
         (("^a", r"^a\.dead$", "^a$"),
          f"{NEITHER} and no write permission on a.wait"),
         (("^a", "^a", "^$"), "may send: no read permission on a"),
@@ -134,7 +135,7 @@ def test_what_check_finds_enough_is_enough(
     """A user with no more than the rights of a consumer runs, retries and buries tasks."""
     stage = staged(server=admin.url)
     name = re.escape(stage.name)
-    user = admin.user("^$", rf"^{name}\.(dead|wait|wait\.due)$", f"^{name}$")
+    user = admin.user("^$", rf"^{name}\.(dead|wait|wait\.due|wait\.control)$", f"^{name}$")
     stage.path.write_text(stage.path.read_text().replace(admin.url, user))
     assert read(stage.path, "check")["ok"] is True
     receiver.answer("/x", [500, 500])
@@ -148,7 +149,7 @@ def test_what_check_finds_enough_is_enough(
 @pytest.mark.parametrize(
     "command",
     [
-        ("dead", "list", "a"), ("dead", "show", "a", "m"), ("dead", "replay", "a", "--all"),
+        ("dead", "list", "a"), ("dead", "show", "a", "m"), ("dead", "replay", "a", "--all", "--yes"),
         ("dead", "purge", "a", "--all", "--yes"), ("waiting", "list", "a"), ("inspect",),
     ],
     ids=" ".join,
@@ -175,7 +176,10 @@ def test_one_pattern_is_enough(admin: Admin, tmp_path: Path) -> None:
     ("pattern", "told"),
     [
         (r"^(a|shared\.wait)(\..*)?$", "may declare, consume, send"),
-        (WHOLE, "may neither declare nor consume nor send: no write permission on shared.wait"),
+        (
+            WHOLE,
+            f"{NEITHER.replace('a.wait.due', 'shared.wait')} and no write permission on shared.wait.control",
+        ),
     ],
 )
 def test_a_shared_ladder_takes_permissions_of_its_own(

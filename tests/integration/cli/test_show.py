@@ -32,7 +32,7 @@ def test_a_task_is_found_where_it_is(stage: Stage) -> None:
     assert "no consumer" in found["words"][1]
     told = command.ran(stage.path, "show", "gone", stage.name)
     assert "failed, after 3 attempts" in told
-    assert f"taskqueue dead replay {stage.name} gone" in told
+    assert f"taskqueue dead replay {stage.name} --id gone" in told
     nowhere = command.ran(stage.path, "show", ready, code=1)
     assert f"it may be in {stage.name}: 1 ready" in nowhere
     with stage.connection() as connection:

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,9 @@ def fail() -> None:
     raise RuntimeError(msg)
 
 
-def test_a_fault_gives_every_task_back_at_once(stage: Stage, receiver: Receiver) -> None:
+def test_a_fault_gives_every_task_back_at_once(
+    stage: Stage, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
     """The old connection is really closed, so the broker does not wait for its heartbeats."""
     release = threading.Event()
     receiver.answer("/x", [Answer(hold=release), 200])
@@ -34,6 +37,19 @@ def test_a_fault_gives_every_task_back_at_once(stage: Stage, receiver: Receiver)
     receiver.wait_for(2, timeout=SOON)
     release.set()
     stage.settle()
+    # No other one comes of ending what was on the loop that is gone.
+    assert caplog.text.count("unexpected error on the I/O thread") == 1
+
+
+def test_a_consumer_that_ended_has_no_connection_open(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late the broker says goodbye to the one by which it sees pauses."""
+    pauses = stage.consume()._pauses
+    eventually(lambda: pauses._beside is not None and pauses._beside.is_open, "the second connection")
+    beside: Any = pauses._beside
+    monkeypatch.setattr(beside, "close", lambda: None)
+    socket = beside._transport._sock
+    stage.stop()
+    assert socket.fileno() == -1
 
 
 def test_what_waits_for_a_time_outlives_a_fault(stage: Stage) -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from sandbox.broker import Server
 from taskqueue.broker import connect as hosts
+from taskqueue.broker import session as broker_session
+from taskqueue.broker.asking import Channel, Counts
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.errors import NotDeclared, NotKnown
 from taskqueue.operate import browse
@@ -22,7 +24,7 @@ from tests.conftest import connect as connect_apart
 from tests.support.stage import eventually
 
 COUNT = 1500
-"""Several pages: the first has 200 messages, and each that follows twice as many."""
+"""Two pages: the first has 1000 messages."""
 LOOK_AND_STAY = """
 import asyncio, sys
 from taskqueue.operate import browse
@@ -230,6 +232,34 @@ def test_a_second_look_waits_for_the_first_and_sees_everything(in_session: InSes
 
     everything = list(range(COUNT))
     assert in_session(both) == (everything, everything, True)
+
+
+def test_a_late_leader_does_not_make_what_another_look_holds_absent(
+    in_session: InSession, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker counts nothing then, not even the consumers of the other look, and its head is empty."""
+    answers = iter([Counts(0, 0)])
+    told = asyncio.Event()
+
+    async def late(channel: Channel, queue: str) -> Counts:
+        if (zeros := next(answers, None)) is not None:
+            return zeros
+        told.set()
+        return await declared(channel, queue)
+
+    declared = broker_session._declared
+
+    async def both(session: Session) -> list[int]:
+        async with browse.look(session, filled) as looking:
+            assert len([found async for found in looking]) == COUNT
+            monkeypatch.setattr(broker_session, "_declared", late)
+            second = asyncio.create_task(_look(session, filled))
+            waits = asyncio.create_task(told.wait())
+            await asyncio.wait([second, waits], return_when=asyncio.FIRST_COMPLETED)
+            waits.cancel()
+        return await second
+
+    assert in_session(both) == list(range(COUNT))
 
 
 def test_a_look_that_another_one_keeps_waiting_says_that_it_is_not_known(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pika
@@ -47,10 +48,11 @@ def test_a_task_that_failed_for_good_is_listed_and_replayed_until_it_succeeds(
     assert entry["at"].startswith("20")
     assert entry | {"at": 0, "first_seen": 0, "error": 0} == {
         "id": "task-1", "reason": "failed", "url": "/x", "attempts": 2, "error": 0, "at": 0, "first_seen": 0,
+        "replays": 0,
     }  # fmt: skip
     assert "500" in entry["error"]
     # When it is replayed
-    assert command.ran(stage.path, "dead", "replay", stage.name, "task-1") == "1 replayed\n"
+    assert command.ran(stage.path, "dead", "replay", stage.name, "--id", "task-1", "--yes") == "1 replayed\n"
     # Then it runs as if for the first time, under its own id
     requests = receiver.wait_for(3)
     assert [request.headers["Taskqueue-Attempt"] for request in requests] == ["1", "2", "1"]
@@ -63,7 +65,7 @@ def test_a_task_that_failed_for_good_is_listed_and_replayed_until_it_succeeds(
 def test_a_replayed_task_is_due_at_once(stage: Stage, receiver: Receiver) -> None:
     """Its countdown has been waited for."""
     _bury(stage, "a", body=b'{"url": "/x", "countdown": 3600}')
-    command.ran(stage.path, "dead", "replay", stage.name, "--all")
+    command.ran(stage.path, "dead", "replay", stage.name, "--all", "--yes")
     stage.consume()
     receiver.wait_for(1)
     stage.settle()
@@ -72,9 +74,9 @@ def test_a_replayed_task_is_due_at_once(stage: Stage, receiver: Receiver) -> Non
 def test_the_replay_of_chosen_ids_leaves_the_others_in_their_order(stage: Stage) -> None:
     """Time and again."""
     _bury(stage, *"abcdef")
-    command.ran(stage.path, "dead", "replay", stage.name, "b", "e")
+    command.ran(stage.path, "dead", "replay", stage.name, "--id", "b", "--id", "e", "--yes")
     assert _ids(stage) == ["a", "c", "d", "f"]
-    command.ran(stage.path, "dead", "replay", stage.name, "c")
+    command.ran(stage.path, "dead", "replay", stage.name, "--id", "c", "--yes")
     assert _ids(stage) == ["a", "d", "f"]
     assert stage.depth() == 3
 
@@ -84,16 +86,18 @@ def test_the_replay_by_reason_leaves_the_others(stage: Stage) -> None:
     _bury(stage, "a")
     _bury(stage, "b", headers={"taskqueue-reason": "expired"})
     _bury(stage, "c")
-    assert command.ran(stage.path, "dead", "replay", stage.name, "--reason", "failed") == "2 replayed\n"
+    assert (
+        command.ran(stage.path, "dead", "replay", stage.name, "--reason", "failed", "--yes") == "2 replayed\n"
+    )
     assert _ids(stage) == ["b"]
 
 
 def test_an_id_that_is_not_there_is_told_and_exits_1(stage: Stage) -> None:
     """The others are replayed all the same."""
     _bury(stage, "a")
-    done = command.run(stage.path, "dead", "replay", stage.name, "a", "nope")
+    done = command.run(stage.path, "dead", "replay", stage.name, "--id", "a", "--id", "nope", "--yes")
     assert (done.returncode, done.stdout) == (1, b"1 replayed\n")
-    assert done.stderr.decode() == f"nope is not in the dead queue of {stage.name}\n"
+    assert done.stderr.decode() == f"nope is not among the dead tasks of {stage.name}\n"
 
 
 def test_a_task_that_the_work_queue_does_not_take_stays_dead(stage: Stage) -> None:
@@ -101,7 +105,7 @@ def test_a_task_that_the_work_queue_does_not_take_stays_dead(stage: Stage) -> No
     _bury(stage, "a", "b")
     with stage.connection() as connection:
         connection.channel().queue_delete(stage.name)
-    done = command.run(stage.path, "dead", "replay", stage.name, "--all")
+    done = command.run(stage.path, "dead", "replay", stage.name, "--all", "--yes")
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"run 'taskqueue declare'" in done.stderr
     assert _ids(stage) == ["a", "b"]
@@ -169,7 +173,7 @@ def test_purge_deletes_what_was_chosen(stage: Stage) -> None:
     _bury(stage, "a", "b")
     _bury(stage, "c", headers={"taskqueue-reason": "expired"})
     _bury(stage, "d", "e")
-    assert command.ran(stage.path, "dead", "purge", stage.name, "b", "--yes") == "1 purged\n"
+    assert command.ran(stage.path, "dead", "purge", stage.name, "--id", "b", "--yes") == "1 purged\n"
     assert (
         command.ran(stage.path, "dead", "purge", stage.name, "--reason", "expired", "--yes") == "1 purged\n"
     )
@@ -192,8 +196,48 @@ def test_purge_asks_on_a_terminal_and_refuses_where_it_cannot_ask(stage: Stage) 
 def test_no_choice_and_two_choices_are_bad_usage(stage: Stage) -> None:
     """Exit code 2, before anything is touched."""
     _bury(stage, "a")
-    for arguments in ((), ("a", "--all")):
-        command.ran(stage.path, "dead", "replay", stage.name, *arguments, code=2)
+    for arguments in ((), ("--id", "a", "--all"), ("--runs", "many")):
+        command.ran(stage.path, "dead", "replay", stage.name, *arguments, "--yes", code=2)
         command.ran(stage.path, "dead", "purge", stage.name, *arguments, "--yes", code=2)
     command.ran(stage.path, "dead", "list", "nope", code=2)
     assert _ids(stage) == ["a"]
+
+
+def test_a_replay_at_a_rate_is_spread_over_the_ladder(stage: Stage) -> None:
+    """The first at once, the others in their turn; nobody has to stay."""
+    _bury(stage, *"abcd")
+    arguments = ("dead", "replay", stage.name, "--all", "--rate", "2/m", "--yes")
+    assert command.read(stage.path, *arguments) == {"looked": 4, "matched": 4, "done": 4, "missing": []}
+    assert (stage.depth(), stage.waiting()) == (1, 3)
+    rows = command.read(stage.path, "waiting", "list", stage.name)
+    dues = [datetime.fromisoformat(row["due"]).timestamp() for row in rows]
+    assert [row["id"] for row in rows] == ["b", "c", "d"]
+    assert [round(later - dues[0]) for later in dues] == [0, 30, 60]
+
+
+def test_what_dies_again_says_how_often_it_was_replayed(stage: Stage, receiver: Receiver) -> None:
+    """Under the same id."""
+    receiver.answer("/x", 500)
+    stage.consume()
+    stage.publish({"url": "/x", "max_retries": 1}, message_id="a")
+    for replays in range(3):
+        eventually(lambda: stage.depth(f"{stage.name}.dead") == 1, "a dead task")
+        (entry,) = command.read(stage.path, "dead", "list", stage.name)
+        assert (entry["id"], entry["replays"], entry["attempts"]) == ("a", replays, 1)
+        command.ran(stage.path, "dead", "replay", stage.name, "--status", "500", "--yes")
+
+
+def test_dead_tasks_are_found_by_url_time_and_attempts(stage: Stage) -> None:
+    """One way to name them, as for what waits."""
+    _bury(stage, "a", body=b'{"url": "/orders/1"}')
+    _bury(stage, "b", headers={"taskqueue-died": 1_764_074_400_000, "taskqueue-runs": 5})
+
+    def found(*arguments: str) -> list[str]:
+        return [row["id"] for row in command.read(stage.path, "dead", "list", stage.name, *arguments)]
+
+    assert found("--url", "/orders/*") == ["a"]
+    assert found("--died-after", "2025-11-25T12:40:00Z") == ["b"]
+    assert found("--died-before", "1764074400") == ["a"]
+    assert found("--runs", "4+") == ["b"]
+    assert found("--runs", "3+", "--status", "5xx") == ["a", "b"]
+    assert found("--id", "b", "--url", "/orders/*") == []

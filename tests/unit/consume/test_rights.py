@@ -1,4 +1,4 @@
-"""A user who may not settle the tasks of a queue: none is taken, at the start or later."""
+"""A user who may not settle the tasks of a queue, or not see it paused: none is taken, at once or later."""
 
 from __future__ import annotations
 
@@ -61,8 +61,10 @@ class Stage:
         self.broker.pump()
 
 
-@pytest.mark.parametrize("exchange", ["q.dead", "q.wait.due", "shared.wait"])
-def test_who_may_not_settle_consumes_nothing(exchange: str) -> None:
+@pytest.mark.parametrize(
+    "exchange", ["q.dead", "q.wait.due", "shared.wait", "q.wait.control", "shared.wait.control"]
+)
+def test_who_may_not_settle_or_not_be_paused_consumes_nothing(exchange: str) -> None:
     """It is told in one line that names what it takes, and nothing is asked for again by itself."""
     stage = Stage(exchange)
     (told,) = stage.refused

@@ -44,6 +44,9 @@ REFUSES = {"overflow": "reject-publish"}
         (CLASSIC, "a.dead", LIMIT, {"max-length": "takes no more"}),
         (QUORUM, "a.dead", {"message-ttl": 5}, {"message-ttl": "are deleted"}),
         (QUORUM, "shared.wait.lost", {"message-ttl": 5}, {"message-ttl": "are deleted"}),
+        (QUORUM, "a.wait.looked", {"delivery-limit": 5, "message-ttl": 5} | LIMIT | DROPS, {}),
+        (QUORUM, "a.wait.looked", REFUSES, {"overflow": "stays there"}),
+        (QUORUM, "a.wait.looked", {"expires": 5}, {"expires": "is deleted"}),
         (QUORUM, "a", {"message-ttl": 5}, {"message-ttl": "without their roll_back"}),
         (QUORUM, "a.wait.3s", {"message-ttl": 2999}, {"message-ttl": "go on early"}),
         (QUORUM, "a.wait.3s", {"message-ttl": 3000}, {}),
@@ -78,7 +81,8 @@ def test_an_alternate_exchange_matters_where_none_is_declared(queue_type: str) -
     """Where one is, the argument counts."""
     every = [item for item in ITEMS[queue_type].values() if isinstance(item, Exchange)]
     found = {item.name for item in every if list(harms(item, {"alternate-exchange": "x"}))}
-    assert found == {"a.dead", "b.dead", "shared.wait.lost"}
+    control = {"a.wait.control", "b.wait.control", "shared.wait.control"}
+    assert found == {"a.dead", "b.dead", "shared.wait.lost"} | control
     assert not any(list(harms(item, LIMIT | {"expires": 5})) for item in every)
 
 

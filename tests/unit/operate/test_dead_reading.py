@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.operate.dead import Selection, dead_task, revived
+from taskqueue.operate.dead import dead_task, revived
+from taskqueue.operate.reading import Facts
 from taskqueue.task.message import Message
+from taskqueue.topology.ladder import Way
 
 NOW = 1_764_074_365.5
+WAY = Way("mail", "mail")
 
 
 def test_a_dead_task_tells_reason_url_attempts_error_and_when() -> None:
@@ -136,12 +139,13 @@ def test_a_replayed_message_has_its_id_and_body_and_no_past() -> None:
         },
         {"message_id": "a", "priority": 3, "expiration": "100"},
     )
-    again = revived(message, now=NOW)
+    again = revived(Facts(message, "mail"), WAY, now=NOW).message
     assert again.body == message.body
     assert again.properties == {"message_id": "a", "priority": 3}
     assert again.headers == {
         "taskqueue-first-seen": 3,
         "taskqueue-due": 1_764_074_365_500,
+        "taskqueue-replays": 1,
         "traceparent": "00-ab",
     }
 
@@ -162,22 +166,25 @@ def test_a_task_that_went_astray_and_died_is_read_as_any_other() -> None:
 def test_a_replayed_roll_back_still_knows_what_failed() -> None:
     """Its request says so."""
     failed = {"taskqueue-failed-id": "a", "taskqueue-failed-url": "/x", "taskqueue-failure": "failed: 500"}
-    again = revived(Message(b"{}", failed | {"taskqueue-runs": 1}), now=NOW)
-    assert again.headers == failed | {"taskqueue-due": 1_764_074_365_500}
+    again = revived(Facts(Message(b"{}", failed | {"taskqueue-runs": 1}), "mail"), WAY, now=NOW).message
+    assert again.headers == failed | {"taskqueue-due": 1_764_074_365_500, "taskqueue-replays": 1}
 
 
 @pytest.mark.parametrize(
-    ("selection", "covered"),
+    ("reason", "earliest", "due"),
     [
-        (Selection(), True),
-        (Selection(ids=frozenset({"a", "b"})), True),
-        (Selection(ids=frozenset({"b"})), False),
-        (Selection(reason="failed"), True),
-        (Selection(reason="expired"), False),
-        (Selection(ids=frozenset({"a"}), reason="expired"), False),
+        ("failed", None, NOW),
+        ("cancelled", None, NOW + 100),
+        ("failed", NOW + 7, NOW + 7),
+        ("cancelled", NOW + 7, NOW + 100),
+        ("cancelled", NOW + 107, NOW + 107),
     ],
 )
-def test_a_selection_goes_by_id_and_by_reason(selection: Selection, *, covered: bool) -> None:
-    """Both must fit where both are given."""
-    task = dead_task(Message(b"{}", {"taskqueue-reason": "failed"}, {"message_id": "a"}), "mail")
-    assert selection.covers(task) is covered
+def test_a_replayed_task_is_due_at_once_or_in_its_turn_or_when_it_was_before_it_was_cancelled(
+    reason: str, earliest: float | None, due: float
+) -> None:
+    """What is later counts; the ladder holds it until then. How often it was replayed is counted."""
+    headers = {"taskqueue-reason": reason, "taskqueue-due": int((NOW + 100) * 1000), "taskqueue-replays": 3}
+    again = revived(Facts(Message(b"{}", headers), "mail"), WAY, now=NOW, earliest=earliest)
+    assert again.message.headers == {"taskqueue-due": int(due * 1000), "taskqueue-replays": 4}
+    assert (again.exchange, again.routing_keys) == WAY.route(int(due * 1000), NOW)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue.operate.due import EDGES, Due, Span, document, due, joined
-from taskqueue.operate.waiting import Rung, rungs
+from taskqueue.operate.rungs import Rung, rungs
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology.ladder import Ladder
 from tests.support.routing import ladders

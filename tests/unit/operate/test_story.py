@@ -54,7 +54,7 @@ def test_a_dead_task_says_why_and_how_it_runs_again() -> None:
     lines = list(told(Found("mail", "dead", dead_task(message, "mail")), view(), NOW))
     assert lines[0] == "it is dead in mail for 1 min: failed, after 3 attempts"
     assert lines[1] == "its last error: status 500"
-    assert "taskqueue dead replay mail a" in lines[2]
+    assert "taskqueue dead replay mail --id a" in lines[2]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.operate.waiting import _is_for, rungs, waiting_task
+from taskqueue.operate.reading import Facts
+from taskqueue.operate.rungs import rest_ms, rungs, stages
+from taskqueue.operate.waiting import is_for, waiting_task
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.message import Message
 from taskqueue.topology.ladder import Ladder
@@ -32,7 +34,7 @@ def test_the_rungs_are_the_wait_queues_of_the_plan(ladder: Ladder, queue_type: s
     """Of the type that is configured."""
     settings = configured("own", ladder, queue_type)
     queues = plan_ladder("mail", settings.layout).queues
-    planned = {each.name: each.arguments["x-message-ttl"] for each in queues}
+    planned = {each.name: each.arguments["x-message-ttl"] for each in queues if "looked" not in each.name}
     assert {rung.queue: rung.ttl_ms for rung in rungs("mail", settings)} == planned
 
 
@@ -41,6 +43,38 @@ def test_a_task_only_ever_moves_on_to_a_shorter_rung(ladder: Ladder, data: st.Da
     """So a look from the longest rung to the shortest can't miss one that moves meanwhile."""
     walk = [ladder.ttl_ms(leg) for leg in ladder.legs(data.draw(st.integers(1, ladder.longest)))]
     assert walk == sorted(set(walk), reverse=True)
+
+
+@given(ladders, st.data())
+def test_a_task_walks_the_stages_in_their_order_and_has_one_rung_of_each_at_most(
+    ladder: Ladder, data: st.DataObject
+) -> None:
+    """So looks at all the rungs of a stage at once, stage by stage, can't miss one that moves meanwhile."""
+    settings = replace(SETTINGS, resolution=ladder.resolution, levels=ladder.levels)
+    place = {rung.ttl_ms: number for number, stage in enumerate(stages("mail", settings)) for rung in stage}
+    walk = [place[ladder.ttl_ms(leg)] for leg in ladder.legs(data.draw(st.integers(1, ladder.longest)))]
+    assert walk == sorted(set(walk))
+    assert len(place) == 9 * ladder.levels
+
+
+@given(ladders, st.data(), st.booleans())
+def test_the_way_of_a_task_tells_when_it_leaves_each_rung(
+    ladder: Ladder, data: st.DataObject, shared: object
+) -> None:
+    """By the stays that follow: so it is given back in time, whichever rung it is seen on."""
+    ticks = data.draw(st.integers(1, ladder.longest))
+    legs = ladder.legs(ticks)
+    keys = ladder.itinerary(ticks, "mail")[1:] + (("astray>due:mail",) if shared else ())
+    for place, leg in enumerate(legs):
+        assert rest_ms(keys, ladder.ttl(leg)) == sum(map(ladder.ttl_ms, legs[place + 1 :]))
+
+
+@given(
+    st.lists(st.text(max_size=8) | st.sampled_from(["in>20s", "10s>due:mail", "look"])), st.text(max_size=4)
+)
+def test_no_key_that_others_write_keeps_a_look_from_going_on(keys: list[str], ttl: str) -> None:
+    """They can publish onto the ladder, too."""
+    assert rest_ms(keys, ttl) >= 0
 
 
 @given(ladders, st.data())
@@ -57,16 +91,15 @@ def test_a_task_on_a_rung_is_due_within_what_the_rung_says(ladder: Ladder, data:
 def test_a_waiting_task_tells_when_it_is_due_and_why_it_failed() -> None:
     """From the headers, the url from the body."""
     headers = {"taskqueue-due": 1_764_074_365_500, "taskqueue-runs": 2, "taskqueue-error": "status 500"}
-    task = waiting_task(Message(b'{"url": "/x"}', headers, {"message_id": "a"}), "20s")
+    task = waiting_task(Facts(Message(b'{"url": "/x"}', headers, {"message_id": "a"})), "20s")
     assert (task.id, task.url, task.due, task.runs) == ("a", "/x", 1_764_074_365.5, 2)
     assert (task.error, task.rung) == ("status 500", "20s")
 
 
 def test_a_waiting_message_that_tells_nothing_is_read_all_the_same() -> None:
     """Others can publish onto the ladder, too."""
-    task = waiting_task(
-        Message(b"\xff", {"taskqueue-due": "soon", "taskqueue-runs": -1, "taskqueue-error": 7}), "20s"
-    )
+    message = Message(b"\xff", {"taskqueue-due": "soon", "taskqueue-runs": -1, "taskqueue-error": 7})
+    task = waiting_task(Facts(message), "20s")
     assert (task.id, task.url, task.due, task.runs, task.error) == (None, None, None, 0, None)
 
 
@@ -89,4 +122,4 @@ def test_a_look_at_a_queue_leaves_the_tasks_of_others_on_its_ladder_alone(
     headers: dict[str, Any], *, ours: bool
 ) -> None:
     """What does not say whose it is may be anybody's."""
-    assert _is_for(Message(b"{}", headers), "mail") is ours
+    assert is_for(Message(b"{}", headers), "mail") is ours

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue.operate.dead import revived
+from taskqueue.operate.reading import Facts
 from taskqueue.settings import QueueSettings
 from taskqueue.task.astray import SENT_ROUND, came_back_at_once, itinerary, meant_for, missed_rungs
 from taskqueue.task.decide import Again, Dead, Move, Run, on_receipt
@@ -210,7 +211,7 @@ def test_what_died_far_from_its_queue_does_not_run_by_the_settings_of_another() 
     decision = on_receipt(task, policy, {"ours"}, deliveries=0, now=NOW_MS / 1000)
     assert isinstance(decision, Dead)
     for publish in successors(lost, task, decision, way=Way("ours", "ours"), now=NOW_MS / 1000):
-        again = revived(publish.message, now=NOW_MS / 1000)
+        again = revived(Facts(publish.message, "ours"), Way("ours", "ours"), now=NOW_MS / 1000).message
         third = on_receipt(
             decode(again, now=NOW_MS / 1000), policy, {"ours"}, deliveries=0, now=NOW_MS / 1000
         )

@@ -142,6 +142,14 @@ def test_the_header_tells_the_due_time_once_there_is_one() -> None:
     assert (task.due, task.runs, task.error, task.first_seen) == (5, 2, "status 503", 4)
 
 
+def test_a_task_that_an_operator_has_moved_is_for_that_queue_whatever_it_names_itself() -> None:
+    """Else its consumer would move it back."""
+    moved = {"taskqueue-moved-to": "other"}
+    assert read({"url": "/x", "queue": "mail"}, headers=moved).queue == "other"
+    assert read({"url": "/x"}, headers=moved).queue == "other"
+    assert refusal({"url": "/x"}, headers={"taskqueue-moved-to": 7}).startswith("header taskqueue-moved-to")
+
+
 @pytest.mark.parametrize(
     ("keys", "queue"),
     [

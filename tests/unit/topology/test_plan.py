@@ -237,19 +237,19 @@ def test_one_permission_pattern_covers_every_name(name: str) -> None:
 
 
 @given(st.integers(1, 9))
-def test_a_queue_takes_nine_wait_queues_a_level_and_two_more(count: int) -> None:
-    """The work queue and the dead queue; an entry, a straight way, a dead and one exchange for each level."""
+def test_a_queue_takes_nine_wait_queues_a_level_and_three_more(count: int) -> None:
+    """Work queue, dead queue, markers; entry, straight way, dead, control, one exchange for each level."""
     planned = plan(Settings(levels=count, queues={"mails": QueueSettings("mails")}).layout)
-    assert len(planned.queues) == 9 * count + 2
-    assert len(planned.exchanges) == count + 3
+    assert len(planned.queues) == 9 * count + 3
+    assert len(planned.exchanges) == count + 4
 
 
 def test_a_thousand_queues_on_one_ladder_take_two_queues_each() -> None:
     """And the ladder is there once, with a queue for what is lost."""
     settings = Settings(queues={f"q{i}": QueueSettings(f"q{i}", ladder=CROWD) for i in range(1000)})
     planned = plan(settings.layout)
-    assert len(planned.queues) == 2 * 1000 + 72 + 1
-    assert len(planned.exchanges) == 3 * 1000 + 8 + 3
+    assert len(planned.queues) == 2 * 1000 + 72 + 2
+    assert len(planned.exchanges) == 4 * 1000 + 8 + 4
 
 
 def test_quorum_queues_lose_nothing_on_the_way() -> None:
@@ -334,6 +334,8 @@ def test_every_exchange_of_a_ladder_has_an_alternate() -> None:
         alternates = {each.name: each.alternate for each in plan_ladder(ladder, settings.layout).exchanges}
         wait, due, lost = names.wait(ladder), names.due(ladder), names.lost(ladder)
         assert {alternates.pop(name) for name in [wait, *levels(ladder, LADDER)]} == {due}
+        # Only what leads nowhere there comes back to whoever asks.
+        assert alternates.pop(names.control(ladder)) is None
         assert alternates == ({due: lost, lost: None} if shape == "shared" else {})
 
 
@@ -367,9 +369,9 @@ def test_the_essentials_are_part_of_the_plan(shape: str, ladder: Ladder, queue_t
     settings = configured(shape, ladder, queue_type)
     there = {(each.kind, each.name) for each in plan(settings.layout).items}
     needed = {(each.kind, each.name) for each in essentials(QUEUE)}
-    assert len(needed) == 4
+    assert len(needed) == 5
     rungs = {(each.kind, each.name) for each in ladder_essentials(SHAPES[shape], ladder, queue_type)}
-    assert len(rungs) == 10 * ladder.levels + 1
+    assert len(rungs) == 10 * ladder.levels + 2
     assert needed | rungs <= there
 
 

@@ -1,0 +1,71 @@
+"""`taskqueue pause`: have a queue's tasks wait in its work queue."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import socket
+import time
+from typing import Annotated
+
+import typer
+
+from taskqueue.broker.session import connected, run
+from taskqueue.cli import common
+from taskqueue.errors import ConfigError
+from taskqueue.operate import pause as pausing
+from taskqueue.operate.pause import Pause
+from taskqueue.settings import load
+from taskqueue.task.pause import said
+from taskqueue.topology.ladder import LONGEST_TTL_MS
+
+commands = common.commands()
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*")
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+@commands.command()
+def pause(
+    queue: Annotated[str, typer.Argument(metavar="QUEUE", show_default=False)],
+    *,
+    lasts: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="End it by itself after 30s, 10m, 2h or 1d.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why; shown by inspect and in the consumers' logs.")
+    ] = None,
+    config: common.Config = None,
+) -> None:
+    """Have no task of a queue begin, on any consumer, until `resume` or the end of --for.
+
+    Within 2 seconds nothing begins; what runs ends. Tasks walk on along the ladder and gather in the work
+    queue, and `expires` goes on. A queue that is paused gets the new end and reason.
+    """
+    settings = common.only(load(config), [queue])
+    lasts_ms = None if lasts is None else milliseconds(lasts)
+    now = time.time()
+    about = Pause(_who(), reason, now, None if lasts_ms is None else now + lasts_ms / 1000)
+
+    async def work() -> None:
+        async with connected(settings, name="taskqueue pause") as session:
+            await pausing.pause(session, queue, settings.queues[queue].ladder, about, lasts_ms=lasts_ms)
+
+    run(work())
+    common.line(f"{queue}: paused{said(about)}")
+
+
+def milliseconds(text: str) -> int:
+    """Read a length of time such as ``1h 30m``; raises ConfigError."""
+    parts = _PART.findall(text)
+    whole = round(sum(float(number) * _SECONDS[unit] for number, unit in parts) * 1000)
+    if not parts or _PART.sub("", text) or not 0 < whole <= LONGEST_TTL_MS:
+        raise ConfigError(f"--for: must be a time such as 30s, 10m, 2h or 1d, got {text[:60]!r}")
+    return whole
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"
