@@ -183,6 +183,12 @@ class ConfirmChannel:
         self._none = lambda: got(None)
         self._raw.basic_get(queue, found)
 
+    def consumers(self, queue: str, counted: Callable[[int], None]) -> None:
+        """Count the consumers of a queue; 0 may also mean that its leader did not answer in time."""
+        self._raw.queue_declare(
+            queue, passive=True, callback=lambda found: counted(found.method.consumer_count)
+        )
+
     def ack(self, tag: int, *, multiple: bool = False) -> None:
         """Ack a delivery, or it and all that came before it: they are gone from their queue."""
         self._raw.basic_ack(tag, multiple=multiple)

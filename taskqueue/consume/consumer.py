@@ -54,7 +54,6 @@ class Consumer:
         metrics: Metrics,
         *,
         known: Container[str] | None = None,
-        rate_share: float = 1.0,
         watch: Callable[[Report], None] | None = None,
     ) -> None:
         known = settings.queues if known is None else known
@@ -73,7 +72,7 @@ class Consumer:
                 owner=self,
                 events=Events(*metrics.listeners, log_success=queue.log_success),
                 isolation=isolation,
-                pace=Pace(queue.rate.per_second * rate_share) if queue.rate else None,
+                pace=Pace(queue.rate.per_second, counted=False) if queue.rate else None,
                 make_line=self._make_line,
             )
             for queue in settings.queues.values()
@@ -148,7 +147,8 @@ class Consumer:
         if not connection.is_open:
             return
         self._link.outbox.connected(connection)
-        others = _OTHER_CHANNELS + len(self._timekeepers)
+        limited = sum(each.limited for each in self._subscriptions)
+        others = _OTHER_CHANNELS + len(self._timekeepers) + limited
         room = max(0, connection.params.channel_max - others)
         for subscription in self._subscriptions[:room]:
             subscription.connected(connection)

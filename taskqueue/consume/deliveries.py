@@ -53,8 +53,7 @@ class Deliveries:
     the delivery can't be acked any more: the broker hands it out again. `left` is called once nothing
     more can come after `pause` or `stop`. `missing` is called with the reason where something of the
     queue is not declared, `refused` where the user may not do what its consumer does, and nothing of it was
-    ever consumed. `hoarding` is called where more is out than is soon worked off, since the receivers are
-    slower than they were, or hang.
+    ever consumed. `hoarding` is called where more is out than is soon worked off.
     """
 
     def __init__(
@@ -163,6 +162,11 @@ class Deliveries:
         if self.holds(delivery) and self._room.set_aside(delivery.tag, len(delivery.message.body)):
             self._watch()
             self._make_room()
+
+    def narrow(self, at_once: int) -> None:
+        """Have a window for so many that run at a time, from now on."""
+        if self._window.narrow(at_once):
+            self._consume_anew()
 
     def flush(self) -> None:
         """Send the acks that are ready."""

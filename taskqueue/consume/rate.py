@@ -16,18 +16,40 @@ _BURST_SECONDS = 0.1
 
 
 class Pace:
-    """The tokens of one queue, in one process."""
+    """The tokens of one queue, in one process, which has an equal share of them.
 
-    def __init__(self, per_second: float) -> None:
+    Where it is not `counted` among how many, no token may be spent until `share` says so.
+    """
+
+    def __init__(self, per_second: float, *, counted: bool = True) -> None:
+        self._per_second = per_second
         self._interval = 1 / per_second
         self._tolerance = max(0.0, _BURST_SECONDS - self._interval)
         self._next = 0.0
         self._line = 0.0
         self._seen = 0.0
+        self._counted = counted
+
+    def share(self, among: int, now: float, *, after: float = 0.0) -> None:
+        """Have the share of one of so many, which spends nothing for `after` seconds."""
+        self._follow(now)
+        former, self._interval = self._interval, among / self._per_second
+        self._tolerance = max(0.0, _BURST_SECONDS - self._interval)
+        # What is ahead was reckoned by the former share.
+        change = self._interval / former
+        self._next = max(now + max(0.0, self._next - now) * change, now + after)
+        self._line = now + max(0.0, self._line - now) * change
+        self._counted = True
+
+    def refund(self) -> None:
+        """Take a token back that was not spent."""
+        self._next -= self._interval
 
     def hold(self, now: float, *, has_slot: bool) -> float | None:
         """Take a token and give the seconds until it may be used; None where the task must reserve a slot."""
         self._follow(now)
+        if not self._counted:
+            return None
         wait = max(0.0, max(self._next, now) - self._tolerance - now)
         behind_others = not has_slot and self._line > now + LONGEST_HOLD
         if wait > LONGEST_HOLD or behind_others:

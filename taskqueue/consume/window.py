@@ -101,6 +101,17 @@ class Window:
         self._begin(None)
         return True
 
+    def narrow(self, at_once: int) -> bool:
+        """Run so many at a time from now on; True where the window has another size by that."""
+        former = self.size
+        if at_once < self._at_once:
+            self.size = min(self.size, at_once)
+        self.size = max(self.size, at_once)
+        self._at_once = at_once
+        if self.size != former:
+            self._begin(None)
+        return self.size != former
+
     def lost(self) -> None:
         """Note that the channel is closed, and nothing out."""
         self._begin(None)

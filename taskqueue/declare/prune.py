@@ -17,6 +17,7 @@ from taskqueue.broker.management import Management
 from taskqueue.broker.session import Progress, Session
 from taskqueue.declare.apply import bind, unbind
 from taskqueue.declare.emptiness import delete, reported, settled
+from taskqueue.declare.limits import clear as clear_limits
 from taskqueue.declare.schedules import clear
 from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.settings import Settings
@@ -100,7 +101,8 @@ def sorted_out(
             ]
         else:
             timed = (names.wake(owner), names.schedule(owner))
-            rest = (*timed, names.moving(owner), names.lost(owner), names.dead(owner), owner)
+            limits = names.limits(owner, paced=True, capped=True)
+            rest = (*timed, *limits, names.moving(owner), names.lost(owner), names.dead(owner), owner)
             whole = (*rungs, *[name for name in rest if name in spare])
             found.append(_leftover(owner, whole, tuple(extra), spare, ways))
     return tuple(found)
@@ -146,6 +148,8 @@ async def _without_schedules(session: Session, found: Leftover) -> Leftover:
     """Take away what is left of former schedules; where there are any, all of the queue stays."""
     if names.schedule(found.owner) in found.queues and (left := await clear(session, found.owner)):
         return replace(found, busy=f"it has schedules ({', '.join(left)}): declare it without them first")
+    if names.permits(found.owner) in found.queues:
+        await clear_limits(session, found.owner)
     return found
 
 
@@ -236,8 +240,8 @@ def _leftover(
     ways: Iterable[Binding],
 ) -> Leftover:
     # What is in these is looked at later: it may stand for nothing.
-    timed = {names.wake(owner), names.schedule(owner)}
-    busy = next((told for name in queues if name not in timed and (told := _busy(spare[name]))), None)
+    signs = {names.wake(owner), names.schedule(owner), *names.limits(owner, paced=True, capped=True)}
+    busy = next((told for name in queues if name not in signs and (told := _busy(spare[name]))), None)
     classic = {name for name in queues if spare[name]["arguments"].get("x-queue-type", CLASSIC) == CLASSIC}
     leading = tuple(way for way in ways if way.queue in queues)
     return Leftover(owner, queues, exchanges, busy, ways=leading, classic=frozenset(classic))
