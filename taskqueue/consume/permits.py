@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT = 1.0
 """Seconds that a task waits here for a permit."""
 KEPT = 0.2
-"""Seconds for which a permit is used again and again, so that short requests cost the broker next to nothing."""
+"""Seconds for which a permit is used again and again, so that short requests cost the broker little."""
 _PARKED = 600.0
 """Seconds for which one that is over the limit is kept: the broker allows 30 minutes."""
 _SOON = 0.01
