@@ -84,6 +84,9 @@ class Permits:
         self._over_here = 0
         """How many of these the present consumer got, in whose window they are."""
         self._waiting: deque[_Waiting] = deque()
+        self._contended = False
+        """Other consumers want permits too, as far as was counted."""
+        self._counted = float("-inf")
         self._looking = self._again = False
         self._timer = float("inf")
 
@@ -138,9 +141,12 @@ class Permits:
         return len(self._usable) - self._running() - self.reserved
 
     def _give_back(self) -> None:
-        """Give back what was kept for long enough, though others may wait here: it is the turn of others."""
+        """Give back what was kept for long enough, though tasks may wait here: it is the turn of others."""
         now = self._link.monotonic()
-        while self._usable and self._free > 0 and (self.stopping or now - self._usable[0].since >= KEPT):
+        keeps = self._waiting and not self._contended and not self.stopping
+        while self._usable and self._free > 0 and not keeps:
+            if now - self._usable[0].since < KEPT and not self.stopping:
+                break
             self._requeue(self._usable.popleft())
         for each in [each for each in self._over if self.stopping or now - each.since >= _PARKED]:
             self._over.remove(each)
@@ -163,15 +169,23 @@ class Permits:
         """Be a consumer of the permits as long as tasks wait here, and no longer."""
         if self._channel is None or not self._channel.is_open:
             return
-        if self._consumer is not None and (not self._waiting or 2 * self._over_here > self._concurrency):
+        wants = self._waiting and len(self._usable) < self._concurrency
+        if self._consumer is not None and (not wants or 2 * self._over_here > self._concurrency):
             self._channel.cancel(self._consumer, _nothing)
             self._consumer = None
-        if self._waiting and self._consumer is None:
+        if wants and self._consumer is None:
             self._over_here = 0
             self._channel.prefetch(self._concurrency, _nothing)
             self._consumer = self._channel.consume(names.permits(self._queue), self._arrived, _nothing)
         if self._waiting or self._over or self._running():
             self._book.look(_LOOK)
+        if self._waiting and self._usable and self._link.monotonic() - self._counted >= KEPT:
+            self._counted = self._link.monotonic()
+            self._channel.consumers(names.permits(self._queue), self._count)
+
+    def _count(self, consumers: int) -> None:
+        self._contended = consumers > (self._consumer is not None)
+        self.look()
 
     def _arrived(self, delivery: Delivery) -> None:
         permit = read_permit(delivery.message)

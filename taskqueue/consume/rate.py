@@ -35,10 +35,8 @@ class Pace:
         self._follow(now)
         former, self._interval = self._interval, among / self._per_second
         self._tolerance = max(0.0, _BURST_SECONDS - self._interval)
-        # What is ahead was reckoned by the former share.
-        change = self._interval / former
-        self._next = max(now + max(0.0, self._next - now) * change, now + after)
-        self._line = now + max(0.0, self._line - now) * change
+        # The next token was reckoned by the former share. The slots are out, whoever their tasks come back to.
+        self._next = max(now + max(0.0, self._next - now) * self._interval / former, now + after)
         self._counted = True
 
     def refund(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from sandbox.receiver import Receiver
 from taskqueue.declare.apply import declare
@@ -17,10 +18,14 @@ def send(stage: Stage, count: int) -> None:
         client.send_many({"url": "/crowd", "queue": stage.name} for _ in range(count))
 
 
+def _is_most(crowd: Crowd, limit: int) -> bool:
+    return crowd.most() == limit
+
+
 def test_no_more_run_at_once_than_the_limit_over_all_consumers(
     staged: Callable[..., Stage], receiver: Receiver
 ) -> None:
-    """Three consumers that could run twelve run three, and all of what there is; then the permits are free."""
+    """Three consumers that could run twelve run three, and all there is; then the permits are free."""
     crowd = Crowd(receiver, "/crowd", 0.05)
     stage = staged(max_concurrency=3)
     declare(stage.settings)
@@ -63,7 +68,7 @@ def test_running_consumers_go_by_the_limit_that_is_declared(
     receiver.wait_for(5, path="/crowd")
     for limit in (6, 1, 4):
         declare(stage.configure(max_concurrency=limit, concurrency=6))
-        eventually(lambda limit=limit: crowd.most() == limit, f"{limit} at once")
+        eventually(partial(_is_most, crowd, limit), f"{limit} at once")
         seen = len(receiver.to("/crowd"))
         receiver.wait_for(seen + 4 * limit, path="/crowd")
         assert crowd.most() == limit
