@@ -35,7 +35,9 @@ class Acks:
         self._open: dict[int, bool] = {}
         self._aside: dict[int, int] = {}
         self._bytes = 0
-        self._last = self._former = 0
+        self.last = 0
+        """The last that came."""
+        self._former = 0
         """The last that an earlier consumer got."""
 
     def __len__(self) -> int:
@@ -63,13 +65,13 @@ class Acks:
 
     def begin(self) -> None:
         """Note that another consumer gets what comes from now on."""
-        self._former = self._last
+        self._former = self.last
         self.in_window = self.aside_in_window = 0
 
     def delivered(self, tag: int) -> None:
         """Note a delivery; tags of a channel only grow."""
         self._open[tag] = False
-        self._last = tag
+        self.last = tag
         self.in_window += 1
 
     def set_aside(self, tag: int, size: int) -> bool:

@@ -12,12 +12,12 @@ from pika.connection import Parameters
 
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
-from taskqueue.consume.deliveries import TAKEN
 from taskqueue.consume.health import TICK, Report
 from taskqueue.consume.isolation import Isolation
 from taskqueue.consume.ladder_check import LadderCheck
 from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.rate import Pace
+from taskqueue.consume.room import TAKEN
 from taskqueue.consume.subscription import Subscription
 from taskqueue.consume.timekeeper import Timekeeper
 from taskqueue.consume.workers import Attempt, Pool, Workers

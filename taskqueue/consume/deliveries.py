@@ -14,6 +14,7 @@ from taskqueue.broker.link import Link
 from taskqueue.broker.replies import ACCESS_REFUSED, absent
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume import losses
+from taskqueue.consume.parting import Parting
 from taskqueue.consume.reopening import Reopening
 from taskqueue.consume.room import Room
 from taskqueue.consume.window import ROUND, Window
@@ -21,11 +22,6 @@ from taskqueue.topology import names
 from taskqueue.topology.plan import essentials
 
 log = logging.getLogger(__name__)
-
-TAKEN = 0.25
-"""Seconds in which the broker gets to all acks."""
-_MANY = 16
-"""Deliveries that are acked at a time; each may be an ack of its own to the broker."""
 
 
 class _State(enum.Enum):
@@ -35,6 +31,7 @@ class _State(enum.Enum):
     OPENING = "it is being opened, and what the queue needs is looked up"
     READY = "everything is there, and nothing is consumed"
     CONSUMING = "the broker hands messages out"
+    PARTING = "the consumer is to be cancelled, as soon as nothing is on its way to it"
     LEAVING = "the consumer is cancelled, and what is on its way still comes; then READY, or CONSUMING anew"
 
 
@@ -53,7 +50,8 @@ class Deliveries:
     the delivery can't be acked any more: the broker hands it out again. `left` is called once nothing
     more can come after `pause` or `stop`. `missing` is called with the reason where something of the
     queue is not declared, `refused` where the user may not do what its consumer does, and nothing of it was
-    ever consumed. `hoarding` is called where more is out than is soon worked off.
+    ever consumed. `hoarding` is called where more is out than is soon worked off, since the receivers are
+    slower than they were, or hang.
     """
 
     def __init__(
@@ -81,8 +79,9 @@ class Deliveries:
         self._missing = missing
         self._hoarding = hoarding
         self._room = Room(queue, window)
+        self.parting = Parting(link, self._cancel)
+        """What puts off all that makes room, while the consumer is about to be cancelled."""
         self._watching = False
-        self._acked = float("-inf")
         self._asked = _Asked.TO_STAY
         self._state = _State.CLOSED
         self._connection: TolerantConnection | None = None
@@ -124,23 +123,19 @@ class Deliveries:
     @property
     def paused(self) -> bool:
         """Tell whether nothing more can come."""
-        coming = self._state in {_State.CONSUMING, _State.LEAVING}
+        coming = self._state in {_State.CONSUMING, _State.PARTING, _State.LEAVING}
         return self._asked is not _Asked.TO_STAY and not coming
 
     @property
     def consumed(self) -> bool:
         """Tell whether the broker hands out what is due, or is asked not to for a moment."""
-        coming = self._state is _State.CONSUMING and self._agreed
+        coming = self._state in {_State.CONSUMING, _State.PARTING} and self._agreed
         return coming or (self._asked is _Asked.TO_PAUSE and self._state is not _State.CLOSED)
 
     @property
     def just_acked(self) -> bool:
-        """Tell whether so much was acked a moment ago that the broker may not have got to all of it.
-
-        A quorum queue's client puts off acks while 32 others are under way, and forgets them when the
-        channel is closed (``rabbit_fifo_client``, SOFT_LIMIT).
-        """
-        return self._link.monotonic() - self._acked < TAKEN
+        """Tell whether the broker may not have got to all acks."""
+        return self._room.just_acked(self._link.monotonic())
 
     def holds(self, delivery: Delivery) -> bool:
         """Tell whether a delivery can still be acked."""
@@ -153,9 +148,7 @@ class Deliveries:
 
     def give_back(self, delivery: Delivery) -> None:
         """Let another consumer have a delivery at once that this one will not run."""
-        if self._channel is not None and self.holds(delivery) and self._channel.is_open:
-            self._room.acks.forget(delivery.tag)
-            self._channel.requeue(delivery.tag)
+        self.parting.after(lambda: self._requeue(delivery))
 
     def set_aside(self, delivery: Delivery) -> None:
         """Note that a delivery can't be settled for now: others are handed out in its place."""
@@ -163,25 +156,24 @@ class Deliveries:
             self._watch()
             self._make_room()
 
-    def narrow(self, at_once: int) -> None:
-        """Have a window for so many that run at a time, from now on."""
-        if self._window.narrow(at_once):
-            self._consume_anew()
-
     def flush(self) -> None:
         """Send the acks that are ready."""
-        if self._channel is None or not self._channel.is_open:
+        if self._channel is None or not self._channel.is_open or self.parting.waits:
             return
-        # Before the acks: with all of the window out, nothing is on its way that a change could hit.
-        if self._room.resized(self._link.monotonic()):
+        now = self._link.monotonic()
+        # Before the acks: with all of the window out, nothing is on its way that it would have to wait for.
+        if self._room.resized(now):
             self._consume_anew()
         self._make_room()
-        if self._room.acks.settled >= _MANY:
-            self._acked = self._link.monotonic()
-        for ack in self._room.acks.flush():
+        for ack in self._room.flush(now) if self._state is not _State.PARTING else ():
             self._channel.ack(ack.tag, multiple=ack.multiple)
         if self._room.goes_on():
             self._consume_anew()
+
+    def _requeue(self, delivery: Delivery) -> None:
+        if self._channel is not None and self.holds(delivery) and self._channel.is_open:
+            self._room.acks.forget(delivery.tag)
+            self._channel.requeue(delivery.tag)
 
     def _open(self) -> None:
         if self._connection is None or self._asked is _Asked.TO_LEAVE or self._channel is not None:
@@ -206,20 +198,22 @@ class Deliveries:
             self._state = _State.READY
             self._consume()
 
-    def _consume(self, begun: Callable[[], None] | None = None) -> None:
+    def _consume(self, *, anew: bool = False) -> None:
         ready = self._state in {_State.READY, _State.LEAVING}
         if ready and self._asked is _Asked.TO_STAY and self._channel is not None and self._channel.is_open:
             self._state = _State.CONSUMING
-            self._agreed = self._agreed and begun is not None
+            self._agreed = self._agreed and anew
             # What is out of an earlier consumer is not in the window of this one.
-            self._channel.prefetch(self._room.begin(), _nothing)
-            self._consumer_tag = self._channel.consume(self._queue, self._delivered, begun or self._consuming)
+            self._channel.prefetch(self._room.begin(), lambda: None)
+            begun = (lambda: None) if anew else self._consuming
+            self._consumer_tag = self._channel.consume(self._queue, self._delivered, begun)
 
     def _delivered(self, delivery: Delivery) -> None:
         self._room.acks.delivered(delivery.tag)
         self._window.arrived(len(delivery.message.body), self._link.monotonic())
         self._watch()
         self._received(delivery)
+        self.parting.delivered(self._room)
         self._make_room()
 
     def _consuming(self) -> None:
@@ -231,7 +225,6 @@ class Deliveries:
         """Have another window, and nothing in it: that of a consumer never changes."""
         if self._state is _State.CONSUMING and self._asked is _Asked.TO_STAY and not self._room.full:
             self._leave()
-            self._consume(_nothing)
 
     def _make_room(self) -> None:
         if self._room.is_short():
@@ -262,6 +255,12 @@ class Deliveries:
             # Nothing comes on a channel that is being closed.
             self._state = _State.READY
             return
+        self._state = _State.PARTING
+        self.parting.begin(self._room)
+
+    def _cancel(self) -> None:
+        if self._channel is None or not self._channel.is_open:
+            return
         self._state = _State.LEAVING
         tag = self._consumer_tag
 
@@ -272,6 +271,9 @@ class Deliveries:
             self._left()
 
         self._channel.cancel(tag, gone)
+        self._consume(anew=True)
+        self._link.call(self._left)
+        self._link.call(self.flush)
 
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
         if channel is not self._channel:
@@ -280,6 +282,7 @@ class Deliveries:
         self._channel = None
         self._state = _State.CLOSED
         self._window.lost()
+        self.parting.lost()
         held = self._room.acks.aside if self._room.acks.eldest_is_aside else 0
         self._lost()
         if self._asked is _Asked.TO_LEAVE or self._connection is None or not self._connection.is_open:
@@ -294,7 +297,3 @@ class Deliveries:
         if absent(code, reason) and not self._reopening.ever_consumed:
             self._missing(reason)
         self._link.later(self._reopening.delay(self._link.monotonic()), self._open)
-
-
-def _nothing() -> None:
-    """Wait for nothing: the broker answers in the order in which it is asked."""

@@ -35,7 +35,7 @@ class Pace:
         self._follow(now)
         former, self._interval = self._interval, among / self._per_second
         self._tolerance = max(0.0, _BURST_SECONDS - self._interval)
-        # The next token was reckoned by the former share. The slots are out, whoever their tasks come back to.
+        # The next token was reckoned by the former share; the slots stay, whoever their tasks come back to.
         self._next = max(now + max(0.0, self._next - now) * self._interval / former, now + after)
         self._counted = True
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from taskqueue.consume.acks import Acks
+from taskqueue.consume.acks import Ack, Acks
 from taskqueue.consume.window import Window
 
 log = logging.getLogger(__name__)
 
+TAKEN = 0.25
+"""Seconds in which the broker gets to all acks."""
+_MANY = 16
+"""Deliveries that are acked at a time; each may be an ack of its own to the broker."""
 _ROOM = 0.5
 """How full of held tasks a queue that has stood still may be when it goes on."""
 
@@ -27,8 +31,7 @@ class Room:
 
     A broker never changes the window of a consumer that there is, and counts in it what is held. So
     another consumer takes the place of the present one: as soon as half of the window is held, and after a
-    look where less is. Only when all of the window is out: what is on its way to a consumer that ends is
-    taken back by a quorum queue, and counted as handed out.
+    look where less is. Only when all of the window is out, as nothing is on its way to it then (`Parting`).
     """
 
     def __init__(self, queue: str, window: Window) -> None:
@@ -38,6 +41,7 @@ class Room:
         self._window = window
         self._prefetch = 0
         self._narrow = False
+        self._acked = float("-inf")
         self.full = False
         """As much is held as may be: no other consumer begins until there is room again."""
 
@@ -71,13 +75,27 @@ class Room:
     def is_short(self) -> bool:
         """Tell whether what is held takes so much of the window that another consumer is to begin."""
         held, size = self.acks.aside_in_window, self._window.size
-        if not held or self.acks.in_window < self._prefetch:
+        if not held or not self.all_out:
             return False
         return 2 * (self._prefetch - held) <= size or self._narrow
 
     def resized(self, now: float) -> bool:
         """Tell, before what is settled is acked, whether another window is worth another consumer."""
         return self._window.settled(self.acks.settled, now, out=self.acks.out)
+
+    def flush(self, now: float) -> list[Ack]:
+        """Take out what may be acked."""
+        if self.acks.settled >= _MANY:
+            self._acked = now
+        return self.acks.flush()
+
+    def just_acked(self, now: float) -> bool:
+        """Tell whether so much was acked a moment ago that the broker may not have got to all of it.
+
+        A quorum queue's client puts off acks while 32 others are under way, and forgets them when the
+        channel is closed (``rabbit_fifo_client``, SOFT_LIMIT).
+        """
+        return now - self._acked < TAKEN
 
     def goes_on(self) -> bool:
         """Tell, after acks, whether there is room again where the queue was full of what is held."""
@@ -93,6 +111,11 @@ class Room:
         hoards = self._window.hoards(len(self.acks) - self.acks.aside)
         self._narrow = self._prefetch - self.acks.aside_in_window < self._window.size
         return Look(anew=self._window.size != size or self.is_short(), hoards=hoards)
+
+    @property
+    def all_out(self) -> bool:
+        """Tell whether all of the window is out, so that nothing is on its way."""
+        return self.acks.in_window >= self._prefetch
 
     @property
     def needs_looks(self) -> bool:

@@ -142,13 +142,8 @@ class Settling:
 
     def put_back(self, attempt: Attempt) -> None:
         """Publish a task again that was not begun: what ends the process now is not counted against it."""
-        if not self._deliveries.holds(attempt.delivery):
-            return
-        task = attempt.task
-        again = Again(
-            task.due, task.runs, task.error, has_slot=task.has_slot, crashes=attempt.earlier_deliveries
-        )
-        self.settle(attempt.delivery, task, again)
+        # Only then can it not come back here at once.
+        self._deliveries.parting.after(lambda: self._put_back(attempt))
 
     def give_back(self, attempt: Attempt) -> None:
         """Let another consumer have it: at once, and published again where being counted would blame it."""
@@ -178,6 +173,15 @@ class Settling:
                 self._queue.name,
                 count,
             )
+
+    def _put_back(self, attempt: Attempt) -> None:
+        if not self._deliveries.holds(attempt.delivery):
+            return
+        task = attempt.task
+        again = Again(
+            task.due, task.runs, task.error, has_slot=task.has_slot, crashes=attempt.earlier_deliveries
+        )
+        self.settle(attempt.delivery, task, again)
 
     # --- how a settlement has ended
 

@@ -68,15 +68,16 @@ class Subscription:
         self._link = link
         self._owner = owner
         self._isolation = isolation
+        # With permits as many as there are at hand, and one more, which asks for another.
+        self._window = Window(1 if queue.max_concurrency else queue.concurrency)
         self._deliveries = Deliveries(
             queue.name,
-            # With permits as many as there are at hand, and one more, which asks for another.
-            Window(1 if queue.max_concurrency else queue.concurrency),
+            self._window,
             link,
             ladder=queue.ladder,
             received=self._received,
             lost=self._lost,
-            left=isolation.progressed,
+            left=self._progressed,
             missing=lambda reason: owner.missing(queue.name, reason),
             refused=owner.refused,
             hoarding=self._hoarding,
@@ -110,7 +111,7 @@ class Subscription:
                 link=link,
                 concurrency=queue.concurrency,
                 running=lambda: self.attempts.running,
-                room=self._deliveries.narrow,
+                room=self._narrow,
             )
         self._limiter = None
         if members or self._permits:
@@ -140,7 +141,7 @@ class Subscription:
     @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits for a confirm, but for what is refused when it stops."""
-        waits = self._permits is not None and not self._permits.idle
+        waits = self._deliveries.parting.waits or (self._permits is not None and not self._permits.idle)
         return not waits and not self.attempts.running and self.settling.idle
 
     @property
@@ -203,6 +204,10 @@ class Subscription:
         # A broker that takes no publishes would keep it longer than we do.
         if not self._link.blocked:
             self._put_back()
+
+    def _narrow(self, at_once: int) -> None:
+        self._window.narrow(at_once)
+        self._deliveries.flush()
 
     def _put_back(self) -> None:
         self.attempts.put_back()
