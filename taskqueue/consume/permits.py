@@ -26,8 +26,13 @@ LONGEST_WAIT = 1.0
 """Seconds that a task waits here for a permit."""
 KEPT = 0.2
 """Seconds for which a permit is used again and again, so that short requests cost the broker little."""
+_LONGEST_KEPT = 120.0
+"""Seconds after which it goes back though nobody else wants one.
+
+With the longest request on top it is less than the 30 minutes that the broker allows.
+"""
 _PARKED = 600.0
-"""Seconds for which one that is over the limit is kept: the broker allows 30 minutes."""
+"""Seconds for which one that is over the limit is kept."""
 _SOON = 0.01
 _LOOK = 5.0
 """Seconds after which the limit is looked up anew."""
@@ -127,13 +132,15 @@ class Permits:
         if self._looking:
             return
         self._looking = True
-        while self._again:
-            self._again = False
-            self._give_back()
-            self._begin()
-            self._send_away()
-            self._want()
-        self._looking = False
+        try:
+            while self._again:
+                self._again = False
+                self._give_back()
+                self._begin()
+                self._send_away()
+                self._want()
+        finally:
+            self._looking = False
         self._plan()
 
     @property
@@ -143,10 +150,8 @@ class Permits:
     def _give_back(self) -> None:
         """Give back what was kept for long enough, though tasks may wait here: it is the turn of others."""
         now = self._link.monotonic()
-        keeps = self._waiting and not self._contended and not self.stopping
-        while self._usable and self._free > 0 and not keeps:
-            if now - self._usable[0].since < KEPT and not self.stopping:
-                break
+        longest = 0.0 if self.stopping else KEPT if self._contended or not self._waiting else _LONGEST_KEPT
+        while self._usable and self._free > 0 and now - self._usable[0].since >= longest:
             self._requeue(self._usable.popleft())
         for each in [each for each in self._over if self.stopping or now - each.since >= _PARKED]:
             self._over.remove(each)
@@ -208,7 +213,7 @@ class Permits:
         self._usable.clear()
         self._over.clear()
         self._unjudged.clear()
-        for each in held:
+        for each in sorted(held, key=lambda each: each.since):
             if not self._book.knows(each.permit):
                 if sure:
                     # It was issued by a declare that did not come to its end, and no book counts it.

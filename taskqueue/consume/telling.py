@@ -14,7 +14,7 @@ from taskqueue.task.fields import joined
 from taskqueue.task.result import Result
 from taskqueue.task.settle import roll_back_id
 
-PER_HOST, SHORTAGE, RATE = "per_host", "shortage", "rate"
+PER_HOST, SHORTAGE, RATE, MAX_CONCURRENCY = "per_host", "shortage", "rate", "max_concurrency"
 """Why a task is postponed: its host has enough requests, this machine is short of something, or a rate."""
 _VOID = "its channel was closed meanwhile: the broker hands it out again"
 
@@ -63,6 +63,8 @@ class Telling:
             self._tell(events.WAITING, task, task.runs, next=due)
         elif decision.has_slot and not task.has_slot:
             self._tell(events.POSTPONED, task, task.runs, next=due, reason=RATE)
+        elif decision.unpermitted:
+            self._tell(events.POSTPONED, task, task.runs, next=due, reason=MAX_CONCURRENCY)
 
     def _dead(self, delivery: Delivery, task: Task | None, decision: Dead, result: Result | None) -> None:
         reason, error = decision.reason, decision.error

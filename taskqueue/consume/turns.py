@@ -66,12 +66,19 @@ class Turns:
         else:
             self._take_token(attempt, self._pace, now)
 
-    def _send_away(self, attempt: Attempt, at: float, *, has_slot: bool) -> None:
+    def _send_away(self, attempt: Attempt, at: float, *, has_slot: bool, unpermitted: bool = False) -> None:
         """Put a task on the ladder until a time, in seconds since the epoch."""
         task = attempt.task
         if self._deliveries.holds(attempt.delivery):
             crashes = attempt.earlier_deliveries
-            again = Again(int(at * 1000), task.runs, task.error, has_slot=has_slot, crashes=crashes)
+            again = Again(
+                int(at * 1000),
+                task.runs,
+                task.error,
+                has_slot=has_slot,
+                crashes=crashes,
+                unpermitted=unpermitted,
+            )
             self._settling.settle(attempt.delivery, task, again)
 
     def _take_permit(self, attempt: Attempt, begin: Callable[[], None], pace: Pace | None = None) -> None:
@@ -80,7 +87,8 @@ class Turns:
         def away() -> None:
             if pace is not None:
                 pace.refund()
-            self._send_away(attempt, self._clock() + _AWAY, has_slot=attempt.task.has_slot)
+            at = self._clock() + _AWAY
+            self._send_away(attempt, at, has_slot=attempt.task.has_slot, unpermitted=True)
 
         if self._permits is None:
             begin()

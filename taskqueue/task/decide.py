@@ -58,6 +58,8 @@ class Again:
     """How often the broker has handed the task out without an answer, where it now begins to count anew."""
     early: bool = False
     """The task came before its time: a ladder too short for it, another clock, or no way on the ladder."""
+    unpermitted: bool = False
+    """As many run at once as may (`max_concurrency`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from functools import partial
 
 from sandbox.receiver import Receiver
 from taskqueue.declare.apply import declare
+from taskqueue.limit import Permit, permit_publishes
 from taskqueue.topology import names
 from tests.support.crowd import Crowd
-from tests.support.stage import Stage, eventually
+from tests.support.stage import Process, Stage, eventually
 
 
 def send(stage: Stage, count: int) -> None:
@@ -110,3 +111,32 @@ def test_two_limits_hold_at_once(staged: Callable[..., Stage], receiver: Receive
     receiver.wait_for(130, path="/crowd")
     assert crowd.most() == 2
     stage.settle()
+
+
+def test_a_permit_of_a_declare_that_died_lets_nothing_run(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """The book knows no such edition: whoever gets it drops it, and the others stay."""
+    crowd = Crowd(receiver, "/crowd", 0.1)
+    stage = staged(max_concurrency=2, concurrency=6)
+    declare(stage.settings)
+    with stage.connection() as connection:
+        for permit in permit_publishes(stage.name, [Permit("dead", number) for number in range(3)]):
+            connection.channel().basic_publish("", names.permits(stage.name), permit.message.body)
+    send(stage, 40)
+    stage.consume()
+    receiver.wait_for(40, path="/crowd")
+    assert crowd.most() == 2
+    eventually(lambda: stage.depth(names.permits(stage.name)) == 2, "the permits that count are left")
+    stage.settle()
+
+
+def test_a_limit_without_its_queues_ends_the_consumer_with_what_to_run(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """As everything that is not declared."""
+    stage.configure(max_concurrency=2)
+    process = Process("run", "--config", str(stage.path))
+    assert process.wait() == 1
+    assert "run 'taskqueue declare'" in process.log
+    assert not receiver.requests
