@@ -1,7 +1,8 @@
 """What limits that hold over all consumers cost a task: CPU of the broker and of the consumers, and time.
 
 Tasks that were sent before are run by three consumers: without a limit, with a rate that is never reached,
-with as many permits as there are threads, with both, and with fewer permits than threads (fewer tasks).
+with twice as many permits as threads, with as many, with both, and with fewer permits than threads, which run
+fewer tasks.
 The CPU of the broker is that of sending and of running them, without what it takes while it is idle.
 """
 
@@ -31,8 +32,9 @@ _IDLE = 10.0
 LIMITS: Mapping[str, str] = {
     "none": "",
     "rate": f"rate = {_RATE}",
+    f"max_concurrency = {2 * ALL}": f"max_concurrency = {2 * ALL}",
     f"max_concurrency = {ALL}": f"max_concurrency = {ALL}",
-    "both": f"rate = {_RATE}\nmax_concurrency = {ALL}",
+    "rate and max_concurrency": f"rate = {_RATE}\nmax_concurrency = {2 * ALL}",
     "max_concurrency = 6": "max_concurrency = 6",
     "max_concurrency = 1": "max_concurrency = 1",
 }

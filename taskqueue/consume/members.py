@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from pika import spec
+
 from taskqueue.broker.channel import ConfirmChannel, Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.rate import Pace
@@ -51,9 +53,9 @@ class Members:
             self._count(self._channel)
 
     def _count(self, channel: ConfirmChannel, *, joins: bool = False) -> None:
-        def counted(among: int) -> None:
+        def counted(found: spec.Queue.DeclareOk) -> None:
             # We are one of them, so zero is no answer.
-            among = among or self._among or 1
+            among = found.consumer_count or self._among or 1
             if joins or among != self._among:
                 self._among = among
                 self._pace.share(among, self._clock(), after=JOINING if joins and among > 1 else 0.0)
@@ -61,7 +63,7 @@ class Members:
 
         if channel.is_open:
             self._counted = self._link.monotonic()
-            channel.consumers(self._queue, counted)
+            channel.count(self._queue, counted)
 
     def _stray(self, delivery: Delivery) -> None:
         log.error("%s: a message that is none of ours: dropped", self._queue)

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pika import spec
+
 from taskqueue.broker.channel import ConfirmChannel, Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.permit_book import PermitBook
@@ -89,8 +91,8 @@ class Permits:
         self._over_here = 0
         """How many of these the present consumer got, in whose window they are."""
         self._waiting: deque[_Waiting] = deque()
-        self._contended = False
-        """Other consumers want permits too, as far as was counted."""
+        self._spare = False
+        """Some permits are with nobody, so that no other consumer wants for one, as far as was counted."""
         self._counted = float("-inf")
         self._looking = self._again = False
         self._timer = float("inf")
@@ -150,7 +152,8 @@ class Permits:
     def _give_back(self) -> None:
         """Give back what was kept for long enough, though tasks may wait here: it is the turn of others."""
         now = self._link.monotonic()
-        longest = 0.0 if self.stopping else KEPT if self._contended or not self._waiting else _LONGEST_KEPT
+        keeps = self._spare and self._waiting and len(self._usable) <= self._concurrency
+        longest = 0.0 if self.stopping else _LONGEST_KEPT if keeps else KEPT
         while self._usable and self._free > 0 and now - self._usable[0].since >= longest:
             self._requeue(self._usable.popleft())
         for each in [each for each in self._over if self.stopping or now - each.since >= _PARKED]:
@@ -174,11 +177,11 @@ class Permits:
         """Be a consumer of the permits as long as tasks wait here, and no longer."""
         if self._channel is None or not self._channel.is_open:
             return
-        wants = self._waiting and len(self._usable) < self._concurrency
-        if self._consumer is not None and (not wants or 2 * self._over_here > self._concurrency):
+        full = 2 * self._over_here > self._concurrency
+        if self._consumer is not None and (full or not self._waiting):
             self._channel.cancel(self._consumer, _nothing)
             self._consumer = None
-        if wants and self._consumer is None:
+        if self._waiting and self._consumer is None:
             self._over_here = 0
             self._channel.prefetch(self._concurrency, _nothing)
             self._consumer = self._channel.consume(names.permits(self._queue), self._arrived, _nothing)
@@ -186,10 +189,10 @@ class Permits:
             self._book.look(_LOOK)
         if self._waiting and self._usable and self._link.monotonic() - self._counted >= KEPT:
             self._counted = self._link.monotonic()
-            self._channel.consumers(names.permits(self._queue), self._count)
+            self._channel.count(names.permits(self._queue), self._count)
 
-    def _count(self, consumers: int) -> None:
-        self._contended = consumers > (self._consumer is not None)
+    def _count(self, found: spec.Queue.DeclareOk) -> None:
+        self._spare = found.message_count > 0
         self.look()
 
     def _arrived(self, delivery: Delivery) -> None:
