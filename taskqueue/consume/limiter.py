@@ -74,6 +74,8 @@ class Limiter:
             )
 
     def _verify(self, channel: ConfirmChannel) -> None:
+        for name in self._queues:
+            channel.require(name, (names.due(self._queue),))
         needed: list[Exchange | Queue] = [Queue(name) for name in self._queues]
         channel.verify(needed, lambda: self._begin(channel))
 
@@ -96,7 +98,7 @@ class Limiter:
         log.warning("the channel for the limits of %s was closed (%s %s)", self._queue, code or "", reason)
         if absent(code, reason) and not self._reopening.ever_consumed:
             self._owner.missing(self._queue, reason)
-        elif code == ACCESS_REFUSED:
+        elif code == ACCESS_REFUSED and not self._reopening.ever_consumed:
             self._owner.refused(
                 f"the limits of {self._queue!r} can't be kept ({reason}): the user needs read permission on "
                 f"{', '.join(self._queues)}; see 'taskqueue check'"

@@ -13,7 +13,7 @@ from taskqueue.task.message import Message
 from taskqueue.topology import names
 from tests.conftest import connect
 from tests.support.admin import Admin
-from tests.support.command import ran, read
+from tests.support.command import ran, read, run
 
 Write = Callable[..., Path]
 
@@ -68,7 +68,7 @@ def test_the_queues_of_limits_are_pruned_with_their_queue(admin: Admin, write: W
 
 
 def test_check_tells_what_a_consumer_may_not_read_for_its_limits(admin: Admin, write: Write) -> None:
-    """And that a limit is not declared."""
+    """And that a limit is not declared; such a consumer ends with what it needs."""
     path = write("a", max_concurrency=2, rate="5/s")
     ran(path, "declare")
     assert read(path, "check")["ok"]
@@ -78,6 +78,11 @@ def test_check_tells_what_a_consumer_may_not_read_for_its_limits(admin: Admin, w
     told = next(each["detail"] for each in checks if each["check"] == "permissions")
     for name in ("a.limit.rate", "a.limit", "a.limit.permits"):
         assert f"no read permission on {name}" in told
+    refused = run(path, "run")
+    assert refused.returncode == 1
+    assert (
+        "the user needs read permission on a.limit.rate, a.limit, a.limit.permits" in refused.stderr.decode()
+    )
     with connect(admin.url) as connection:
         connection.channel().queue_delete(names.members("a"))
     checks = read(write("a", max_concurrency=2, rate="5/s"), "check", code=1)["checks"]
