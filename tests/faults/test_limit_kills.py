@@ -13,8 +13,9 @@ from sandbox.broker import Broker, Server
 from sandbox.receiver import Answer, Receiver, Request
 from taskqueue.declare.apply import declare
 from taskqueue.topology import names
+from tests.faults.test_poison import HANDLER, Consumers
 from tests.support.crowd import Crowd
-from tests.support.stage import Stage, eventually
+from tests.support.stage import PATIENCE, Stage, eventually
 
 PATH = "/crowd"
 
@@ -143,3 +144,23 @@ def test_a_rate_holds_over_consumers_that_come_and_are_killed(
     late = [at for at in times if at - killed > 5]
     assert len(late) > 3 * rate
     assert len(late) / (late[-1] - late[0]) > 0.85 * rate
+
+
+def test_a_task_that_ends_its_consumers_is_dead_all_the_same_where_there_are_limits(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """It is counted over its turns, and the permit that it had each time is back."""
+    crowd = Crowd(receiver, PATH, 0.1)
+    stage = staged(handlers=HANDLER, delivery_limit=3, concurrency=4, max_concurrency=2, rate="20/s")
+    declare(stage.settings)
+    send(stage, 10)
+    stage.publish({"url": "/poison", "roll_back": "/rolled"}, message_id="poison")
+    send(stage, 20)
+    with Consumers(stage, 2) as consumers:
+        receiver.wait_for(1, timeout=PATIENCE, path="/rolled")
+        run_out(stage, receiver, 30)
+    assert consumers.deaths == 3
+    ((headers, _, properties),) = stage.dead()
+    assert (properties.message_id, headers["taskqueue-reason"]) == ("poison", "delivery_limit")
+    assert crowd.most() <= 3
+    eventually(lambda: permits(stage) == 2, "both permits are back")
