@@ -20,9 +20,9 @@ from taskqueue.topology import names
 
 log = logging.getLogger(__name__)
 
-COUNTED = 1.0
+COUNTED = 0.5
 """Seconds after which others are counted anew, where tasks take tokens: an idle queue asks nothing."""
-JOINING = 1.5
+JOINING = 0.8
 """Seconds in which a consumer that joins others spends nothing: by then they know."""
 
 

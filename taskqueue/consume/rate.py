@@ -27,6 +27,7 @@ class Pace:
         self._tolerance = max(0.0, _BURST_SECONDS - self._interval)
         self._next = 0.0
         self._line = 0.0
+        self._late = 0.0
         self._seen = 0.0
         self._counted = counted
 
@@ -55,15 +56,22 @@ class Pace:
         self._next = max(self._next, now) + self._interval
         return wait
 
-    def slot(self, now: float) -> float:
-        """Reserve the next free place in the line and give its time."""
+    def slot(self, now: float, *, has_slot: bool = False) -> float:
+        """Reserve the next free place in the line and give its time.
+
+        Who comes at the time of its slot in vain does not go to the end: it is first in a line of its own.
+        """
         self._follow(now)
-        at = max(self._line, self._next, now + LONGEST_HOLD)
-        self._line = at + self._interval
+        at = max(self._late if has_slot else self._line, self._next, now + LONGEST_HOLD)
+        if has_slot:
+            self._late = at + self._interval
+        else:
+            self._line = at + self._interval
         return at
 
     def _follow(self, now: float) -> None:
         back = max(0.0, self._seen - now)
         self._next -= back
         self._line -= back
+        self._late -= back
         self._seen = now

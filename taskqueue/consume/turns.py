@@ -104,7 +104,7 @@ class Turns:
             self._members.used()
         hold = pace.hold(now, has_slot=attempt.task.has_slot)
         if hold is None:
-            self._send_away(attempt, pace.slot(now), has_slot=True)
+            self._send_away(attempt, pace.slot(now, has_slot=attempt.task.has_slot), has_slot=True)
         elif hold == 0:
             self._take_permit(attempt, lambda: self._begin(attempt), pace)
         else:

@@ -110,3 +110,11 @@ def test_a_token_that_was_not_spent_is_the_next_one() -> None:
     pace.refund()
     assert pace.hold(0.0, has_slot=True) == 0
     assert pace.hold(0.0, has_slot=True) == pytest.approx(1)
+
+
+def test_a_task_whose_slot_came_in_vain_does_not_go_to_the_end_of_the_line() -> None:
+    """As others have spent what it was to have; those that come later have their slots behind it."""
+    pace = Pace(1)
+    assert pace.hold(0.0, has_slot=False) == 0
+    assert [pace.slot(0.0) for _ in range(60)][-1] == pytest.approx(60)
+    assert [pace.slot(0.0, has_slot=True) for _ in range(3)] == pytest.approx([1, 2, 3])
