@@ -14,7 +14,7 @@ from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import CHANNELS, Session, connected, run
 from taskqueue.cli import common, tables
-from taskqueue.cli.checks import Check, document, failure, named, some, table
+from taskqueue.cli.checks import Check, document, failure, named, some, table, unknown
 from taskqueue.cli.picture import held_back
 from taskqueue.declare import policies
 from taskqueue.declare.permissions import ALL, Rights, granted, rights
@@ -131,7 +131,7 @@ async def _check_queues(
             found.append(await _check_declared(session, part, may[name], gone))
     unread = [lack for each in may.values() for lack in each.look]
     if unread:
-        return [*found, Check("leaders", ok=True, detail=f"not looked at: no {some(unread)}")]
+        return [*found, unknown("leaders", f"not looked at: no {some(unread)}")]
     return [*found, *await _check_counts(session, settings, management, gone)]
 
 
@@ -257,7 +257,7 @@ def _check_alarms(settings: Settings, alarms: tuple[str, ...] | None) -> Check:
             if settings.management_url is None
             else "the management API does not say"
         )
-        return Check("alarms", ok=True, detail=f"not known: {why}")
+        return unknown("alarms", why)
     return Check("alarms", ok=True, detail="none")
 
 
@@ -278,7 +278,7 @@ async def _check_policies(settings: Settings, management: Management) -> Check:
     """Look for what a policy of the operator breaks, which only the management API knows."""
     if settings.management_url is None:
         advice = "set 'management_url' to have them looked at: one may delete tasks, or hold them up"
-        return Check("policies", ok=True, detail="not known: AMQP does not tell them", advice=advice)
+        return unknown("policies", "AMQP does not tell them", advice)
     harms = await policies.look(management, plan(settings.layout))
     if harms is None:
         detail = management.fault or "not every queue has told its policy"

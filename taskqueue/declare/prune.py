@@ -16,9 +16,9 @@ from taskqueue.broker.asking import Channel
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Progress, Session
 from taskqueue.declare.apply import bind, unbind
+from taskqueue.declare.beginning import end
 from taskqueue.declare.emptiness import delete, reported, settled
-from taskqueue.declare.limits import clear as clear_limits
-from taskqueue.declare.schedules import clear
+from taskqueue.declare.limits import clear
 from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.settings import Settings
 from taskqueue.topology import names
@@ -40,7 +40,7 @@ class Leftover:
     known: bool = True
     """Whether it is known to be empty or busy. It stays where nobody could tell."""
     ways: tuple[Binding, ...] = ()
-    """Every binding that leads to one of the queues."""
+    """Every binding that leads to one of the queues, but for those from a classic rung."""
     classic: frozenset[str] = frozenset()
     """The classic ones among the queues, which the broker itself deletes only where they are empty."""
 
@@ -86,7 +86,8 @@ def sorted_out(
     named = {*settings.queues, *settings.names, *(each.ladder for each in settings.queues.values())}
     found = []
     for owner in sorted(owners):
-        rungs = [name for name, queue in spare.items() if _rung_owner(queue) == owner]
+        # What expires meanwhile in one comes to another that is looked at and deleted later.
+        rungs = sorted((name for name, queue in spare.items() if _rung_owner(queue) == owner), key=_downwards)
         extra = [name for name in every if name not in kept_exchanges and names.owner(name) == owner]
         if owner in named:
             found += [
@@ -118,9 +119,14 @@ async def prune(
     ready, unacked and being dead-lettered in one look of the leader. Where that is nothing the queue is
     deleted, else it is bound again.
     """
-    todo = [await _without_schedules(session, each) for each in found if each.busy is None]
+    whole = [each for each in found if each.busy is None]
+    todo = list(whole)
     removed: set[int] = set()
     try:
+        for place, each in enumerate(whole):
+            todo[place] = await _without_schedules(session, each)
+            if todo[place].busy is None and names.permits(each.owner) in each.queues:
+                await clear(session, each.owner)
         ways = [way for each in todo if each.busy is None for way in each.ways]
         await session.each("unbinding", unbind, ways, progress)
         await settled()
@@ -141,16 +147,26 @@ async def prune(
     finally:
         kept = [way for place, each in enumerate(todo) if place not in removed for way in each.ways]
         await session.each("binding again", _bind_again, kept)
-    return tuple(todo)
+    return tuple(whole[place] if place in removed else each for place, each in enumerate(todo))
 
 
 async def _without_schedules(session: Session, found: Leftover) -> Leftover:
     """Take away what is left of former schedules; where there are any, all of the queue stays."""
-    if names.schedule(found.owner) in found.queues and (left := await clear(session, found.owner)):
-        return replace(found, busy=f"it has schedules ({', '.join(left)}): declare it without them first")
-    if names.permits(found.owner) in found.queues:
-        await clear_limits(session, found.owner)
-    return found
+    if names.schedule(found.owner) not in found.queues:
+        return found
+    wake = names.wake(found.owner)
+    ways = [way for way in found.ways if way.queue == wake]
+    try:
+        busy = await end(session, found.owner, lambda: session.each("", unbind, ways))
+    except NotKnown as error:
+        return replace(found, busy=str(error), known=False)
+    if busy is not None:
+        return replace(found, busy=busy)
+    return replace(
+        found,
+        queues=tuple(name for name in found.queues if name != wake),
+        ways=tuple(way for way in found.ways if way.queue != wake),
+    )
 
 
 async def _bind_again(session: Session, way: Binding) -> None:
@@ -218,6 +234,11 @@ def _rung_owner(queue: Listed) -> str | None:
     return found.ladder if arguments.get(_TARGET) == found.level else None
 
 
+def _downwards(rung: str) -> int:
+    found = names.timed(rung)
+    return -int(found.seconds * 1000) if found is not None else 0
+
+
 def _is_level(exchange: str, owner: str) -> bool:
     # The exchange of a level has the name of its first rung.
     found = names.timed(exchange)
@@ -244,6 +265,13 @@ def _leftover(
     busy = next((told for name in queues if name not in signs and (told := _busy(spare[name]))), None)
     classic = {name for name in queues if spare[name]["arguments"].get("x-queue-type", CLASSIC) == CLASSIC}
     leading = tuple(way for way in ways if way.queue in queues)
+    if rungs := [name for name in classic if names.timed(name)]:
+        # A classic queue hands on at most once: what expires in it needs its way until it is deleted.
+        if owner in queues and owner not in classic:
+            busy = busy or "it has classic wait queues: declare it, run 'declare --migrate', then prune"
+        onward = {spare[name]["arguments"].get(_TARGET) for name in rungs}
+        onward |= {names.due(owner), names.moving(owner), names.lost(owner)}
+        leading = tuple(way for way in leading if way.exchange not in onward)
     return Leftover(owner, queues, exchanges, busy, ways=leading, classic=frozenset(classic))
 
 

@@ -43,13 +43,11 @@ def write(stage: Stage, **crons: str) -> None:
 def book(stage: Stage) -> Book:
     """Read the book of a stage's queue."""
 
-    async def look() -> Book | None:
+    async def look() -> Book:
         async with connected(stage.settings, name="test") as session:
             return await read(session, stage.name)
 
-    found = run(look())
-    assert found is not None
-    return found
+    return run(look())
 
 
 def rewrite(stage: Stage, made: Book) -> None:
@@ -57,7 +55,6 @@ def rewrite(stage: Stage, made: Book) -> None:
 
     async def work(session: Session) -> None:
         async with hold(session, stage.name) as held:
-            assert held.book is not None
             edition = held.book.edition + 1
             await held.replace(replace(made, edition=edition, version=held.book.version + 1))
 
@@ -76,6 +73,12 @@ def occurrences(requests: list[Request], name: str = NAME) -> list[int]:
         for each in ids
         if each.partition("@")[0] == name
     ]
+
+
+def gapless(requests: list[Request], count: int) -> bool:
+    """Tell whether so many seconds one after the other have come; two requests may overtake each other."""
+    instants = sorted(occurrences(requests))
+    return len(instants) >= count and instants == list(range(instants[0], instants[0] + len(instants)))
 
 
 def lateness(requests: list[Request]) -> list[float]:
