@@ -197,7 +197,8 @@ async def _check_permissions(
     """Tell what the user may do; it is fine where it may do what `taskqueue run` does."""
     try:
         limits = names.limits(queue.name, paced=bool(queue.rate), capped=bool(queue.max_concurrency))
-        may = ALL if allowed else await rights(session, queue.name, queue.ladder, reads=limits)
+        # That it may do all was asked of other names.
+        may = ALL if allowed and not limits else await rights(session, queue.name, queue.ladder, reads=limits)
     except (BrokerRefused, NotKnown) as error:
         return failure("permissions", error, queue.name), ALL
     if not may.declare:

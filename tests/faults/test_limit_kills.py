@@ -140,10 +140,10 @@ def test_a_rate_holds_over_consumers_that_come_and_are_killed(
     for begin in range(len(times)):
         in_ten = sum(1 for at in times[begin:] if at - times[begin] < 10)
         assert in_ten <= 1.03 * rate * 10 + 0.1 * rate + 0.5 * rate
-    # From five seconds on it is the whole rate again, as far as a busy machine goes.
+    # Far more than the third that was its share, as far as the slots let it that others have given.
     late = [at for at in times if at - killed > 5]
-    assert len(late) > 3 * rate
-    assert len(late) / (late[-1] - late[0]) > 0.85 * rate
+    assert len(late) > 2 * rate
+    assert len(late) / (late[-1] - late[0]) > 0.42 * rate
 
 
 def test_a_task_that_ends_its_consumers_is_dead_all_the_same_where_there_are_limits(

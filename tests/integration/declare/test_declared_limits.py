@@ -38,7 +38,9 @@ def permits(admin: Admin, queue: str) -> list[int]:
     with connect(admin.url) as connection:
         channel = connection.channel()
         while (message := channel.basic_get(names.permits(queue))) is not None:
-            permit = read_permit(Message(message.body.encode()))
+            permit = read_permit(
+                Message(message.body if isinstance(message.body, bytes) else message.body.encode())
+            )
             found.append(-1 if permit is None else permit.number)
     return sorted(found)
 
