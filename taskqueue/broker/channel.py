@@ -183,6 +183,10 @@ class ConfirmChannel:
         self._none = lambda: got(None)
         self._raw.basic_get(queue, found)
 
+    def count(self, queue: str, counted: Callable[[spec.Queue.DeclareOk], None]) -> None:
+        """Count what is ready in a queue, and its consumers; both are 0 where its leader does not answer."""
+        self._raw.queue_declare(queue, passive=True, callback=lambda found: counted(found.method))
+
     def ack(self, tag: int, *, multiple: bool = False) -> None:
         """Ack a delivery, or it and all that came before it: they are gone from their queue."""
         self._raw.basic_ack(tag, multiple=multiple)

@@ -33,6 +33,7 @@ from taskqueue.topology.plan import (
     joined,
     plan,
     plan_ladder,
+    plan_limits,
     plan_queue,
     plan_schedules,
 )
@@ -115,6 +116,7 @@ async def _check_queues(
             plans.append(plan_ladder(queue.name, settings.layout))
         if queue.name in settings.scheduled:
             plans.append(plan_schedules(queue.name, settings.layout))
+        plans.append(plan_limits(queue.name, settings.layout))
         part = _Part(queue.name, joined(plans), within)
         declared = await _check_declared(session, part, may[queue.name], gone)
         checks = [checked, declared]
@@ -194,7 +196,9 @@ async def _check_permissions(
 ) -> tuple[Check, Rights]:
     """Tell what the user may do; it is fine where it may do what `taskqueue run` does."""
     try:
-        may = ALL if allowed else await rights(session, queue.name, queue.ladder)
+        limits = names.limits(queue.name, paced=bool(queue.rate), capped=bool(queue.max_concurrency))
+        # That it may do all was asked of other names.
+        may = ALL if allowed and not limits else await rights(session, queue.name, queue.ladder, reads=limits)
     except (BrokerRefused, NotKnown) as error:
         return failure("permissions", error, queue.name), ALL
     if not may.declare:

@@ -17,9 +17,9 @@ from taskqueue.broker.management import Management
 from taskqueue.broker.session import Progress, Session, connected, run
 from taskqueue.cli import common, console, plans
 from taskqueue.cli.plans import Outcome
+from taskqueue.declare import limits, schedules
 from taskqueue.declare import migrate as migration
 from taskqueue.declare import prune as pruning
-from taskqueue.declare import schedules
 from taskqueue.declare.apply import NAME, apply, verify
 from taskqueue.declare.verify import Findings
 from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
@@ -112,6 +112,7 @@ async def _change(
     else:
         await apply(session, wanted.settings, findings, progress)
     removed = await pruning.prune(session, wanted.whole, found.leftovers, progress)
+    await limits.settle(session, wanted.settings, findings)
     # Last, as it sends anew what a prune may have led astray.
     written = await schedules.settle(session, wanted.settings, findings, progress)
     busy = tuple(left for left in found.leftovers if left.busy is not None)

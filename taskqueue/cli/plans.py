@@ -12,7 +12,16 @@ from taskqueue.declare.prune import Leftover
 from taskqueue.declare.schedules import KEPT, Written
 from taskqueue.declare.verify import Conflict, Findings
 from taskqueue.settings import Settings
-from taskqueue.topology.plan import Exchange, Plan, Queue, plan, plan_ladder, plan_queue, plan_schedules
+from taskqueue.topology.plan import (
+    Exchange,
+    Plan,
+    Queue,
+    plan,
+    plan_ladder,
+    plan_limits,
+    plan_queue,
+    plan_schedules,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,6 +127,7 @@ def _summary(settings: Settings, findings: Findings) -> Iterator[str]:
         parts = (own, plan_ladder(queue.name, settings.layout)) if queue.ladder == queue.name else (own,)
         if queue.name in settings.scheduled:
             parts = (*parts, plan_schedules(queue.name, settings.layout))
+        parts = (*parts, plan_limits(queue.name, settings.layout))
         yield _declared(queue.name, parts, findings)
     for ladder in dict.fromkeys(queue.ladder for queue in settings.queues.values()):
         if ladder not in settings.queues:

@@ -24,7 +24,6 @@ from taskqueue.consume.supervisor import (
     PROCESS,
     Supervisor,
     place,
-    share,
     stops,
     watched,
 )
@@ -98,7 +97,6 @@ def _child(settings: Settings, whole: Settings, grace: float) -> None:
         _hosts(settings),
         metrics,
         known=whole.queues,
-        rate_share=share(which),
         watch=watched_by,
     )
     threading.Thread(target=_watch_parent, args=(consumer,), daemon=True).start()

@@ -58,7 +58,6 @@ class Consumer:
         metrics: Metrics,
         *,
         known: Container[str] | None = None,
-        rate_share: float = 1.0,
         watch: Callable[[Report], None] | None = None,
     ) -> None:
         known = settings.queues if known is None else known
@@ -77,7 +76,7 @@ class Consumer:
                 owner=self,
                 events=Events(*metrics.listeners, log_success=queue.log_success),
                 isolation=isolation,
-                pace=Pace(queue.rate.per_second * rate_share) if queue.rate else None,
+                pace=Pace(queue.rate.per_second, counted=False) if queue.rate else None,
                 make_line=self._make_line,
             )
             for queue in settings.queues.values()
@@ -166,7 +165,8 @@ class Consumer:
             # It may have been paused while this consumer was cut off.
             subscription.pause(told=False)
         self._pauses.connected(connection)
-        others = _OTHER_CHANNELS + len(self._timekeepers)
+        limited = sum(each.limited for each in self._subscriptions)
+        others = _OTHER_CHANNELS + len(self._timekeepers) + limited
         room = max(0, connection.params.channel_max - others)
         for subscription in self._subscriptions[:room]:
             subscription.connected(connection)

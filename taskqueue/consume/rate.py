@@ -16,18 +16,39 @@ _BURST_SECONDS = 0.1
 
 
 class Pace:
-    """The tokens of one queue, in one process."""
+    """The tokens of one queue, in one process, which has an equal share of them.
 
-    def __init__(self, per_second: float) -> None:
+    Where it is not `counted` among how many, no token may be spent until `share` says so.
+    """
+
+    def __init__(self, per_second: float, *, counted: bool = True) -> None:
+        self._per_second = per_second
         self._interval = 1 / per_second
         self._tolerance = max(0.0, _BURST_SECONDS - self._interval)
         self._next = 0.0
         self._line = 0.0
+        self._late = 0.0
         self._seen = 0.0
+        self._counted = counted
+
+    def share(self, among: int, now: float, *, after: float = 0.0) -> None:
+        """Have the share of one of so many, which spends nothing for `after` seconds."""
+        self._follow(now)
+        former, self._interval = self._interval, among / self._per_second
+        self._tolerance = max(0.0, _BURST_SECONDS - self._interval)
+        # The next token was reckoned by the former share; the slots stay, whoever their tasks come back to.
+        self._next = max(now + max(0.0, self._next - now) * self._interval / former, now + after)
+        self._counted = True
+
+    def refund(self) -> None:
+        """Take a token back that was not spent."""
+        self._next -= self._interval
 
     def hold(self, now: float, *, has_slot: bool) -> float | None:
         """Take a token and give the seconds until it may be used; None where the task must reserve a slot."""
         self._follow(now)
+        if not self._counted:
+            return None
         wait = max(0.0, max(self._next, now) - self._tolerance - now)
         behind_others = not has_slot and self._line > now + LONGEST_HOLD
         if wait > LONGEST_HOLD or behind_others:
@@ -35,15 +56,22 @@ class Pace:
         self._next = max(self._next, now) + self._interval
         return wait
 
-    def slot(self, now: float) -> float:
-        """Reserve the next free place in the line and give its time."""
+    def slot(self, now: float, *, has_slot: bool = False) -> float:
+        """Reserve the next free place in the line and give its time.
+
+        Who comes at the time of its slot in vain does not go to the end: it is first in a line of its own.
+        """
         self._follow(now)
-        at = max(self._line, self._next, now + LONGEST_HOLD)
-        self._line = at + self._interval
+        at = max(self._late if has_slot else self._line, self._next, now + LONGEST_HOLD)
+        if has_slot:
+            self._late = at + self._interval
+        else:
+            self._line = at + self._interval
         return at
 
     def _follow(self, now: float) -> None:
         back = max(0.0, self._seen - now)
         self._next -= back
         self._line -= back
+        self._late -= back
         self._seen = now

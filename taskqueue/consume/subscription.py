@@ -19,7 +19,10 @@ from taskqueue.consume.attempts import Attempts, MakeLine
 from taskqueue.consume.deliveries import Deliveries
 from taskqueue.consume.health import QueueReport
 from taskqueue.consume.isolation import Isolation
+from taskqueue.consume.limiter import Limiter
+from taskqueue.consume.members import Members
 from taskqueue.consume.notices import Notices
+from taskqueue.consume.permits import Permits
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.receipt import Receipt
 from taskqueue.consume.settling import Settling
@@ -69,9 +72,11 @@ class Subscription:
         self._owner = owner
         self._suspended = self._paused = False
         self._isolation = isolation
+        # With permits as many as there are at hand, and one more, which asks for another.
+        self._window = Window(1 if queue.max_concurrency else queue.concurrency)
         self._deliveries = Deliveries(
             queue.name,
-            Window(queue.concurrency),
+            self._window,
             link,
             ladder=queue.ladder,
             received=self._received,
@@ -102,8 +107,30 @@ class Subscription:
             telling=telling,
             progressed=self._progressed,
         )
+        members = None if pace is None else Members(queue.name, pace, link=link, clock=clock)
+        self._permits = None
+        if queue.max_concurrency:
+            self._permits = Permits(
+                queue.name,
+                link=link,
+                concurrency=queue.concurrency,
+                running=lambda: self.attempts.running,
+                room=self._narrow,
+            )
+        self._limiter = None
+        if members or self._permits:
+            self._limiter = Limiter(queue, link=link, owner=owner, members=members, permits=self._permits)
         turns = Turns(
-            queue, link=link, pace=pace, isolation=isolation, attempts=self.attempts, settling=self.settling
+            queue,
+            link=link,
+            pace=pace,
+            members=members,
+            permits=self._permits,
+            isolation=isolation,
+            attempts=self.attempts,
+            settling=self.settling,
+            deliveries=self._deliveries,
+            clock=clock,
         )
         self._receipt = Receipt(
             queue, known, turns=turns, settling=self.settling, notices=notices, clock=clock
@@ -112,9 +139,15 @@ class Subscription:
         isolation.join(self)
 
     @property
+    def limited(self) -> bool:
+        """It takes a second channel, for limits that hold over all consumers."""
+        return self._limiter is not None
+
+    @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits for a confirm, but for what is refused when it stops."""
-        return not self.attempts.running and self.settling.idle and not self._deliveries.parting.waits
+        waits = self._deliveries.parting.waits or (self._permits is not None and not self._permits.idle)
+        return not waits and not self.attempts.running and self.settling.idle
 
     @property
     def just_acked(self) -> bool:
@@ -135,12 +168,17 @@ class Subscription:
         """Consume over a fresh connection."""
         # Where the loop is a new one too, the next look at the results went with the old one.
         self.attempts.collect()
+        # First, so that the limits are known when the first tasks come.
+        if self._limiter is not None:
+            self._limiter.connected(connection)
         self._deliveries.connected(connection)
 
     def disconnected(self, reason: str) -> None:
         """Give up what is out: the broker hands it out again."""
         self._stands_still = False
         self._deliveries.disconnected(reason)
+        if self._limiter is not None:
+            self._limiter.disconnected(reason)
 
     def alarmed(self, *, now: bool) -> None:
         """Learn that the broker takes no publishes, or takes them again."""
@@ -152,7 +190,7 @@ class Subscription:
         """Take no more, and put back what has not begun, at the end of the queue."""
         self._suspended = True
         self._deliveries.pause()
-        self.attempts.put_back()
+        self._put_back()
 
     def resume(self) -> None:
         """Take tasks again, unless the queue is paused."""
@@ -179,6 +217,7 @@ class Subscription:
         """Take no more, and give back what has not begun."""
         self._deliveries.stop()
         self.attempts.stop()
+        self._give_back(stopping=True)
         self.settling.stop()
 
     def tell(self) -> None:
@@ -199,14 +238,33 @@ class Subscription:
     def _hoarding(self) -> None:
         # A broker that takes no publishes would keep it longer than we do.
         if not self._link.blocked:
-            self.attempts.put_back()
+            self._put_back()
+
+    def _narrow(self, at_once: int) -> None:
+        self._window.narrow(at_once)
+        self._deliveries.flush()
+
+    def _put_back(self) -> None:
+        self.attempts.put_back()
+        for attempt in self._permits.withdraw() if self._permits else ():
+            self.settling.put_back(attempt)
+
+    def _give_back(self, *, stopping: bool = False) -> None:
+        """Let others have what waits for a permit; who is `stopping` gives back the permits too."""
+        if self._permits is not None:
+            self._permits.stopping |= stopping
+            for attempt in self._permits.withdraw():
+                self.settling.give_back(attempt)
 
     def _lost(self) -> None:
         self.settling.channel_lost()
         self.attempts.give_back()
+        self._give_back()
         self._progressed()
 
     def _progressed(self) -> None:
+        if self._permits is not None:
+            self._permits.look()
         self._isolation.progressed()
         self._tell_if_still()
         if self.attempts.stopping:

@@ -169,11 +169,6 @@ def watched() -> frozenset[signal.Signals]:
     return frozenset((*stops(), signal.SIGCHLD))
 
 
-def share(process: str) -> float:
-    """Read the share of a process in a rate limit from its number: 0.25 from ``2/4``."""
-    return 1 / int(process.partition("/")[2])
-
-
 def place(process: str) -> int:
     """Read which one a process is: 2 from ``2/4``."""
     return int(process.partition("/")[0])

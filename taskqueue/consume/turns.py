@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from taskqueue.broker.link import Link
 from taskqueue.consume.attempts import Attempts
+from taskqueue.consume.deliveries import Deliveries
 from taskqueue.consume.isolation import Isolation
+from taskqueue.consume.members import Members
+from taskqueue.consume.permits import Permits
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.settling import Settling
 from taskqueue.consume.workers import Attempt
@@ -19,6 +23,8 @@ _ACKED = 0.1
 """Seconds in which the broker gets the acks of all that was put back, whatever ends this process then."""
 _EMPTYING = 30.0
 """Seconds that other queues get to finish what they run, before one attempt runs alone or all go on."""
+_AWAY = 1.0
+"""Seconds on the ladder for a task that got no permit: each consumer has about one a second of them."""
 
 
 class Turns:
@@ -30,13 +36,21 @@ class Turns:
         *,
         link: Link,
         pace: Pace | None,
+        members: Members | None,
+        permits: Permits | None,
         isolation: Isolation,
         attempts: Attempts,
         settling: Settling,
+        deliveries: Deliveries,
+        clock: Callable[[], float],
     ) -> None:
+        self._deliveries = deliveries
+        self._clock = clock
         self._queue = queue
         self._link = link
         self._pace = pace
+        self._members = members
+        self._permits = permits
         self._isolation = isolation
         self._attempts = attempts
         self._settling = settling
@@ -46,22 +60,55 @@ class Turns:
         if self._attempts.stopping or self._attempts.paused:
             self._settling.give_back(attempt)
         elif alone:
-            self._take_alone(attempt)
+            self._take_permit(attempt, lambda: self._take_alone(attempt))
         elif self._pace is None:
-            self._begin(attempt)
+            self._take_permit(attempt, lambda: self._begin(attempt))
         else:
             self._take_token(attempt, self._pace, now)
 
-    def _take_token(self, attempt: Attempt, pace: Pace, now: float) -> None:
+    def _send_away(self, attempt: Attempt, at: float, *, has_slot: bool, unpermitted: bool = False) -> None:
+        """Put a task on the ladder until a time, in seconds since the epoch."""
         task = attempt.task
-        hold = pace.hold(now, has_slot=task.has_slot)
-        if hold is None:
-            due = int(pace.slot(now) * 1000)
-            self._settling.settle(attempt.delivery, task, Again(due, task.runs, task.error, has_slot=True))
-        elif hold == 0:
-            self._begin(attempt)
+        if self._deliveries.holds(attempt.delivery):
+            crashes = attempt.earlier_deliveries
+            again = Again(
+                int(at * 1000),
+                task.runs,
+                task.error,
+                has_slot=has_slot,
+                crashes=crashes,
+                unpermitted=unpermitted,
+            )
+            self._settling.settle(attempt.delivery, task, again)
+
+    def _take_permit(self, attempt: Attempt, begin: Callable[[], None], pace: Pace | None = None) -> None:
+        """Begin, where `max_concurrency` lets it; the token of a rate is not spent where it does not."""
+
+        def away() -> None:
+            if pace is not None:
+                pace.refund()
+            at = self._clock() + _AWAY
+            self._send_away(attempt, at, has_slot=attempt.task.has_slot, unpermitted=True)
+
+        if self._permits is None:
+            begin()
+        elif self._attempts.stopping:
+            self._settling.give_back(attempt)
+        elif self._isolation.is_open:
+            self._permits.ask(attempt, begin, away)
         else:
-            self._settling.hold(hold, lambda: self._begin(attempt))
+            self._settling.put_back(attempt)
+
+    def _take_token(self, attempt: Attempt, pace: Pace, now: float) -> None:
+        if self._members is not None:
+            self._members.used()
+        hold = pace.hold(now, has_slot=attempt.task.has_slot)
+        if hold is None:
+            self._send_away(attempt, pace.slot(now, has_slot=attempt.task.has_slot), has_slot=True)
+        elif hold == 0:
+            self._take_permit(attempt, lambda: self._begin(attempt), pace)
+        else:
+            self._settling.hold(hold, lambda: self._take_permit(attempt, lambda: self._begin(attempt), pace))
 
     def _begin(self, attempt: Attempt) -> None:
         if self._isolation.is_open:
@@ -70,7 +117,17 @@ class Turns:
             self._settling.put_back(attempt)
 
     def _take_alone(self, attempt: Attempt) -> None:
-        turn = self._isolation.ask(lambda: self._settling.hold(_ACKED, lambda: self._attempts.begin(attempt)))
+        permits = self._permits
+
+        def begin() -> None:
+            if permits is not None:
+                permits.reserved -= 1
+            self._attempts.begin(attempt)
+
+        turn = self._isolation.ask(lambda: self._settling.hold(_ACKED, begin))
+        if turn and permits is not None:
+            # Others wait here no more, so it would go back meanwhile.
+            permits.reserved += 1
         if not turn:
             self._settling.put_back(attempt)
             return

@@ -35,6 +35,7 @@ class Window:
         self._done = self._lately = 0
         self._since: float | None = None
         self._empty_since: float | None = None
+        self._narrowed = False
         self._settled = 0
         self._arrived = 0.0
         self._bytes = 0.0
@@ -55,6 +56,10 @@ class Window:
 
     def settled(self, count: int, now: float, *, out: int) -> bool:
         """Note that `count` of the `out` are settled; True where the window has another size from now on."""
+        narrowed, self._narrowed = self._narrowed, False
+        return self._followed(count, now, out) or narrowed
+
+    def _followed(self, count: int, now: float, out: int) -> bool:
         self._done += count
         if out <= count:
             self._empty_since = now
@@ -100,6 +105,17 @@ class Window:
         self.size = min(self.size, self._wanted(done / ROUND))
         self._begin(None)
         return True
+
+    def narrow(self, at_once: int) -> None:
+        """Run so many at a time from now on; where the window has another size by that, `settled` says so."""
+        former = self.size
+        if at_once < self._at_once:
+            self.size = min(self.size, at_once)
+        self.size = max(self.size, at_once)
+        self._at_once = at_once
+        if self.size != former:
+            self._narrowed = True
+            self._begin(None)
 
     def lost(self) -> None:
         """Note that the channel is closed, and nothing out."""

@@ -10,7 +10,7 @@ from taskqueue.broker.absence import absent
 from taskqueue.broker.management import Management
 from taskqueue.broker.replies import PRECONDITION_FAILED, Refused
 from taskqueue.broker.session import Progress, Session, connected, run
-from taskqueue.declare import schedules
+from taskqueue.declare import limits, schedules
 from taskqueue.declare.beginning import begin
 from taskqueue.declare.presence import stands
 from taskqueue.declare.verify import Findings, examine
@@ -38,6 +38,7 @@ def declare(settings: Settings, *, progress: Progress | None = None) -> Findings
             # Nothing is changed where somebody holds a book and stands still.
             await schedules.settle(session, settings, findings, dry_run=True)
             await apply(session, settings, findings, progress)
+            await limits.settle(session, settings, findings)
             await schedules.settle(session, settings, findings, progress)
             return findings
 

@@ -42,8 +42,11 @@ ALL = Rights((), (), (), ())
 """Lacks nothing."""
 
 
-async def rights(session: Session, queue: str, ladder: str) -> Rights:
-    """Find out what the user may do with a queue and its ladder; raises BrokerRefused, NotKnown."""
+async def rights(session: Session, queue: str, ladder: str, *, reads: Sequence[str] = ()) -> Rights:
+    """Find out what the user may do with a queue, which a consumer also `reads` others for, and its ladder.
+
+    Raises BrokerRefused, NotKnown.
+    """
     ways = names.settling(queue, ladder)[:2]
     others = (names.dead(queue), *names.controls(queue, ladder))
     found = [await _unbind(session, target, queue) for target in (*ways, *others)]
@@ -53,6 +56,9 @@ async def rights(session: Session, queue: str, ladder: str) -> Rights:
     consume = [*send, *(_lacks(WRITE, name) for name in others if name in refused)]
     if queue in refused:
         consume.insert(0, _lacks(READ, queue))
+    # Where it may write to none, the first thing that it is refused for is that.
+    unread = [name for name in reads if writable and name in await _unbind(session, writable[0], name)]
+    consume += [_lacks(READ, name) for name in unread]
     declare = []
     prefixes = {queue: False} | ({} if ladder == queue else {ladder: True})
     for prefix, shared in prefixes.items():

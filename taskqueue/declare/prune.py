@@ -18,6 +18,7 @@ from taskqueue.broker.session import Progress, Session
 from taskqueue.declare.apply import bind, unbind
 from taskqueue.declare.beginning import end
 from taskqueue.declare.emptiness import delete, reported, settled
+from taskqueue.declare.limits import clear
 from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.settings import Settings
 from taskqueue.topology import names
@@ -104,8 +105,9 @@ def sorted_out(
                 found.append(_leftover(owner, (names.looked(owner),), (), spare, ways))
         else:
             timed = (names.wake(owner), names.schedule(owner))
+            limits = names.limits(owner, paced=True, capped=True)
             aside = (names.moving(owner), names.lost(owner), names.looked(owner))
-            rest = (*timed, *aside, names.dead(owner), owner)
+            rest = (*timed, *limits, *aside, names.dead(owner), owner)
             whole = (*rungs, *[name for name in rest if name in spare])
             found.append(_leftover(owner, whole, tuple(extra), spare, ways))
     return tuple(found)
@@ -127,6 +129,8 @@ async def prune(
     try:
         for place, each in enumerate(whole):
             todo[place] = await _without_schedules(session, each)
+            if todo[place].busy is None and names.permits(each.owner) in each.queues:
+                await clear(session, each.owner)
         ways = [way for each in todo if each.busy is None for way in each.ways]
         await session.each("unbinding", unbind, ways, progress)
         await settled()
@@ -269,8 +273,8 @@ def _leftover(
     ways: Iterable[Binding],
 ) -> Leftover:
     # What is in these is looked at later: it may stand for nothing.
-    timed = {names.wake(owner), names.schedule(owner)}
-    busy = next((told for name in queues if name not in timed and (told := _busy(spare[name]))), None)
+    signs = {names.wake(owner), names.schedule(owner), *names.limits(owner, paced=True, capped=True)}
+    busy = next((told for name in queues if name not in signs and (told := _busy(spare[name]))), None)
     classic = {name for name in queues if spare[name]["arguments"].get("x-queue-type", CLASSIC) == CLASSIC}
     leading = tuple(way for way in ways if way.queue in queues)
     if rungs := [name for name in classic if names.timed(name)]:

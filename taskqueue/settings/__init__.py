@@ -36,6 +36,8 @@ class QueueSettings:
     """The ladder that its tasks wait on: its own, which has its name, unless it shares one."""
     base_url: str | None = None
     concurrency: int = 10
+    max_concurrency: int | None = None
+    """Requests at the same time over all consumers; `concurrency` and `per_host` are each process's own."""
     per_host: int | None = None
     rate: Rate | None = None
     retry_limit: int | None = None
@@ -105,7 +107,15 @@ class Settings:
     def layout(self) -> Layout:
         """What the plan for the broker is made from."""
         ladders = {name: queue.ladder for name, queue in self.queues.items()}
-        return Layout(ladders, self.rungs, self.queue_type, self.names, self.scheduled)
+        return Layout(
+            ladders,
+            self.rungs,
+            self.queue_type,
+            self.names,
+            self.scheduled,
+            paced=frozenset(name for name, queue in self.queues.items() if queue.rate),
+            capped=frozenset(name for name, queue in self.queues.items() if queue.max_concurrency),
+        )
 
     @property
     def scheduled(self) -> frozenset[str]:

@@ -30,6 +30,7 @@ QUEUE_KEYS: Mapping[str, Read] = {
     "ladder": values.ladder,
     "base_url": values.optional(addresses.base_url),
     "concurrency": values.whole(1, 1000),
+    "max_concurrency": values.optional(values.whole(1, 1000)),
     "per_host": values.optional(values.whole(1, 1000)),
     "rate": values.optional(values.rate),
     "retry_limit": values.optional(values.unlimited(values.whole(0, 2**31 - 1), None)),

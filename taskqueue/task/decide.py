@@ -62,6 +62,8 @@ class Again:
     """How often the queue that the task names could not take it; 0 where this is about something else."""
     early: bool = False
     """The task came before its time: a ladder too short for it, another clock, or no way on the ladder."""
+    unpermitted: bool = False
+    """As many run at once as may (`max_concurrency`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ LOOK = "look"
 """The routing key of a marker: it leads from the exchange of each level to `looked`, and nowhere else."""
 _DUE = "due:"
 _ASTRAY = "astray"
-_OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|schedule|paused)(?:\..*)?")
+_OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|schedule|paused|limit)(?:\..*)?")
 _TIMED = re.compile(r"(?P<owner>.+)\.wait\.(?P<seconds>\d+(?:\.\d+)?)s(?:\.classic)?")
 _LAST_HOP = re.compile(rf"[^>]+>{_DUE}(?P<queue>.+)")
 
@@ -129,6 +129,26 @@ def pausing(queue: str) -> str:
 def noting(queue: str) -> str:
     """Name the routing key that leads to the note of a pause."""
     return f"note:{queue}"
+
+
+def limit(queue: str) -> str:
+    """Name both the exchange and the queue for the book of the permits of `queue`."""
+    return f"{queue}.limit"
+
+
+def permits(queue: str) -> str:
+    """Name the queue of the permits of `queue`, of which a consumer holds one for each request."""
+    return f"{queue}.limit.permits"
+
+
+def members(queue: str) -> str:
+    """Name the queue, always empty, whose consumers are those that share the rate of `queue`."""
+    return f"{queue}.limit.rate"
+
+
+def limits(queue: str, *, paced: bool, capped: bool) -> tuple[str, ...]:
+    """Name the queues that a consumer reads for the limits of `queue`."""
+    return (*((members(queue),) if paced else ()), *((limit(queue), permits(queue)) if capped else ()))
 
 
 def hop(leaves: str, goes: str) -> str:

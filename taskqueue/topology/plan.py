@@ -44,6 +44,10 @@ class Layout:
     """The names of all queues, where `ladders` holds only some of them."""
     scheduled: frozenset[str] = frozenset()
     """The names of the queues that have schedules."""
+    paced: frozenset[str] = frozenset()
+    """The names of the queues that have a rate."""
+    capped: frozenset[str] = frozenset()
+    """The names of the queues that have permits."""
 
     def is_queue(self, ladder: str) -> bool:
         """Tell whether a queue has the name of this ladder, however many share it."""
@@ -104,6 +108,7 @@ def plan(layout: Layout) -> Plan:
         (
             *(plan_queue(name, layout) for name in layout.ladders),
             *(plan_schedules(name, layout) for name in layout.ladders if name in layout.scheduled),
+            *(plan_limits(name, layout) for name in layout.ladders),
             *(plan_ladder(ladder, layout) for ladder in ladders),
         )
     )
@@ -144,6 +149,16 @@ def plan_schedules(name: str, layout: Layout) -> Plan:
     if not layout.is_queue(ladder):
         bindings.append(Binding(names.due(ladder), wake, names.astray(wake)))
     return Plan((Exchange(book, "fanout"),), (Queue(book, KEPT), Queue(wake, KEPT)), tuple(bindings))
+
+
+def plan_limits(name: str, layout: Layout) -> Plan:
+    """Plan what the limits of a queue take; nothing where it has none."""
+    paced, capped = name in layout.paced, name in layout.capped
+    queues = tuple(Queue(each, KEPT) for each in names.limits(name, paced=paced, capped=capped))
+    if not capped:
+        return Plan(queues=queues)
+    book, permits = names.limit(name), names.permits(name)
+    return Plan((Exchange(book),), queues, (Binding(book, book, book), Binding(book, permits, permits)))
 
 
 def plan_ladder(name: str, layout: Layout) -> Plan:

@@ -143,6 +143,7 @@ def test_what_waits_for_its_token_is_given_back_too(stage: Stage, receiver: Rece
     release = threading.Event()
     receiver.answer("/x", Answer(hold=release))
     stage.configure(concurrency=1, rate="2/s")
+    stage.declare()
     consumer = stage.consume()
     for _ in range(3):
         stage.publish({"url": "/x"})

@@ -82,3 +82,39 @@ def test_no_order_of_arrivals_passes_the_rate(rate: float, arrivals: list[tuple[
     for first in range(len(runs)):
         for last in range(first, len(runs)):
             assert last - first <= rate * (runs[last] - runs[first]) + max(1.0, rate * 0.1) + 1e-6
+
+
+def test_a_share_spends_that_part_of_the_tokens_and_nothing_before_it_is_known() -> None:
+    """Two of a second among ten; one that joins others begins later."""
+    pace = Pace(2, counted=False)
+    assert pace.hold(0.0, has_slot=True) is None
+    pace.share(10, 0.0, after=1.5)
+    assert pace.hold(0.0, has_slot=True) is None
+    assert pace.hold(1.0, has_slot=True) == pytest.approx(0.5)
+    assert pace.hold(6.4, has_slot=True) == pytest.approx(0.1)
+
+
+def test_a_share_that_grows_does_not_wait_for_the_token_of_the_former_one() -> None:
+    """One an hour among six: when the others are gone it is the next hour's, and not that of the sixth."""
+    pace = Pace(1 / 3600)
+    pace.share(6, 0.0)
+    assert pace.hold(0.0, has_slot=True) == 0
+    pace.share(1, 0.0)
+    assert pace.hold(3599.5, has_slot=True) == pytest.approx(0.5)
+
+
+def test_a_token_that_was_not_spent_is_the_next_one() -> None:
+    """As if it had not been taken."""
+    pace = Pace(1)
+    assert pace.hold(0.0, has_slot=True) == 0
+    pace.refund()
+    assert pace.hold(0.0, has_slot=True) == 0
+    assert pace.hold(0.0, has_slot=True) == pytest.approx(1)
+
+
+def test_a_task_whose_slot_came_in_vain_does_not_go_to_the_end_of_the_line() -> None:
+    """As others have spent what it was to have; those that come later have their slots behind it."""
+    pace = Pace(1)
+    assert pace.hold(0.0, has_slot=False) == 0
+    assert [pace.slot(0.0) for _ in range(60)][-1] == pytest.approx(60)
+    assert [pace.slot(0.0, has_slot=True) for _ in range(3)] == pytest.approx([1, 2, 3])

@@ -165,3 +165,17 @@ def test_whatever_happens_it_is_between_what_runs_and_the_most(
         assert window.size <= former
         assert at_once <= window.size <= at_once + MOST
         assert window.wide == (max(window.size, more) > at_once)
+
+
+def test_a_window_for_another_number_at_once_is_told_with_the_next_acks() -> None:
+    """Narrow at once where fewer run, and wide enough where more do."""
+    window = Window(1)
+    window.narrow(5)
+    assert window.size == 5
+    assert window.settled(0, 0.0, out=1)
+    assert not window.settled(0, 0.0, out=1)
+    window.narrow(2)
+    assert window.size == 2
+    assert window.settled(0, 0.0, out=1)
+    window.narrow(2)
+    assert not window.settled(0, 0.0, out=1)

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from taskqueue.errors import ConfigError
 from taskqueue.settings import Settings, parse
 from taskqueue.topology import names
-from taskqueue.topology.plan import CLASSIC, QUORUM, Layout, plan_ladder, plan_queue, plan_schedules
+from taskqueue.topology.plan import (
+    CLASSIC,
+    QUORUM,
+    Layout,
+    plan_ladder,
+    plan_limits,
+    plan_queue,
+    plan_schedules,
+)
 
 SEGMENTS = st.sampled_from(
     [
@@ -20,6 +28,9 @@ SEGMENTS = st.sampled_from(
         "moving",
         "schedule",
         "paused",
+        "limit",
+        "permits",
+        "rate",
         "due",
         "lost",
         "1s",
@@ -38,8 +49,14 @@ def used(queue: str, ladder: str) -> set[str]:
     found = {names.moving(queue), names.paused(queue)}
     for queue_type in (QUORUM, CLASSIC):
         for known in (frozenset[str](), frozenset({ladder})):
-            layout = Layout({queue: ladder}, Settings().rungs, queue_type, known)
-            planned = (plan_queue(queue, layout), plan_ladder(ladder, layout), plan_schedules(queue, layout))
+            mine = frozenset({queue})
+            layout = Layout({queue: ladder}, Settings().rungs, queue_type, known, paced=mine, capped=mine)
+            planned = (
+                plan_queue(queue, layout),
+                plan_ladder(ladder, layout),
+                plan_schedules(queue, layout),
+                plan_limits(queue, layout),
+            )
             found |= {item.name for each in planned for item in each.items}
     return found
 

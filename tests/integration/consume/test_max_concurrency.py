@@ -1,0 +1,142 @@
+"""max_concurrency over several consumers, counted at the receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from sandbox.receiver import Receiver
+from taskqueue.declare.apply import declare
+from taskqueue.limit import Permit, permit_publishes
+from taskqueue.topology import names
+from tests.support.crowd import Crowd
+from tests.support.stage import Process, Stage, eventually
+
+
+def send(stage: Stage, count: int) -> None:
+    """Send so many tasks."""
+    with stage.client() as client:
+        client.send_many({"url": "/crowd", "queue": stage.name} for _ in range(count))
+
+
+def _is_most(crowd: Crowd, limit: int) -> bool:
+    return crowd.most() == limit
+
+
+def test_no_more_run_at_once_than_the_limit_over_all_consumers(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """Three consumers that could run twelve run three, and all there is; then the permits are free."""
+    crowd = Crowd(receiver, "/crowd", 0.05)
+    stage = staged(max_concurrency=3)
+    declare(stage.settings)
+    send(stage, 120)
+    for _ in range(3):
+        stage.consume()
+    receiver.wait_for(120, path="/crowd")
+    assert crowd.most() == 3
+    eventually(lambda: stage.depth(names.permits(stage.name)) == 3, "all permits are given back")
+    stage.settle()
+    assert len(receiver.to("/crowd")) == 120
+
+
+def test_one_at_a_time_is_one_after_the_other_on_whichever_consumer(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """Each consumer gets its turn."""
+    crowd = Crowd(receiver, "/crowd", 0.05)
+    stage = staged(max_concurrency=1)
+    declare(stage.settings)
+    send(stage, 80)
+    for _ in range(2):
+        stage.consume()
+    requests = receiver.wait_for(80, path="/crowd")
+    assert crowd.most() == 1
+    assert len({request.connection for request in requests}) > 1
+    stage.settle()
+
+
+def test_running_consumers_go_by_the_limit_that_is_declared(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """Up, down to one, and up again, while they run; no permit is lost or doubled by that."""
+    crowd = Crowd(receiver, "/crowd", 0.2)
+    stage = staged(max_concurrency=2, concurrency=6)
+    declare(stage.settings)
+    send(stage, 600)
+    for _ in range(2):
+        stage.consume()
+    receiver.wait_for(5, path="/crowd")
+    for limit in (6, 1, 4):
+        declare(stage.configure(max_concurrency=limit, concurrency=6))
+        eventually(partial(_is_most, crowd, limit), f"{limit} at once")
+        seen = len(receiver.to("/crowd"))
+        receiver.wait_for(seen + 4 * limit, path="/crowd")
+        assert crowd.most() == limit
+    crowd.seconds = 0.0
+    receiver.wait_for(600, path="/crowd")
+    stage.settle()
+    assert stage.depth(names.permits(stage.name)) == 6
+
+
+def test_a_limit_that_is_taken_out_holds_up_nobody(staged: Callable[..., Stage], receiver: Receiver) -> None:
+    """A consumer with an ini that has none runs beside one that still has it, and then alone."""
+    crowd = Crowd(receiver, "/crowd", 0.1)
+    stage = staged(max_concurrency=1, concurrency=5)
+    declare(stage.settings)
+    send(stage, 100)
+    limited = stage.consume()
+    receiver.wait_for(5, path="/crowd")
+    assert crowd.most() == 1
+    declare(stage.configure(concurrency=5))
+    stage.consume()
+    eventually(lambda: crowd.most() > 3, "more at once than the former limit")
+    limited.stop()
+    receiver.wait_for(100, path="/crowd")
+    stage.settle()
+
+
+def test_two_limits_hold_at_once(staged: Callable[..., Stage], receiver: Receiver) -> None:
+    """A rate that is the narrower one, then a number of requests at once that is."""
+    crowd = Crowd(receiver, "/crowd", 0.05)
+    stage = staged(max_concurrency=2, rate="20/s", concurrency=4)
+    declare(stage.settings)
+    send(stage, 130)
+    for _ in range(2):
+        stage.consume()
+    receiver.wait_for(80, path="/crowd")
+    assert crowd.most() <= 2
+    assert crowd.begun[79] - crowd.begun[0] > 3
+    crowd.seconds = 0.4
+    receiver.wait_for(130, path="/crowd")
+    assert crowd.most() == 2
+    stage.settle()
+
+
+def test_a_permit_of_a_declare_that_died_lets_nothing_run(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """The book knows no such edition: whoever gets it drops it, and the others stay."""
+    crowd = Crowd(receiver, "/crowd", 0.1)
+    stage = staged(max_concurrency=2, concurrency=6)
+    declare(stage.settings)
+    with stage.connection() as connection:
+        for permit in permit_publishes(stage.name, [Permit("dead", number) for number in range(3)]):
+            connection.channel().basic_publish("", names.permits(stage.name), permit.message.body)
+    send(stage, 40)
+    stage.consume()
+    receiver.wait_for(40, path="/crowd")
+    assert crowd.most() == 2
+    eventually(lambda: stage.depth(names.permits(stage.name)) == 2, "the permits that count are left")
+    stage.settle()
+
+
+def test_a_limit_without_its_queues_ends_the_consumer_with_what_to_run(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """As everything that is not declared."""
+    stage.configure(max_concurrency=2)
+    process = Process("run", "--config", str(stage.path))
+    assert process.wait() == 1
+    assert "run 'taskqueue declare'" in process.log
+    assert not receiver.requests
