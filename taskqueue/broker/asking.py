@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,8 +147,13 @@ class Channel:
         self._pending[self._sequence] = _Pending(publish, done)
         return done
 
-    async def consume(self, queue: str, *, window: int, tag: str = "") -> None:
-        """Have up to `window` messages handed out to this channel; `next` gives them."""
+    async def consume(
+        self, queue: str, *, window: int, tag: str = "", arguments: Mapping[str, Any] | None = None
+    ) -> None:
+        """Have up to `window` messages handed out to this channel; `next` gives them.
+
+        A stream takes where to begin as an argument (https://www.rabbitmq.com/docs/streams#consuming).
+        """
         if self._consumer is None:
             self._consumer = _Consumer()
             self._raw.add_on_cancel_callback(lambda _: self._ended())
@@ -159,7 +164,8 @@ class Channel:
             arrived.put_nowait(Delivery(method.delivery_tag, message, method.redelivered))
 
         await self.ask("basic_qos", prefetch_count=window)
-        await self.ask("basic_consume", queue, received, consumer_tag=tag or None)
+        given = None if arguments is None else dict(arguments)
+        await self.ask("basic_consume", queue, received, consumer_tag=tag or None, arguments=given)
 
     async def next(self, wait: float) -> Delivery | None:
         """Give the next message that was handed out, None where none comes in time.
@@ -181,10 +187,10 @@ class Channel:
             raise self._error or NotKnown("the broker has ended the look: the queue is gone, or its leader")
         return found
 
-    def ack(self, delivery: Delivery) -> None:
-        """Ack a message: it is gone from its queue."""
+    def ack(self, delivery: Delivery, *, multiple: bool = False) -> None:
+        """Ack a message, or it and all that were handed out before it: gone from any queue but a stream."""
         if self._raw.is_open:
-            self._raw.basic_ack(delivery.tag)
+            self._raw.basic_ack(delivery.tag, multiple=multiple)
 
     def requeue(self, delivery: Delivery, *, multiple: bool = False) -> None:
         """Put a message back, or it and all that were handed out before it."""

@@ -17,7 +17,7 @@ from taskqueue.cli import common, tables
 from taskqueue.cli.checks import Check, document, failure, named, some, table
 from taskqueue.cli.picture import held_back
 from taskqueue.declare import policies
-from taskqueue.declare.permissions import ALL, Rights, granted, rights
+from taskqueue.declare.permissions import ALL, Rights, granted, on_history, rights
 from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
 from taskqueue.operate import schedules
@@ -30,8 +30,10 @@ from taskqueue.topology.plan import (
     Exchange,
     Plan,
     Queue,
+    Retention,
     joined,
     plan,
+    plan_history,
     plan_ladder,
     plan_queue,
     plan_schedules,
@@ -88,6 +90,8 @@ async def _check_broker(settings: Settings) -> list[Check]:
         management = Management(settings)
         listed = await asyncio.to_thread(management.listed)
         found += await _check_queues(session, settings, management, listed)
+        if settings.layout.history is not None:
+            found.append(await _check_history(session, settings.layout.history))
         if management.fault is not None:
             advice = "check 'management_url'"
             return [*found, Check("management", ok=False, detail=management.fault, advice=advice)]
@@ -271,12 +275,31 @@ async def _check_schedules(session: Session, settings: Settings, queue: str) -> 
     return Check("schedules", ok=True, detail=names_of, queue=queue)
 
 
+async def _check_history(session: Session, kept: Retention) -> Check:
+    """Look whether the history is declared, and whether the user may write and read it."""
+    try:
+        findings = await examine(session, plan_history(kept), gone=(), compared=False)
+        missing = [item.name for item in findings.plan.items if item not in findings.existing]
+        if missing:
+            told = f"missing: {some(missing)}"
+            return Check("history", ok=False, detail=told, advice=_DECLARE)
+        lacks = await on_history(session)
+    except (BrokerRefused, NotKnown) as error:
+        return failure("history", error)
+    if lacks:
+        pattern = f"'{names.pattern(names.HISTORY)}'"
+        advice = f"rabbitmqctl set_permissions -p VHOST USER, and add {pattern} to what it may write and read"
+        return Check("history", ok=False, detail=f"no {' and no '.join(lacks)}", advice=advice)
+    return Check("history", ok=True, detail="declared, may be written and read")
+
+
 async def _check_policies(settings: Settings, management: Management) -> Check:
     """Look for what a policy of the operator breaks, which only the management API knows."""
     if settings.management_url is None:
         advice = "set 'management_url' to have them looked at: one may delete tasks, or hold them up"
         return Check("policies", ok=True, detail="not known: AMQP does not tell them", advice=advice)
-    harms = await policies.look(management, plan(settings.layout))
+    # Of a stream a policy changes what it keeps, and nothing else.
+    harms = await policies.look(management, plan(dataclasses.replace(settings.layout, history=None)))
     if harms is None:
         detail = management.fault or "not every queue has told its policy"
         return Check("policies", ok=False, detail=detail, advice="check again in a moment")

@@ -12,7 +12,16 @@ from taskqueue.declare.prune import Leftover
 from taskqueue.declare.schedules import KEPT, Written
 from taskqueue.declare.verify import Conflict, Findings
 from taskqueue.settings import Settings
-from taskqueue.topology.plan import Exchange, Plan, Queue, plan, plan_ladder, plan_queue, plan_schedules
+from taskqueue.topology.plan import (
+    Exchange,
+    Plan,
+    Queue,
+    plan,
+    plan_history,
+    plan_ladder,
+    plan_queue,
+    plan_schedules,
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,6 +131,8 @@ def _summary(settings: Settings, findings: Findings) -> Iterator[str]:
     for ladder in dict.fromkeys(queue.ladder for queue in settings.queues.values()):
         if ladder not in settings.queues:
             yield _declared(f"ladder {ladder}", (plan_ladder(ladder, settings.layout),), findings)
+    if settings.layout.history is not None:
+        yield _declared("history", (plan_history(settings.layout.history),), findings)
 
 
 def _declared(name: str, parts: tuple[Plan, ...], findings: Findings) -> str:

@@ -13,13 +13,15 @@ from taskqueue.broker.session import Progress, Session, connected, run
 from taskqueue.declare import schedules
 from taskqueue.declare.presence import stands
 from taskqueue.declare.verify import Findings, examine
-from taskqueue.errors import TopologyConflict
+from taskqueue.errors import BrokerRefused, TopologyConflict
 from taskqueue.schedule.messages import require_tasks
 from taskqueue.settings import Settings
 from taskqueue.topology import names
 from taskqueue.topology.plan import Binding, Exchange, Queue, plan
 
 NAME = "taskqueue declare"
+NO_STREAMS = "corresponding feature flag is disabled"
+"""In what a broker says that has no queues of a type (``rabbit_amqqueue:declare/7``, 3.10 to 4.3)."""
 
 
 def declare(settings: Settings, *, progress: Progress | None = None) -> Findings:
@@ -80,6 +82,11 @@ async def create(session: Session, item: Exchange | Queue) -> None:
             else:
                 await channel.ask("queue_declare", item.name, durable=True, arguments=dict(item.arguments))
     except Refused as error:
+        if NO_STREAMS in error.reason and names.is_historys(item.name):
+            raise BrokerRefused(
+                f"the broker can't have {item.name}, as its streams are switched off: enable them "
+                "(rabbitmqctl enable_feature_flag stream_queue), or leave 'history' out of the ini"
+            ) from error
         # It is also how a broker says that a virtual host has as many queues as it may have.
         if error.code != PRECONDITION_FAILED or "inequivalent" not in error.reason:
             raise error.told() from error

@@ -11,11 +11,16 @@ from taskqueue.topology.ladder import Ladder
 
 QUORUM = "quorum"
 CLASSIC = "classic"
+STREAM = "stream"
 NO_DELIVERY_LIMIT = 2_000_000_000
 """RabbitMQ 4 dead-letters after 20 deliveries by default, and a look at a message is a delivery.
 
 On the work queue this is a backstop: the consumer counts, and settles a task at its `delivery_limit`.
 """
+
+_SEGMENTS = 20
+_INDEX_PART = 8
+"""The records take so many times the bytes of their index, and more."""
 
 KEPT: dict[str, str | int] = {
     "x-queue-type": QUORUM,
@@ -24,6 +29,14 @@ KEPT: dict[str, str | int] = {
     "x-overflow": "reject-publish",
 }
 """The arguments of a queue that keeps what is in it until somebody takes it, whatever `queue_type` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of the history is kept: what is older goes, and the oldest where it takes more bytes."""
+
+    seconds: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,8 @@ class Layout:
     """The names of all queues, where `ladders` holds only some of them."""
     scheduled: frozenset[str] = frozenset()
     """The names of the queues that have schedules."""
+    history: Retention | None = None
+    """None where no history is kept."""
 
     def is_queue(self, ladder: str) -> bool:
         """Tell whether a queue has the name of this ladder, however many share it."""
@@ -99,6 +114,7 @@ def plan(layout: Layout) -> Plan:
             *(plan_queue(name, layout) for name in layout.ladders),
             *(plan_schedules(name, layout) for name in layout.ladders if name in layout.scheduled),
             *(plan_ladder(ladder, layout) for ladder in ladders),
+            *((plan_history(layout.history),) if layout.history is not None else ()),
         )
     )
 
@@ -138,6 +154,26 @@ def plan_schedules(name: str, layout: Layout) -> Plan:
     if not layout.is_queue(ladder):
         bindings.append(Binding(names.due(ladder), wake, names.astray(wake)))
     return Plan((Exchange(book, "fanout"),), (Queue(book, KEPT), Queue(wake, KEPT)), tuple(bindings))
+
+
+def plan_history(kept: Retention) -> Plan:
+    """Plan the history of all queues: a stream of records, and a smaller one that tells where they are."""
+    streams = ((names.HISTORY, kept.bytes), (names.HISTORY_INDEX, kept.bytes // _INDEX_PART))
+    return Plan(
+        (Exchange(names.HISTORY),),
+        tuple(Queue(name, _stream(kept.seconds, size)) for name, size in streams),
+        tuple(Binding(names.HISTORY, name, name) for name, _ in streams),
+    )
+
+
+def _stream(seconds: int, size: int) -> dict[str, str | int]:
+    return {
+        "x-queue-type": STREAM,
+        "x-max-age": f"{seconds}s",
+        "x-max-length-bytes": size,
+        # Whole segments go, so small ones follow both bounds closely.
+        "x-stream-max-segment-size-bytes": max(1_000_000, size // _SEGMENTS),
+    }
 
 
 def plan_ladder(name: str, layout: Layout) -> Plan:

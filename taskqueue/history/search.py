@@ -1,0 +1,172 @@
+"""Finds records: those of some ids by the index, others by their time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from taskqueue.broker.session import Session
+from taskqueue.history import stream
+from taskqueue.history.records import INTERVAL, Batch, Record, Stretch, read_batch, read_entry
+from taskqueue.topology import names
+
+SKEW = 60_000
+"""Milliseconds by which the clocks of a writer and of the broker may differ."""
+_UNINDEXED = int(INTERVAL * 1000) + SKEW
+"""Milliseconds after its last entry in which a writer that died may have written."""
+Progress = Callable[[int], None]
+"""Called with the number of batches that were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Records in the order of their time, and how many the history lacks, as they could not be written."""
+
+    records: tuple[Record, ...]
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """What the entries say; times are milliseconds since the epoch."""
+
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def dropped(self) -> int:
+        """How many records were dropped in all."""
+        return sum(each.dropped for each in self.stretches)
+
+    def ranges(self, ids: frozenset[str], begin: int, now: int) -> tuple[tuple[int, int], ...]:
+        """Give the times in which records of some ids may have been written, apart and in order.
+
+        `begin` is the time of the first batch. What came before the first entry is in no entry, nor is what a
+        writer has written after its last one.
+        """
+        if not self.stretches:
+            return ((begin, now),)
+        found = [(begin, min(each.since for each in self.stretches))]
+        found += ((each.since, each.until) for each in self.stretches if each.may_have(ids))
+        latest = {each.writer: each for each in self.stretches}
+        found += (
+            (each.until, min(now, each.until + _UNINDEXED)) for each in latest.values() if not each.ended
+        )
+        return tuple(_united((since, until) for since, until in found if since <= until))
+
+    def choice(self, ids: frozenset[str]) -> Choice:
+        """Tell which batches may have records of some ids."""
+        chosen = Choice()
+        for each in self.stretches:
+            chosen.indexed[each.writer] = max(each.last, chosen.indexed.get(each.writer, 0))
+            if each.first <= each.last and each.may_have(ids):
+                chosen.hits.setdefault(each.writer, []).append((each.first, each.last))
+        return chosen
+
+
+@dataclass(slots=True)
+class Choice:
+    """The batches that are worth reading."""
+
+    indexed: dict[str, int] = field(default_factory=dict)
+    """The last batch of each writer that an entry knows."""
+    hits: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+
+    def takes(self, batch: Batch) -> bool:
+        """Tell whether a batch may have what is looked for."""
+        if batch.number > self.indexed.get(batch.writer, 0):
+            return True
+        return any(first <= batch.number <= last for first, last in self.hits.get(batch.writer, ()))
+
+
+async def find(session: Session, ids: frozenset[str], now: float, progress: Progress) -> Answer:
+    """Find every record of some ids; `now` is in seconds since the epoch. Raises NotDeclared, NotKnown."""
+    index = await _index(session)
+    edges = await _edges(session)
+    if edges is None:
+        return Answer((), index.dropped)
+    begin, last = edges
+    choice = index.choice(ids)
+    found: list[Record] = []
+    async for batch in _batches(session, index.ranges(ids, begin, int(now * 1000)), last, progress):
+        if choice.takes(batch):
+            found += batch.records(ids)
+    return _answer(found, index)
+
+
+async def within(
+    session: Session, since: float, now: float, keep: Callable[[Record], bool], progress: Progress
+) -> Answer:
+    """Find the records since a time that are to be kept. Times are in seconds; raises as `find` does."""
+    index = await _index(session)
+    edges = await _edges(session)
+    if edges is None:
+        return Answer((), index.dropped)
+    earliest = int(since * 1000)
+    found: list[Record] = []
+    async for batch in _batches(session, ((earliest, int(now * 1000)),), edges[1], progress):
+        found += (each for each in batch.records() if each["at"] >= earliest and keep(each))
+    return _answer(found, index)
+
+
+def _answer(found: list[Record], index: Index) -> Answer:
+    return Answer(tuple(sorted(found, key=lambda each: each["at"])), index.dropped)
+
+
+async def _index(session: Session) -> Index:
+    last = await stream.end(session, names.HISTORY_INDEX)
+    if last is None:
+        return Index(())
+    read = stream.read(session, names.HISTORY_INDEX, stream.FIRST, last[0])
+    entries = [read_entry(message) async for message in read]
+    # The broker may have an entry twice, where its confirm was lost.
+    return Index(tuple({(each.writer, each.since): each for each in entries if each is not None}.values()))
+
+
+async def _edges(session: Session) -> tuple[int, int] | None:
+    """Give the time of the first batch, and the offset of the last; None where there is none."""
+    last = await stream.end(session, names.HISTORY)
+    if last is None:
+        return None
+    async with aclosing(stream.read(session, names.HISTORY, stream.FIRST, last[0])) as messages:
+        async for message in messages:
+            batch = read_batch(message)
+            return 0 if batch is None else batch.at, last[0]
+    return None
+
+
+async def _batches(
+    session: Session, ranges: Iterable[tuple[int, int]], last: int, progress: Progress
+) -> AsyncIterator[Batch]:
+    """Yield each batch that was written in some ranges of time, once."""
+    seen: set[tuple[str, int]] = set()
+    count = 0
+    for since, until in ranges:
+        offset = stream.at((since - SKEW) / 1000)
+        async with aclosing(stream.read(session, names.HISTORY, offset, last)) as messages:
+            async for message in messages:
+                count += 1
+                progress(count)
+                batch = read_batch(message)
+                if batch is None or (batch.writer, batch.number) in seen:
+                    continue
+                if batch.at > until + SKEW:
+                    break
+                seen.add((batch.writer, batch.number))
+                yield batch
+
+
+def _united(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Give ranges that are apart by more than what is read before and after each."""
+    begin: int | None = None
+    end = 0
+    for since, until in sorted(ranges):
+        if begin is None:
+            begin, end = since, until
+        elif since - end <= 2 * SKEW:
+            end = max(end, until)
+        else:
+            yield begin, end
+            begin, end = since, until
+    if begin is not None:
+        yield begin, end
