@@ -11,6 +11,7 @@ from taskqueue.broker.management import Management
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common, console, messages, tables
 from taskqueue.errors import ConfigError
+from taskqueue.history import acts
 from taskqueue.operate import dead
 from taskqueue.operate.dead import DeadTask, Handled, Selection
 from taskqueue.settings import Settings, load
@@ -96,12 +97,14 @@ def replay(
     settings = common.only(load(config), [queue])
     Management(settings).require_no_alarm()
 
-    async def work() -> Handled:
-        async with connected(settings, name=_NAME) as session:
-            with tables.progress("replaying") as progress:
-                return await dead.replay(session, queue, selection, progress=progress)
+    with acts.noted(settings, acts.REPLAYED, queue) as acted:
 
-    handled = run(work())
+        async def work() -> Handled:
+            async with connected(settings, name=_NAME) as session:
+                with tables.progress("replaying") as progress:
+                    return await dead.replay(session, queue, selection, progress=progress, acted=acted)
+
+        handled = run(work())
     _report(handled, "replayed", queue)
 
 
@@ -125,12 +128,14 @@ def purge(
         _, total = run(_listed(settings, queue, 0, reason))
         typer.confirm(f"Delete {what} of {total} dead tasks of {queue} for good?", abort=True, err=True)
 
-    async def work() -> Handled:
-        async with connected(settings, name=_NAME) as session:
-            with tables.progress("purging") as progress:
-                return await dead.purge(session, queue, selection, progress=progress)
+    with acts.noted(settings, acts.PURGED, queue) as acted:
 
-    handled = run(work())
+        async def work() -> Handled:
+            async with connected(settings, name=_NAME) as session:
+                with tables.progress("purging") as progress:
+                    return await dead.purge(session, queue, selection, progress=progress, acted=acted)
+
+        handled = run(work())
     _report(handled, "purged", queue)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common, tables
+from taskqueue.history import acts
 from taskqueue.operate import waiting
 from taskqueue.operate.waiting import WaitingTask
 from taskqueue.settings import Settings, load
@@ -59,12 +60,14 @@ def cancel(
     """
     settings = common.only(load(config), [queue])
 
-    async def work() -> frozenset[str]:
-        async with connected(settings, name=_NAME) as session:
-            with tables.progress("looking") as progress:
-                return await waiting.cancel(session, queue, settings, ids, progress=progress)
+    with acts.noted(settings, acts.CANCELLED, queue) as acted:
 
-    missing = run(work())
+        async def work() -> frozenset[str]:
+            async with connected(settings, name=_NAME) as session:
+                with tables.progress("looking") as progress:
+                    return await waiting.cancel(session, queue, settings, ids, progress=progress, acted=acted)
+
+        missing = run(work())
     common.line(f"{len(set(ids)) - len(missing)} cancelled")
     for task_id in sorted(missing):
         common.say(

@@ -95,7 +95,10 @@ class Batch:
 
 def record(at: float, event: Event) -> Record:
     """Make the record of an event at a time in seconds since the epoch: no body, no login, no query."""
-    return {"at": round(at * 1000), **events.fields(event)}
+    found = {"at": round(at * 1000), **events.fields(event)}
+    if event.by is not None:
+        found["by"] = event.by
+    return found
 
 
 def mark(task_id: str) -> int:

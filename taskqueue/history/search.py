@@ -7,8 +7,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from taskqueue.broker.session import Session
+from taskqueue.errors import TaskqueueError
 from taskqueue.history import stream
 from taskqueue.history.records import INTERVAL, Batch, Record, Stretch, read_batch, read_entry
+from taskqueue.history.story import ending
+from taskqueue.settings import Settings
 from taskqueue.topology import names
 
 SKEW = 60_000
@@ -92,6 +95,17 @@ async def find(session: Session, ids: frozenset[str], now: float, progress: Prog
         if choice.takes(batch):
             found += batch.records(ids)
     return _answer(found, index)
+
+
+async def recorded(session: Session, settings: Settings, task_id: str, now: float) -> tuple[str, ...]:
+    """Say how a task ended by the history; nothing where none is kept, or it does not answer."""
+    if settings.history is None:
+        return ()
+    try:
+        answer = await find(session, frozenset({task_id}), now, lambda _: None)
+    except TaskqueueError as error:
+        return (f"the history does not tell: {error}",)
+    return (f"by the history: {ending(task_id, answer.records)}",)
 
 
 async def within(

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from taskqueue import events
 from taskqueue.history.records import Record
 
-CANCELLED, REPLAYED, PURGED = "cancelled", "replayed", "purged"
-"""What operators do to a task."""
-
 
 def ending(task_id: str, records: Sequence[Record]) -> str:
     """Say how it stands with a task by the last of its records, which are in the order of their time."""

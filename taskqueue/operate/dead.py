@@ -23,6 +23,8 @@ from taskqueue.task import message as amqp
 from taskqueue.task.message import Message, Publish
 from taskqueue.topology import names
 
+Acted = Callable[[str | None], None]
+"""Called with the id of each task that something was done to."""
 _MOST_EXTRA = 20_000
 """Most messages of a short look into a long dead queue. Beyond it the order may change, without harm."""
 _WINDOW = 200
@@ -135,20 +137,26 @@ async def replay(
     *,
     clock: Callable[[], float] = time.time,
     progress: Progress | None = None,
+    acted: Acted = lambda _: None,
 ) -> Handled:
     """Put the chosen tasks back into the work queue, each confirmed before its dead copy is acked.
 
     Raises PublishFailed at the first one that the broker does not take; that one stays dead.
     """
     async with session.publishing() as channel, _opened(session, queue) as looking:
-        replaying = _Replay(channel, looking, queue, clock)
+        replaying = _Replay(channel, looking, queue, clock, acted)
         handled = await _each(looking, queue, selection, progress, replaying.put)
         await replaying.settle(0)
         return handled
 
 
 async def purge(
-    session: Session, queue: str, selection: Selection, *, progress: Progress | None = None
+    session: Session,
+    queue: str,
+    selection: Selection,
+    *,
+    progress: Progress | None = None,
+    acted: Acted = lambda _: None,
 ) -> Handled:
     """Delete the chosen tasks for good: those that were seen, never what has died meanwhile.
 
@@ -158,6 +166,7 @@ async def purge(
 
     async def take(found: Delivery) -> None:
         looking.take(found)
+        acted(_id(found))
 
     async with _opened(session, queue) as looking:
         return await _each(looking, queue, selection, progress, take)
@@ -196,8 +205,14 @@ class _Replay:
     """Publishes dead tasks again, some at once, and acks each in the dead queue once it is confirmed."""
 
     def __init__(
-        self, channel: Channel, looking: browse.Look, queue: str, clock: Callable[[], float]
+        self,
+        channel: Channel,
+        looking: browse.Look,
+        queue: str,
+        clock: Callable[[], float],
+        acted: Acted,
     ) -> None:
+        self._acted = acted
         self._channel = channel
         self._looking = looking
         self._queue = queue
@@ -231,7 +246,12 @@ class _Replay:
                 ) from error
             self._done += 1
             self._looking.take(found)
+            self._acted(_id(found))
             self._out.popleft()
+
+
+def _id(found: Delivery) -> str | None:
+    return text(found.message.properties.get("message_id"))
 
 
 def _broker_death(headers: Mapping[str, Any], queue: str) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from taskqueue.broker.session import Session
@@ -151,6 +151,7 @@ async def cancel(
     ids: Collection[str],
     *,
     progress: Progress | None = None,
+    acted: Callable[[str], None] = lambda _: None,
 ) -> frozenset[str]:
     """Take tasks off the ladder (the first copy of each); returns the ids that were not on it.
 
@@ -168,8 +169,9 @@ async def cancel(
                 if progress is not None:
                     progress(looked, max(looked, total))
                 task_id = waiting_task(found.message, rung.ttl).id
-                if task_id in left and _is_for(found.message, queue):
+                if task_id is not None and task_id in left and _is_for(found.message, queue):
                     looking.take(found)
+                    acted(task_id)
                     left.discard(task_id)
                     if not left:
                         break
