@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -69,28 +70,42 @@ def history(
     now = time.time()
     begin = _moment(since, now)
 
+    named = _FAILED if failed else None
+
     def keep(record: Record) -> bool:
         return (
-            (not failed or record.get("event") in _FAILED)
+            (named is None or record.get("event") in named)
             and (not queues or record.get("queue") in queues)
             and (url is None or fnmatchcase(str(record.get("url", "")), url))
         )
 
-    answer = run(_found(settings, task_id, begin, now, keep))
+    answer = run(_found(settings, task_id, _Wanted(begin, now, named, keep)))
     _show(task_id, answer, limit, as_json=as_json)
     if not answer.records:
         raise typer.Exit(common.FAILED)
 
 
-async def _found(settings: Settings, task_id: str | None, begin: float, now: float, keep: Any) -> Answer:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is looked for; times are in seconds since the epoch."""
+
+    since: float
+    now: float
+    named: frozenset[str] | None
+    keep: Callable[[Record], bool]
+
+
+async def _found(settings: Settings, task_id: str | None, wanted: _Wanted) -> Answer:
     async with connected(settings, name=_NAME) as session:
         with _progress() as progress:
             if task_id is None:
-                return await search.within(session, begin, now, keep, progress)
+                return await search.within(
+                    session, wanted.since, wanted.now, wanted.keep, progress, named=wanted.named
+                )
             # What a roll_back did belongs to the task that it is for.
             ids = frozenset({task_id, roll_back_id(task_id)})
-            found = await search.find(session, ids, now, progress)
-            return Answer(tuple(filter(keep, found.records)), found.dropped)
+            found = await search.find(session, ids, wanted.now, progress)
+            return Answer(tuple(filter(wanted.keep, found.records)), found.dropped)
 
 
 def _show(task_id: str | None, answer: Answer, limit: int, *, as_json: bool) -> None:
@@ -102,7 +117,7 @@ def _show(task_id: str | None, answer: Answer, limit: int, *, as_json: bool) -> 
     filled = [{name: row.get(name) for name in _COLUMNS} for row in rows]
     used = {name: width for name, width in _COLUMNS.items() if any(row[name] is not None for row in filled)}
     if filled:
-        tables.show_rows(filled, used, right="ms", total=len(answer.records), kind="recorded")
+        tables.show_rows(filled, used, right="ms", total=len(answer.records), kind="", things="records")
     if task_id is not None:
         console.out.print(tables.cell(ending(task_id, answer.records), "yellow"), soft_wrap=True)
     elif not filled:

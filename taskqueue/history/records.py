@@ -72,25 +72,31 @@ class Batch:
     at: int
     body: bytes
 
-    def records(self, of: frozenset[str] | None = None) -> list[Record]:
-        """Read the records, or only those `of` some ids; what is none of ours is left out."""
+    def records(self, of: frozenset[str] | None = None, named: frozenset[str] | None = None) -> list[Record]:
+        """Read the records, or only those `of` some ids, or of some `named` events."""
         try:
             reader = zlib.decompressobj()
             lines = reader.decompress(self.body, _LARGEST).splitlines()
         except zlib.error:
             return []
-        wanted = None if of is None else [_LINE(each).encode() for each in of]
+        choice = of if of is not None else named
+        wanted = None if choice is None else [_LINE(each).encode() for each in choice]
         found = []
         for line in lines:
-            # Most have another id, and reading one takes longer than this.
+            # Most are others, and to read one takes ten times as long as this.
             if wanted is None or any(each in line for each in wanted):
                 try:
                     record = json.loads(line)
                 except ValueError:
+                    # None of ours.
                     continue
                 if isinstance(record, dict) and isinstance(record.get("at"), int):
                     found.append(record)
-        return [each for each in found if of is None or each.get("id") in of]
+        return [
+            each
+            for each in found
+            if (of is None or each.get("id") in of) and (named is None or each.get("event") in named)
+        ]
 
 
 def record(at: float, event: Event) -> Record:

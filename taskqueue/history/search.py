@@ -109,9 +109,18 @@ async def recorded(session: Session, settings: Settings, task_id: str, now: floa
 
 
 async def within(
-    session: Session, since: float, now: float, keep: Callable[[Record], bool], progress: Progress
+    session: Session,
+    since: float,
+    now: float,
+    keep: Callable[[Record], bool],
+    progress: Progress,
+    *,
+    named: frozenset[str] | None = None,
 ) -> Answer:
-    """Find the records since a time that are to be kept. Times are in seconds; raises as `find` does."""
+    """Find the records since a time that are to be kept, of all events or those `named`.
+
+    Times are in seconds; raises as `find` does.
+    """
     index = await _index(session)
     edges = await _edges(session)
     if edges is None:
@@ -119,7 +128,7 @@ async def within(
     earliest = int(since * 1000)
     found: list[Record] = []
     async for batch in _batches(session, ((earliest, int(now * 1000)),), edges[1], progress):
-        found += (each for each in batch.records() if each["at"] >= earliest and keep(each))
+        found += (each for each in batch.records(named=named) if each["at"] >= earliest and keep(each))
     return _answer(found, index)
 
 
