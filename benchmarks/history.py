@@ -2,8 +2,8 @@
 
 Costs: the same tasks with and without it, in turns. Answers: an id that is there, one that is not, and all
 that failed. The records are those of a busy consumer, 500 in a batch and 20,000 in an entry of the index, and
-those of a quiet one in a week: two in a batch, an entry every five minutes. As that week is written in minutes
-here, the difference of clocks that a reader allows for is made shorter in the same measure.
+those of a quiet one in a week: two in a batch, an entry every five minutes. That week is written in minutes
+here, so the difference of clocks that a reader allows for is made shorter in the same measure.
 """
 
 from __future__ import annotations

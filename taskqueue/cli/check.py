@@ -19,7 +19,8 @@ from taskqueue.cli.picture import held_back
 from taskqueue.declare import policies
 from taskqueue.declare.permissions import ALL, Rights, granted, on_history, rights
 from taskqueue.declare.verify import examine
-from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
+from taskqueue.errors import BrokerRefused, ConfigError, NotDeclared, NotKnown, TaskqueueError
+from taskqueue.history import stream
 from taskqueue.operate import schedules
 from taskqueue.operate.inspect import LadderState, QueueState, states
 from taskqueue.request.execute import Executor
@@ -284,13 +285,16 @@ async def _check_history(session: Session, kept: Retention) -> Check:
             told = f"missing: {some(missing)}"
             return Check("history", ok=False, detail=told, advice=_DECLARE)
         lacks = await on_history(session)
-    except (BrokerRefused, NotKnown) as error:
+        if not lacks:
+            # A stream that has no leader, or no replica on this node, does not let itself be read.
+            await stream.end(session, names.HISTORY)
+    except (BrokerRefused, NotDeclared, NotKnown) as error:
         return failure("history", error)
     if lacks:
         pattern = f"'{names.pattern(names.HISTORY)}'"
         advice = f"rabbitmqctl set_permissions -p VHOST USER, and add {pattern} to what it may write and read"
         return Check("history", ok=False, detail=f"no {' and no '.join(lacks)}", advice=advice)
-    return Check("history", ok=True, detail="declared, may be written and read")
+    return Check("history", ok=True, detail="declared, and may be written and read")
 
 
 async def _check_policies(settings: Settings, management: Management) -> Check:

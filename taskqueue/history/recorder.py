@@ -34,6 +34,7 @@ from taskqueue.history.records import (
     mark,
     record,
 )
+from taskqueue.history.stream import told
 from taskqueue.settings import Settings
 from taskqueue.task.message import Publish
 from taskqueue.tries import Backoff
@@ -107,8 +108,7 @@ class Recorder:
         self._clock = clock
         self._writer = secrets.token_hex(6)
         self._heard: deque[tuple[float, Event]] = deque()
-        # Each is counted by one thread alone.
-        self._overflow = self._left = self._reported = self._indexed = 0
+        self._overflow = self._reported = self._indexed = 0
         self._batch: _Batch | None = None
         self._numbers = itertools.count(1)
         self._open = _Open(clock())
@@ -140,10 +140,11 @@ class Recorder:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._asked.set)
         self._thread.join(_LEAVING)
-        if self._heard or self._batch is not None:
-            self._left = len(self._heard) + (self._batch.size if self._batch else 0)
-            log.warning("history: the last %d records could not be written", self._left)
         self._report()
+        left = len(self._heard) + (self._batch.size if self._batch else 0)
+        if left:
+            log.warning("history: the last records (%d) could not be written", left)
+            self._dropped(left)
 
     def _run(self) -> None:
         asyncio.run(self._main())
@@ -173,6 +174,7 @@ class Recorder:
             while True:
                 stopping = self._stopping
                 await self._flush(channel)
+                self._written()
                 if stopping:
                     await self._end_stretch(channel, ended=True)
                     return
@@ -223,23 +225,24 @@ class Recorder:
         except TimeoutError:
             stream = publish.routing_keys[0]
             raise NotKnown(f"{stream} did not confirm in {_CONFIRMING:g} s: has it a leader?") from None
+
+    def _written(self) -> None:
         if self._failing:
             self._failing = False
             self._backoff.reset()
             log.info("history: records are written again; %d were dropped in all", self._overflow)
-        self._report()
 
     def _failed(self, error: Exception) -> None:
-        told = error.told() if isinstance(error, Refused) else error
+        why = told(error) if isinstance(error, Refused) else error
         if not self._failing:
             self._failing = True
             log.warning(
                 "history: can't be written, %d records are kept and the rest is dropped; tasks go on: %s",
                 KEPT,
-                told,
+                why,
             )
         else:
-            log.debug("history: still not written: %s", told)
+            log.debug("history: still not written: %s", why)
 
     async def _pause(self, seconds: float) -> None:
         """Wait, or until it is to stop."""
@@ -250,7 +253,7 @@ class Recorder:
                     await self._asked.wait()
 
     def _report(self) -> None:
-        lost = self._overflow + self._left - self._reported
+        lost = self._overflow - self._reported
         if lost > 0:
             self._reported += lost
             self._dropped(lost)

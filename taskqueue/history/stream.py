@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from taskqueue.broker.asking import Channel
-from taskqueue.broker.replies import PRECONDITION_FAILED, Refused
+from taskqueue.broker.replies import ACCESS_REFUSED, PRECONDITION_FAILED, Refused
 from taskqueue.broker.session import Session
-from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
+from taskqueue.errors import BrokerRefused, NotDeclared, NotKnown, TaskqueueError
 from taskqueue.task.message import Message
+from taskqueue.topology import names
 
 FIRST = "first"
 _LAST = "last"
@@ -78,17 +79,27 @@ async def read(session: Session, stream: str, offset: Offset, last: int) -> Asyn
 async def _consumed(session: Session, stream: str, offset: Offset) -> AsyncIterator[Channel]:
     try:
         async with session.own_channel() as channel:
-            await channel.consume(stream, window=_WINDOW, arguments={_OFFSET: offset})
+            try:
+                await channel.consume(stream, window=_WINDOW, arguments={_OFFSET: offset})
+            except NotKnown as error:
+                raise NotKnown(f"{stream} does not answer: look at its leader, and try again") from error
             yield channel
     except Refused as error:
-        raise _told(stream, error) from error
+        raise told(error) from error
 
 
-def _told(stream: str, error: Refused) -> TaskqueueError:
+def told(error: Refused) -> TaskqueueError:
+    """Say what a refusal means for the history, and what to do."""
     if error.absent:
-        return NotDeclared(f"{stream} does not exist: set history in the ini and run 'taskqueue declare'")
+        return NotDeclared(f"{error.reason}: run 'taskqueue declare' with history in the ini")
+    if error.code == ACCESS_REFUSED:
+        pattern = names.pattern(names.HISTORY)
+        return BrokerRefused(
+            f"{error.reason}: the history takes write and read permission on {pattern} "
+            "(rabbitmqctl set_permissions)"
+        )
     if error.code == PRECONDITION_FAILED and "replica" in error.reason:
-        return NotKnown(f"{stream} has no replica on this node of the cluster: name another one in 'server'")
+        return NotKnown(f"{error.reason}: name another node of the cluster in 'server'")
     return error.told()
 
 
