@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 
 from taskqueue.broker import connect as broker
@@ -20,8 +21,8 @@ from taskqueue.topology import names
 from taskqueue.topology.plan import Binding, Exchange, Queue, plan
 
 NAME = "taskqueue declare"
-NO_STREAMS = "corresponding feature flag is disabled"
-"""In what a broker says that has no queues of a type (``rabbit_amqqueue:declare/7``, 3.10 to 4.3)."""
+# In rabbit_amqqueue:declare/7, 3.10 to 4.3.
+_NO_STREAMS = re.compile("rabbit_stream_queue.*corresponding feature flag is disabled", re.DOTALL)
 
 
 def declare(settings: Settings, *, progress: Progress | None = None) -> Findings:
@@ -82,9 +83,10 @@ async def create(session: Session, item: Exchange | Queue) -> None:
             else:
                 await channel.ask("queue_declare", item.name, durable=True, arguments=dict(item.arguments))
     except Refused as error:
-        if NO_STREAMS in error.reason and names.is_historys(item.name):
+        # It ends the connection, so whoever asks for something else at that moment gets it too.
+        if _NO_STREAMS.search(error.reason):
             raise BrokerRefused(
-                f"the broker can't have {item.name}, as its streams are switched off: enable them "
+                "the broker can't keep a history, as its streams are switched off: enable them "
                 "(rabbitmqctl enable_feature_flag stream_queue), or leave 'history' out of the ini"
             ) from error
         # It is also how a broker says that a virtual host has as many queues as it may have.

@@ -20,6 +20,7 @@ from taskqueue.history import recorder
 from taskqueue.history.search import Answer, find
 from taskqueue.settings import Settings, load
 from tests.support.command import ran
+from tests.support.command import run as command
 from tests.support.stage import Stage, eventually
 
 STREAM = "taskqueue.history"
@@ -137,6 +138,29 @@ def test_a_kill_of_consumer_and_broker_costs_no_record_that_was_confirmed(
     kept.run()
     second = kept.send("/x")
     eventually(lambda: [each["event"] for each in read_history(kept, second)] == ["done"], "the next record")
+
+
+@pytest.mark.slow
+def test_a_broker_whose_streams_are_switched_off_is_told_so(tmp_path: Path) -> None:
+    """As an upgraded one may be: `declare` says what to do, and the tasks need none of it."""
+    # Given a node with that feature flag off
+    node = Broker()
+    node._environment["RABBITMQ_FEATURE_FLAGS"] = "quorum_queue,virtual_host_metadata,user_limits"
+    config = tmp_path / "taskqueue.ini"
+    try:
+        node.restart()
+        if "stream_queue\tdisabled" not in node.ctl("list_feature_flags"):
+            pytest.skip("this RabbitMQ has streams always")
+        config.write_text(f"server = {node.url}\nlevels = 1\nhistory = 7d\n[mail]\n")
+        # When it is to have a history
+        refused = command(config, "declare")
+        config.write_text(f"server = {node.url}\nlevels = 1\n[mail]\n")
+        ran(config, "declare")
+    finally:
+        node.stop()
+    # Then one line says what to do
+    assert refused.returncode == 1
+    assert "rabbitmqctl enable_feature_flag stream_queue" in refused.stderr.decode()
 
 
 def read_history(stage: Stage, task_id: str) -> list[dict[str, object]]:
