@@ -57,8 +57,8 @@ def history(
 ) -> None:
     """Say what became of a task, or list what has happened; needs history in the ini.
 
-    Of a task it tells each attempt, retry and end, and what operators did to it. Without an id it lists what has
-    happened since a time, in all queues. Exits with 1 where nothing is found.
+    Of a task it tells each attempt, retry and end, and what operators did to it. Without an id it lists what
+    has happened since a time, in all queues. Exits with 1 where nothing is found.
     """
     settings = load(config)
     if settings.history is None:
