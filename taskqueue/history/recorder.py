@@ -11,7 +11,6 @@ import asyncio
 import itertools
 import logging
 import secrets
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pika.exceptions import AMQPError
 
 from taskqueue.broker.asking import Channel
+from taskqueue.broker.pika_log import IoThread, hush
 from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session, connected
 from taskqueue.errors import NotKnown, TaskqueueError
@@ -118,10 +118,11 @@ class Recorder:
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: asyncio.Event | None = None
-        self._thread = threading.Thread(target=self._run, name="taskqueue-history", daemon=True)
+        self._thread = IoThread(target=self._run, name="taskqueue-history", daemon=True)
 
     def start(self) -> None:
         """Start its thread."""
+        hush()
         self._thread.start()
 
     def hear(self, event: Event) -> None:
