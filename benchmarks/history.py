@@ -40,6 +40,8 @@ _FAILING = 100
 """One task in so many fails."""
 _OUT = 100
 _TRIES = 3
+_LONG = 10.0
+"""Seconds after which a look is not made again."""
 
 
 def cost(broker: Broker, folder: Path, count: int, rounds: int) -> list[report.Row]:
@@ -145,6 +147,9 @@ async def _timed(look: Callable[[], Awaitable[Answer]]) -> tuple[float, int]:
         begin = time.monotonic()
         found = len((await look()).records)
         times.append(time.monotonic() - begin)
+        report.say(f"{found} found in {times[-1]:.2f} s")
+        if times[-1] > _LONG:
+            break
     return statistics.median(times), found
 
 

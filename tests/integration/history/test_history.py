@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,9 @@ KEPT = "history = 1d\nhistory_bytes = 100M\n"
 
 
 @pytest.fixture
-def kept(staged: Callable[..., Stage], admin: Admin) -> Iterator[Stage]:
-    """Give a queue with a history, in a virtual host of its own."""
-    stage = staged(server=admin.url)
+def kept(admin: Admin, receiver: Receiver, tmp_path: Path) -> Iterator[Stage]:
+    """Give a queue with a history, in a virtual host of its own, which goes with all that is in it."""
+    stage = Stage(admin.url, receiver, tmp_path)
     stage.path.write_text(KEPT + stage.path.read_text())
     command.ran(stage.path, "declare")
     yield stage
