@@ -27,7 +27,7 @@ class InvalidTask(TaskqueueError):
 
 
 class BrokerUnreachable(TaskqueueError):
-    """No broker of the configuration could be reached, or it refused the login."""
+    """No broker of the configuration could be reached, or none let us in: login, virtual host, a limit."""
 
     exit_code = 3
 

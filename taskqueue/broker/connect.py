@@ -21,8 +21,9 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from taskqueue import tls
 from taskqueue.broker.replies import NOT_LET_IN
-from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError, TaskqueueError
+from taskqueue.errors import BrokerRefused, BrokerUnreachable, ConfigError
 from taskqueue.settings import Settings
 
 HEARTBEAT = 30
@@ -49,17 +50,16 @@ def connect(
 
     `implementation` is what pika runs beneath, its own if None.
 
-    Raises BrokerUnreachable where none does or the login is refused, BrokerRefused where the
-    user may not use the virtual host.
+    Raises BrokerUnreachable where none does, or none lets the user in.
     """
-    failures: list[TaskqueueError] = []
+    failures: list[BrokerUnreachable] = []
     for host in parameters(settings, name=name):
         try:
             # The stubs ask for an object where pika takes a class.
             return pika.BlockingConnection(host, implementation)  # type: ignore[arg-type]
         except (AMQPError, OSError) as error:
             failures.append(failure(error, host))
-    raise worst(failures)
+    raise together(failures)
 
 
 def version(connection: pika.BlockingConnection) -> tuple[int, ...]:
@@ -133,8 +133,11 @@ def _tls(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def refusal(error: BaseException, host: Parameters) -> TaskqueueError | None:
-    """Read an answer that waiting does not change: the broker refuses the login or the virtual host."""
+def refusal(error: BaseException, host: Parameters) -> BrokerUnreachable | None:
+    """Read an answer that waiting does not change: the broker does not let the user in.
+
+    It refuses the login or the virtual host, or has as many connections as it may have.
+    """
     user = getattr(host.credentials, "username", "")
     if isinstance(error, (ProbableAuthenticationError, AuthenticationError)):
         return BrokerUnreachable(f"{where(host)} refused the login of user {user!r}: check 'server'")
@@ -144,8 +147,8 @@ def refusal(error: BaseException, host: Parameters) -> TaskqueueError | None:
         return None
     words = _words(error)
     if words and not _NOT_LET_IN.search(words):
-        return BrokerRefused(f"{host.host}:{host.port} refused the connection of user {user!r}: {words}")
-    return BrokerRefused(
+        return BrokerUnreachable(f"{host.host}:{host.port} refused the connection of user {user!r}: {words}")
+    return BrokerUnreachable(
         f"user {user!r} may not use virtual host {host.virtual_host!r} of {host.host}:{host.port}, "
         f"or it does not exist{f' ({words})' if words else ''}: check 'server', or the user's permissions"
     )
@@ -160,17 +163,14 @@ def _words(error: BaseException) -> str:
     return str(ast.literal_eval(found["text"])) if found else ""
 
 
-def failure(error: BaseException, host: Parameters) -> TaskqueueError:
+def failure(error: BaseException, host: Parameters) -> BrokerUnreachable:
     """Say why a host could not be connected to, and what to do."""
     return refusal(error, host) or BrokerUnreachable(f"no broker at {where(host)}: {reason(error)}")
 
 
-def worst(failures: list[TaskqueueError]) -> TaskqueueError:
-    """Choose among the errors of all hosts: a broker that answers 'no' says more than one that is down."""
+def together(failures: list[BrokerUnreachable]) -> BrokerUnreachable:
+    """Make one error of those of all hosts."""
     told = "; ".join(dict.fromkeys(str(failure) for failure in failures))
-    for failure in failures:
-        if isinstance(failure, BrokerRefused):
-            return BrokerRefused(told)
     return BrokerUnreachable(told or "no broker is configured: set 'server'")
 
 
@@ -186,7 +186,14 @@ def cause(error: BaseException | str) -> Exception:
 
 
 def reason(error: BaseException | str) -> str:
-    """Tell in a word or two what went wrong: pika wraps the socket's error several times."""
+    """Tell in a word or two what went wrong, and what an alert of TLS means."""
+    told = _told(error)
+    meant = tls.meaning(told, "the broker", "cert_file")
+    return f"{meant}: {told}" if meant else told
+
+
+def _told(error: BaseException | str) -> str:
+    """Find what was said: pika wraps the socket's error several times."""
     while isinstance(error, BaseException):
         every = getattr(error, "exceptions", None)
         inner = every[-1] if every else getattr(error, "exception", None)

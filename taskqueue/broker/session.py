@@ -20,7 +20,7 @@ from taskqueue.broker import connect as broker
 from taskqueue.broker.asking import PATIENCE, Channel, Counts
 from taskqueue.broker.replies import RESOURCE_LOCKED, Refused
 from taskqueue.broker.wire import TolerantAsyncio
-from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotKnown, TaskqueueError
+from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotKnown
 from taskqueue.settings import Settings
 
 Item = TypeVar("Item")
@@ -235,10 +235,9 @@ async def _declared(channel: Channel, queue: str) -> Counts:
 async def connected(settings: Settings, *, name: str) -> AsyncIterator[Session]:
     """Connect to the first host that answers; each is tried once.
 
-    Raises BrokerUnreachable where none does or the login is refused, BrokerRefused where the user may not use
-    the virtual host.
+    Raises BrokerUnreachable where none does, or none lets the user in.
     """
-    failures: list[TaskqueueError] = []
+    failures: list[BrokerUnreachable] = []
     for host in broker.parameters(settings, name=name):
         try:
             session = Session(await _connect(host))
@@ -250,7 +249,7 @@ async def connected(settings: Settings, *, name: str) -> AsyncIterator[Session]:
         finally:
             await session.close()
         return
-    raise broker.worst(failures)
+    raise broker.together(failures)
 
 
 async def _connect(host: Parameters) -> TolerantAsyncio:

@@ -14,13 +14,13 @@ from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import CHANNELS, Session, connected, run
 from taskqueue.cli import common, tables
-from taskqueue.cli.checks import Check, document, failure, named, some, table
+from taskqueue.cli.check_history import check_history
+from taskqueue.cli.checks import Check, document, failure, named, some, table, unknown
 from taskqueue.cli.picture import held_back
 from taskqueue.declare import policies
-from taskqueue.declare.permissions import ALL, Rights, granted, on_history, rights
+from taskqueue.declare.permissions import ALL, Rights, granted, rights
 from taskqueue.declare.verify import examine
-from taskqueue.errors import BrokerRefused, ConfigError, NotDeclared, NotKnown, TaskqueueError
-from taskqueue.history import stream
+from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
 from taskqueue.operate import schedules
 from taskqueue.operate.inspect import LadderState, QueueState, states
 from taskqueue.request.execute import Executor
@@ -31,10 +31,8 @@ from taskqueue.topology.plan import (
     Exchange,
     Plan,
     Queue,
-    Retention,
     joined,
     plan,
-    plan_history,
     plan_ladder,
     plan_queue,
     plan_schedules,
@@ -92,7 +90,7 @@ async def _check_broker(settings: Settings) -> list[Check]:
         listed = await asyncio.to_thread(management.listed)
         found += await _check_queues(session, settings, management, listed)
         if settings.layout.history is not None:
-            found.append(await _check_history(session, settings.layout.history))
+            found.append(await check_history(session, settings.layout.history))
         if management.fault is not None:
             advice = "check 'management_url'"
             return [*found, Check("management", ok=False, detail=management.fault, advice=advice)]
@@ -134,7 +132,7 @@ async def _check_queues(
             found.append(await _check_declared(session, part, may[name], gone))
     unread = [lack for each in may.values() for lack in each.look]
     if unread:
-        return [*found, Check("leaders", ok=True, detail=f"not looked at: no {some(unread)}")]
+        return [*found, unknown("leaders", f"not looked at: no {some(unread)}")]
     return [*found, *await _check_counts(session, settings, management, gone)]
 
 
@@ -259,7 +257,7 @@ def _check_alarms(settings: Settings, alarms: tuple[str, ...] | None) -> Check:
             if settings.management_url is None
             else "the management API does not say"
         )
-        return Check("alarms", ok=True, detail=f"not known: {why}")
+        return unknown("alarms", why)
     return Check("alarms", ok=True, detail="none")
 
 
@@ -276,32 +274,11 @@ async def _check_schedules(session: Session, settings: Settings, queue: str) -> 
     return Check("schedules", ok=True, detail=names_of, queue=queue)
 
 
-async def _check_history(session: Session, kept: Retention) -> Check:
-    """Look whether the history is declared, and whether the user may write and read it."""
-    try:
-        findings = await examine(session, plan_history(kept), gone=(), compared=False)
-        missing = [item.name for item in findings.plan.items if item not in findings.existing]
-        if missing:
-            told = f"missing: {some(missing)}"
-            return Check("history", ok=False, detail=told, advice=_DECLARE)
-        lacks = await on_history(session)
-        if not lacks:
-            # A stream that has no leader, or no replica on this node, does not let itself be read.
-            await stream.end(session, names.HISTORY)
-    except (BrokerRefused, NotDeclared, NotKnown) as error:
-        return failure("history", error)
-    if lacks:
-        pattern = f"'{names.pattern(names.HISTORY)}'"
-        advice = f"rabbitmqctl set_permissions -p VHOST USER, and add {pattern} to what it may write and read"
-        return Check("history", ok=False, detail=f"no {' and no '.join(lacks)}", advice=advice)
-    return Check("history", ok=True, detail="declared, and may be written and read")
-
-
 async def _check_policies(settings: Settings, management: Management) -> Check:
     """Look for what a policy of the operator breaks, which only the management API knows."""
     if settings.management_url is None:
         advice = "set 'management_url' to have them looked at: one may delete tasks, or hold them up"
-        return Check("policies", ok=True, detail="not known: AMQP does not tell them", advice=advice)
+        return unknown("policies", "AMQP does not tell them", advice)
     # Of a stream a policy changes what it keeps, and nothing else.
     harms = await policies.look(management, plan(dataclasses.replace(settings.layout, history=None)))
     if harms is None:

@@ -13,6 +13,7 @@ from taskqueue.cli import common, tables
 from taskqueue.errors import TaskqueueError
 
 _SHOWN = 3
+_STYLE = {"failed": "red", "unknown": "yellow", "warning": "yellow", "ok": "green"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,10 +22,27 @@ class Check:
 
     check: str
     ok: bool
+    """False where something is not as it should be, which ends the command with `exit_code`."""
     detail: str
     queue: str | None = None
     advice: str | None = None
     exit_code: int = common.FAILED
+    known: bool = True
+    """False where it could not be looked at; `detail` says why."""
+
+    @property
+    def state(self) -> str:
+        """Say in one word how it is."""
+        if not self.ok:
+            return "failed"
+        if not self.known:
+            return "unknown"
+        return "warning" if self.advice else "ok"
+
+
+def unknown(name: str, why: str, advice: str | None = None) -> Check:
+    """Make a finding of what could not be looked at, as it was not set up to be: no failure, nor fine."""
+    return Check(name, ok=True, known=False, detail=why, advice=advice)
 
 
 def failure(name: str, error: TaskqueueError, queue: str | None = None) -> Check:
@@ -54,19 +72,18 @@ def table(checks: Iterable[Check]) -> Table:
         found = tables.cell(each.detail)
         if each.advice:
             found.append("\n").append_text(tables.cell(each.advice, "yellow"))
-        made.add_row(tables.cell(each.check), tables.cell(named(queues) or None), _state(each), found)
+        made.add_row(
+            tables.cell(each.check),
+            tables.cell(named(queues) or None),
+            Text(each.state, _STYLE[each.state]),
+            found,
+        )
     return made
-
-
-def _state(check: Check) -> Text:
-    if not check.ok:
-        return Text("failed", "red")
-    return Text("warning", "yellow") if check.advice else Text("ok", "green")
 
 
 def document(checks: Sequence[Check]) -> dict[str, Any]:
     """Give each finding by itself for JSON."""
-    keys = ("check", "queue", "ok", "detail", "advice")
+    keys = ("check", "queue", "state", "ok", "detail", "advice")
     return {
         "ok": all(each.ok for each in checks),
         "checks": [{key: getattr(each, key) for key in keys} for each in checks],

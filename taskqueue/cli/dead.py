@@ -63,11 +63,13 @@ def show(
     queue: Queue,
     task_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the task.", show_default=False)],
     *,
-    body: Annotated[bool, typer.Option("--body", help="Print exactly the bytes of its body.")] = False,
+    body: Annotated[
+        bool, typer.Option("--body", help="Print exactly the bytes of its body, logins in URLs and all.")
+    ] = False,
     as_json: common.Json = False,
     config: common.Config = None,
 ) -> None:
-    """Show one dead task in full: what became of it, its headers and its body."""
+    """Show one dead task in full: what became of it, its headers and its body, without logins in URLs."""
     settings = common.only(load(config), [queue])
     task = run(_found(settings, queue, task_id))
     if task is None:

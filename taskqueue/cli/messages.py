@@ -1,4 +1,4 @@
-"""Writes a whole message for people and for programs: properties, headers and body."""
+"""Writes a whole message for people and for programs, without the logins in its URLs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ from datetime import datetime
 from typing import Any
 
 from taskqueue.operate import browse
+from taskqueue.redact import without_logins
 from taskqueue.task.message import Message
 
 
 def document(message: Message) -> dict[str, Any]:
-    """Give a message as JSON. A body that is not UTF-8 is in `body_base64`, and `body` is null."""
-    body = _text(message.body)
+    """Give a message as JSON. A body that is not UTF-8 is in `body_base64`, and `body` is null.
+
+    `body_redacted` tells whether a login has been left out of the body, which is not the stored one then.
+    """
+    # Latin-1 reads and writes any bytes.
+    plain = without_logins(message.body.decode("latin-1")).encode("latin-1")
+    body = _text(plain)
     found: dict[str, Any] = {
         "properties": _json(message.properties),
         "headers": _json(message.headers),
         "body": body,
+        "body_redacted": plain != message.body,
     }
     if body is None:
-        found["body_base64"] = base64.b64encode(message.body).decode("ascii")
+        found["body_base64"] = base64.b64encode(plain).decode("ascii")
     return found
 
 
@@ -33,7 +40,7 @@ def lines(message: Message) -> Iterator[tuple[str, str | None]]:
             yield f"property {name}", _line(value)
     for name, value in message.headers.items():
         yield f"header {browse.text(name)}", _line(value)
-    yield "body", message.body.decode(errors="backslashreplace")
+    yield "body", without_logins(message.body.decode(errors="backslashreplace"))
 
 
 def _line(value: Any) -> str | None:
@@ -61,4 +68,4 @@ def _json(value: Any) -> Any:
         return str(value)
     if isinstance(value, int | float | None):
         return value
-    return browse.text(value) if isinstance(value, str | bytes) else str(value)
+    return without_logins(browse.text(value) or "") if isinstance(value, str | bytes) else str(value)

@@ -39,7 +39,7 @@ class Leftover:
     known: bool = True
     """Whether it is known to be empty or busy. It stays where nobody could tell."""
     ways: tuple[Binding, ...] = ()
-    """Every binding that leads to one of the queues."""
+    """Every binding that leads to one of the queues, but for those from a classic rung."""
     classic: frozenset[str] = frozenset()
     """The classic ones among the queues, which the broker itself deletes only where they are empty."""
 
@@ -85,7 +85,8 @@ def sorted_out(
     named = {*settings.queues, *settings.names, *(each.ladder for each in settings.queues.values())}
     found = []
     for owner in sorted(owners):
-        rungs = [name for name, queue in spare.items() if _rung_owner(queue) == owner]
+        # What expires meanwhile in one comes to another that is looked at and deleted later.
+        rungs = sorted((name for name, queue in spare.items() if _rung_owner(queue) == owner), key=_downwards)
         extra = [name for name in every if name not in kept_exchanges and names.owner(name) == owner]
         if owner in named:
             found += [
@@ -214,6 +215,11 @@ def _rung_owner(queue: Listed) -> str | None:
     return found.ladder if arguments.get(_TARGET) == found.level else None
 
 
+def _downwards(rung: str) -> int:
+    found = names.timed(rung)
+    return -int(found.seconds * 1000) if found is not None else 0
+
+
 def _is_level(exchange: str, owner: str) -> bool:
     # The exchange of a level has the name of its first rung.
     found = names.timed(exchange)
@@ -240,6 +246,13 @@ def _leftover(
     busy = next((told for name in queues if name not in timed and (told := _busy(spare[name]))), None)
     classic = {name for name in queues if spare[name]["arguments"].get("x-queue-type", CLASSIC) == CLASSIC}
     leading = tuple(way for way in ways if way.queue in queues)
+    if rungs := [name for name in classic if names.timed(name)]:
+        # A classic queue hands on at most once: what expires in it needs its way until it is deleted.
+        if owner in queues and owner not in classic:
+            busy = busy or "it has classic wait queues: declare it, run 'declare --migrate', then prune"
+        onward = {spare[name]["arguments"].get(_TARGET) for name in rungs}
+        onward |= {names.due(owner), names.moving(owner), names.lost(owner)}
+        leading = tuple(way for way in leading if way.exchange not in onward)
     return Leftover(owner, queues, exchanges, busy, ways=leading, classic=frozenset(classic))
 
 

@@ -47,7 +47,7 @@ def broken(view: View) -> Iterator[str]:
     if view.alarms:
         yield alarmed(view.alarms)
     if ladder.held and f"queue {view.name}" not in state.missing:
-        yield f"{ladder.held:,} have ended their wait, and the broker has not handed them on yet"
+        yield f"held by the broker, though the wait is over: {ladder.held:,}"
 
 
 def alarmed(alarms: tuple[str, ...]) -> str:

@@ -60,7 +60,9 @@ class Executor:
         self._chain = Chain(settings)
         self._tracing = tracing.started(settings.tracing)
         self._crowd = None if settings.per_host is None else Crowd(settings.per_host)
-        self._transport = Transport(settings, context, resolve) if transport is None else transport
+        if transport is None:
+            transport = Transport(settings, context, resolve, needs_bodies=self._chain.reads_answers)
+        self._transport = transport
         self._quiet_until = -math.inf
 
     def run(self, task: Task, *, queue: str) -> Result:

@@ -108,7 +108,7 @@ def test_every_command_ends_in_time_during_an_alarm(
 def test_check_says_what_it_can_not_know_of_an_alarm(alarmed: Stage) -> None:
     """Without the management API nothing tells but a publish."""
     (found,) = [each for each in read(alarmed.path, "check")["checks"] if each["check"] == "alarms"]
-    assert found["detail"].startswith("not known")
+    assert (found["state"], found["detail"]) == ("unknown", "over AMQP a broker tells only who publishes")
 
 
 def test_a_migration_ends_at_an_alarm_and_is_finished_after_it(node: Broker, alarmed: Stage) -> None:

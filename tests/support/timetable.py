@@ -78,6 +78,12 @@ def occurrences(requests: list[Request], name: str = NAME) -> list[int]:
     ]
 
 
+def gapless(requests: list[Request], count: int) -> bool:
+    """Tell whether so many seconds one after the other have come; two requests may overtake each other."""
+    instants = sorted(occurrences(requests))
+    return len(instants) >= count and instants == list(range(instants[0], instants[0] + len(instants)))
+
+
 def lateness(requests: list[Request]) -> list[float]:
     """Give by how much each request came later than the instant of its id; negative where it was early."""
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from string import ascii_letters, digits
 from urllib.parse import quote, urlsplit
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.redact import redacted
+from taskqueue.redact import redacted, without_logins
 
 
 @pytest.mark.parametrize(
@@ -56,10 +57,41 @@ def test_a_password_as_it_is_typed_is_not_shown(password: str) -> None:
     assert "SECRET" not in redacted(url)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"url": "http://u:SECRET@h/x?a=b", "n": 1.50}', '{"url": "http://h/x?a=b", "n": 1.50}'),
+        (r'{"url":"http:\/\/u:SECRET@h\/x"}', '{"url":"http://h/x"}'),
+        (r'{"url":"http://u:SECRET\u0040h/x"}', '{"url":"http://h/x"}'),
+        (r'{"url":"http://u:SEC\"SECRET @h/x"}', '{"url":"http://h/x"}'),
+        ('{"url":"http:u:SECRET@h/x"}', '{"url":"http:h/x"}'),
+        (r'{"a":"{\"b\":\"amqp://u:SECRET@h/v\"}"}', r'{"a":"{\"b\":\"amqp://h/v\"}"}'),
+        ('{"a":"see http://u:SECRET@h/x, a@b"}', '{"a":"see http://h/x, a@b"}'),
+        ('{"url":"http://u:SECRET@h/x', '{"url":"http://h/x'),
+        ("POST http://u:SECRET@h/x and more", "POST http://h/x and more"),
+        ('{"url": "https://h/@me?mail=a@b", "mail": "a@b", "é": "\\u00e9"}', None),
+        ('{"to": "mailto:a@b", "who": "u:p@h"}', None),
+        ("", None),
+    ],
+)
+def test_a_text_is_shown_without_the_logins_in_it(text: str, shown: str | None) -> None:
+    """Whatever notation of JSON hides them; and all else stands as it was written."""
+    assert without_logins(text) == (text if shown is None else shown)
+
+
+@given(st.text(), st.text(max_size=5))
+def test_no_login_in_a_json_document_is_shown(password: str, other: str) -> None:
+    """Of a URL that is a string of it."""
+    document = {other: [other, {"url": f"http://u:SECRET{password}SECRET@h/x"}]}
+    assert "SECRET" not in without_logins(json.dumps(document))
+    assert "SECRET" not in without_logins(json.dumps(document, ensure_ascii=False))
+
+
 @given(st.text())
 def test_any_text_can_be_redacted(text: str) -> None:
     """A message about something wrong must not fail itself, nor add to it more than a sign."""
     assert len(redacted(text)) <= len(text) + 1
+    without_logins(text)
 
 
 def test_the_host_stays() -> None:

@@ -8,13 +8,14 @@ from http import HTTPStatus
 
 from taskqueue.request.http.fault import BadAnswer
 
-_STATUS_LINE = re.compile(r"HTTP/1\.([0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?")
+_STATUS_LINE = re.compile(r"HTTP/1\.([0-9])[ \t]+([1-9][0-9]{2})(?:[ \t][^\r]*)?")
 _PROTOCOL = b"HTTP/"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FOLD = re.compile(r"\n[ \t]+")
+_CR_LINE = re.compile(rb"\r\r+[^\r\n]")
 _LENGTH = re.compile("[0-9]+")
 _MOST_DIGITS = 18
-_BODILESS = frozenset({HTTPStatus.SWITCHING_PROTOCOLS, HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _CHUNKED = "chunked"
 _CODING = re.compile(rf"({_NAME.pattern})([ \t]*;.*)?")
 
@@ -57,6 +58,8 @@ class Framing:
     """Length in bytes; None where chunks or the end of the connection tell it."""
     chunked: bool
     keeps: bool
+    closes: bool = False
+    """Whether the connection ends the body, and the other end has said that it will close it."""
 
 
 def may_begin(data: bytes | bytearray) -> bool:
@@ -64,19 +67,23 @@ def may_begin(data: bytes | bytearray) -> bool:
     line, end, _ = data.partition(b"\n")
     if end:
         return _STATUS_LINE.fullmatch(line.decode("latin-1").rstrip("\r")) is not None
-    return line.startswith(_PROTOCOL[: len(line)])
+    # A CR in its midst ends no line, and the status line would have no end (RFC 9112, 2.2).
+    return line.startswith(_PROTOCOL[: len(line)]) and b"\r" not in line.rstrip(b"\r")
 
 
 def read_head(data: bytes) -> Head:
     """Read a head without the empty line at its end; raises BadAnswer where it has no status.
 
     A line that is not a field costs only itself (RFC 9112, 5). A line without a colon or without a name is
-    left out. A space before the colon is ignored. A folded line is unfolded. A lone CR or a NUL is read as
-    a space (RFC 9110, 5.5).
+    left out. A space before the colon is ignored. A folded line is unfolded. A lone CR or a NUL in a field
+    is read as a space (RFC 9110, 5.5). In the status line, or as an empty line, it makes the head invalid
+    (RFC 9112, 2.2).
     """
+    check_line_ends(data)
     text = data.decode("latin-1").replace("\r\n", "\n")
     if "\r" in text:
-        text = text.replace("\r", " ")
+        first, _, rest = text.partition("\n")
+        text = "\n".join([first.rstrip("\r"), rest.replace("\r", " ")])
     if "\n " in text or "\n\t" in text:
         # A line that is folded to the status line belongs to its reason, which nobody reads.
         text = _FOLD.sub(" ", text)
@@ -93,15 +100,25 @@ def read_head(data: bytes) -> Head:
     return Head(int(found[2]), int(found[1]), tuple(fields))
 
 
+def check_line_ends(data: bytes | bytearray, begin: int = 0) -> None:
+    """Raise BadAnswer where CRs alone make an empty line from `begin` on: its writer will send no LF."""
+    if _CR_LINE.search(data, begin):
+        raise BadAnswer("lines that end with CR alone")
+
+
 def framing(head: Head, method: str) -> Framing:
     """Find out where the body of an answer to `method` ends (RFC 9112, 6.3).
 
-    Raises BadAnswer where the length or the coding is not valid: the end would be a guess.
+    Raises BadAnswer where the length or the coding is not valid: the end would be a guess. So it does for
+    101, as no other protocol was asked for (RFC 9110, 15.2.2).
     """
+    if head.status == HTTPStatus.SWITCHING_PROTOCOLS:
+        raise BadAnswer("101, though no other protocol was asked for")
     # Older receivers name the coding "identity" for a body that has none.
     codings = [coding for each in head.listed("transfer-encoding") if (coding := each.lower()) != "identity"]
     lengths = head.listed("content-length")
-    persists = _persists(head)
+    # By 408 a server gives the connection up (RFC 9110, 15.5.9), even where it does not say so.
+    persists = _persists(head) and head.status != HTTPStatus.REQUEST_TIMEOUT
     if head.status in _BODILESS or method == "HEAD":
         # A receiver that announces a body may send it too, and it would stand before the next answer.
         announced = codings or any(each.strip("0") for each in lengths)
@@ -110,9 +127,13 @@ def framing(head: Head, method: str) -> Framing:
         _check_codings(codings)
         chunked = codings[-1] == _CHUNKED
         # With both, or from HTTP/1.0, the framing is not to be trusted any further (6.1).
-        return Framing(None, chunked, keeps=persists and chunked and not lengths and head.minor > 0)
+        keeps = persists and chunked and not lengths and head.minor > 0
+        return Framing(None, chunked, keeps, closes=not chunked and not _persists(head))
     if head.first("content-length") is None:
-        return Framing(None, chunked=False, keeps=False)
+        if head.status == HTTPStatus.RESET_CONTENT:
+            # It has no content (RFC 9110, 15.3.6), though the rules of RFC 9112 leave its end open.
+            return Framing(0, chunked=False, keeps=False)
+        return Framing(None, chunked=False, keeps=False, closes=not _persists(head))
     return Framing(_length(lengths), chunked=False, keeps=persists)
 
 
@@ -141,7 +162,7 @@ def _length(values: list[str]) -> int:
 
 
 def _persists(head: Head) -> bool:
-    """Tell whether the connection stays open after the answer (RFC 9112, 9.3)."""
+    """Tell whether the connection is said to stay open after the answer (RFC 9112, 9.3)."""
     options = head.listed("connection")
     if not options:
         return head.minor > 0

@@ -32,7 +32,8 @@ class PlainConnection(HTTPConnection):
         self._dialer = dialer
         self._incoming: Incoming
         self._asked = ""
-        self._sent = False
+        self.sent = False
+        """Whether the other end has taken the whole of the last request."""
 
     def begin(self, ends: float) -> None:
         """Start an exchange that has to be over at `ends` (monotonic)."""
@@ -61,18 +62,21 @@ class PlainConnection(HTTPConnection):
         self._asked = method
         self._incoming = Incoming(self._socket)
         head = request_head(method, target, authority, headers, body)
-        self._sent = send(self._socket, head, body, self._incoming)
+        self.sent = send(self._socket, head, body, self._incoming)
 
     def head(self) -> Head:
         """Read the head of the answer; raises BadAnswer or OSError."""
         return self._incoming.head()
 
-    def body(self, head: Head) -> tuple[bytes, bool]:
-        """Read the body up to LARGEST_BODY bytes, and tell whether that was all of it."""
+    def body(self, head: Head, *, needed: bool) -> tuple[bytes, bool]:
+        """Read the body up to LARGEST_BODY bytes, and tell whether that was all of it.
+
+        Where it is not `needed`, an end that nobody can know is not waited for. Raises BadAnswer or OSError.
+        """
         framed = framing(head, self._asked)
-        body, whole = self._incoming.body(framed, LARGEST_BODY)
+        body, whole = self._incoming.body(framed, LARGEST_BODY, needed=needed)
         # After a byte more or less than was announced nobody knows where the next answer begins.
-        self.reusable = whole and framed.keeps and self._sent and self._incoming.drained
+        self.reusable = whole and framed.keeps and self.sent and self._incoming.drained
         return body, whole
 
     @property

@@ -9,13 +9,14 @@ import socket
 import ssl
 from enum import Enum
 
+from taskqueue import tls
+
 LONGEST = 300
 _NEEDED = 3
 """About the most descriptors that a resolver has open at the same time."""
 _CREDENTIALS = re.compile(r"(//)[^/\s@]*@")
 CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 """The errors that mean that the other end has closed."""
-_CERTIFICATE_REQUIRED = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
 _SHORT_OF = {
     errno.EMFILE: "too many open files in this process: raise its limit (LimitNOFILE, ulimit -n)",
     errno.ENFILE: "too many open files on this machine: raise its limit (fs.file-max)",
@@ -111,10 +112,10 @@ def while_talking(error: Exception, where: str, seconds: float, *, answered: boo
 
 
 def _tls(error: ssl.SSLError, where: str) -> str:
-    if error.reason == _CERTIFICATE_REQUIRED:
-        return f"TLS failed: {where}: the receiver wants a client certificate (request_cert_file)"
     # Never the errno, which numbers OpenSSL's own errors here.
-    return f"TLS failed: {where}: {error.reason or error}"
+    told = error.reason or str(error)
+    meant = tls.meaning(told, "the receiver", "request_cert_file")
+    return f"TLS failed: {where}: {f'{meant}: {told}' if meant else told}"
 
 
 def _reason(error: Exception) -> str:

@@ -19,10 +19,11 @@ LARGEST_HEAD = 128 * 1024
 """Most bytes of a status line and headers, together with those of interim answers, however many come."""
 LARGEST_FRAMING = 64 * 1024
 """Most bytes of all chunk-size lines: no honest answer comes in 1-byte chunks."""
-LONGEST_TRAILER = 1.0
-"""Seconds from the last chunk to the end of what may follow it. The body is whole by then."""
+LONGEST_REST = 1.0
+"""Seconds that the rest of an answer gets where it changes nothing, so that a receiver can end in order."""
 _PIECE = 64 * 1024
-_END = re.compile(rb"\n\r?\n")
+# Some write a CR before each line end that has one already.
+_END = re.compile(rb"\n\r{0,2}\n")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;.*)?")
 
 
@@ -70,13 +71,18 @@ class Incoming:
         self._data += data
         return not data or self._parsed()
 
-    def body(self, framing: Framing, most: int) -> tuple[bytes, bool]:
-        """Read a body up to `most` bytes, and tell whether that was all of it."""
+    def body(self, framing: Framing, most: int, *, needed: bool) -> tuple[bytes, bool]:
+        """Read a body up to `most` bytes, and tell whether that was all of it.
+
+        One that is not `needed` is waited for only where its end tells something: whether it came whole.
+        """
         if framing.chunked:
-            return self._chunks(most)
+            return self._chunks(most, needed=needed)
         if framing.length is None:
-            return self._until_closed(most)
-        return self._exactly(min(framing.length, most)), framing.length <= most
+            return self._until_closed(most, needed=needed or framing.closes)
+        if framing.length > most:
+            return self._beginning(most, needed=needed), False
+        return self._exactly(framing.length), True
 
     def _parsed(self) -> bool:
         """Take heads off the data until there is a final one; False where that has not come yet."""
@@ -92,7 +98,8 @@ class Incoming:
         self._check_size(self._heads + len(self._data))
         if not answer.may_begin(self._data):
             raise BadAnswer(f"status line {bytes(self._data[:60]).decode('latin-1')!a}")
-        self._scanned = max(0, len(self._data) - 2)
+        answer.check_line_ends(self._data, self._scanned)
+        self._scanned = max(0, len(self._data) - 3)
         return False
 
     @staticmethod
@@ -100,7 +107,7 @@ class Incoming:
         if size > LARGEST_HEAD:
             raise BadAnswer(f"more than {LARGEST_HEAD} bytes of headers")
 
-    def _chunks(self, most: int) -> tuple[bytes, bool]:
+    def _chunks(self, most: int, *, needed: bool) -> tuple[bytes, bool]:
         """Read chunks (RFC 9112, 7.1), and drop their extensions and the trailer.
 
         The body is whole once the last chunk has come, which has no bytes (RFC 9112, 8).
@@ -109,10 +116,10 @@ class Incoming:
         self._room = LARGEST_FRAMING
         try:
             while size := self._chunk_size():
-                wanted = min(size, most - len(body))
-                body += self._exactly(wanted)
-                if wanted < size:
-                    return bytes(body), False
+                room = most - len(body)
+                if size > room:
+                    return bytes(body) + self._beginning(room, needed=needed), False
+                body += self._exactly(size)
                 if self._line():
                     raise BadAnswer("a chunk longer than its size")
         except _TooMuch:
@@ -122,8 +129,7 @@ class Incoming:
 
     def _trailer(self) -> bool:
         """Read what follows the last chunk, and tell whether it came to its end: some leave that out."""
-        if self._sock.allowance is not None:
-            self._sock.allowance.hurry(LONGEST_TRAILER)
+        self._hurry()
         try:
             while self._line():
                 pass
@@ -156,13 +162,31 @@ class Incoming:
             self._fill()
         return self._take(count)
 
-    def _until_closed(self, most: int) -> tuple[bytes, bool]:
-        while len(self._data) <= most:
-            data = self._sock.recv(_PIECE)
-            if not data:
-                return self._take(len(self._data)), True
-            self._data += data
+    def _beginning(self, most: int, *, needed: bool) -> bytes:
+        """Read the beginning of what is too long to be read to its end: less of it will do."""
+        if not needed:
+            self._hurry()
+        try:
+            return self._exactly(most)
+        except TimeoutError:
+            return self._take(most)
+
+    def _until_closed(self, most: int, *, needed: bool) -> tuple[bytes, bool]:
+        """Read what has no end of its own, and is complete wherever it ends (RFC 9112, 8)."""
+        if not needed:
+            self._hurry()
+        try:
+            while len(self._data) <= most:
+                self._fill()
+        except Ended:
+            return self._take(len(self._data)), True
+        except TimeoutError:
+            pass
         return self._take(most), False
+
+    def _hurry(self) -> None:
+        if self._sock.allowance is not None:
+            self._sock.allowance.hurry(LONGEST_REST)
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self._data[:count])

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from http import HTTPStatus
 from time import monotonic
 from typing import Protocol
 from urllib.parse import urljoin
@@ -85,16 +86,33 @@ class _Hop:
 
 
 class _Stale(Exception):
-    """A kept connection had been closed before the request reached the other end."""
+    """A kept connection had been given up by the other end before the request reached it whole."""
+
+
+def _check_tired(connection: PlainConnection, status: int) -> None:
+    """Raise _Stale for a 408 to a request of which a part was never sent.
+
+    The other end was tired of waiting, and can't have read the whole request (RFC 9110, 15.5.9). Of one that
+    was sent nobody knows, so its 408 counts as any status does.
+    """
+    if status == HTTPStatus.REQUEST_TIMEOUT and not connection.sent:
+        raise _Stale
 
 
 class Transport:
     """Makes the requests of one queue. The threads of the queue share it."""
 
     def __init__(
-        self, settings: QueueSettings, context: ssl.SSLContext | None, resolve: Resolve = system_resolve
+        self,
+        settings: QueueSettings,
+        context: ssl.SSLContext | None,
+        resolve: Resolve = system_resolve,
+        *,
+        needs_bodies: bool = True,
     ) -> None:
+        """Take a queue's settings; without `needs_bodies` a status may stand before the body has come."""
         self._settings = settings
+        self._needs_bodies = needs_bodies
         self._guard = Guard(settings)
         if settings.deny_networks and (left := self._guard.open_by_default()):
             log.warning(
@@ -164,7 +182,7 @@ class Transport:
                 try:
                     return self._talk(connection, hop, ends, kept=True)
                 except _Stale:
-                    log.debug("%s closed a kept connection, trying a new one", hop.origin.where)
+                    log.debug("%s gave a kept connection up, trying a new one", hop.origin.where)
             self._open(pool, connection, hop, ends)
             return self._talk(connection, hop, ends, kept=False)
         finally:
@@ -209,8 +227,12 @@ class Transport:
             connection.post(hop.method, path, hop.origin.authority, hop.body, headers)
             head = connection.head()
             status = head.status
-            body, whole = connection.body(head)
+            if kept:
+                _check_tired(connection, status)
+            body, whole = connection.body(head, needed=self._needs_bodies)
             return Reply(status, head, body, whole, hop.origin.host)
+        except _Stale:
+            raise
         except Exception as error:
             answered = connection.allowance.received > 0
             if kept and not answered and isinstance(error, fault.CLOSED):

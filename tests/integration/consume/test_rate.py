@@ -66,8 +66,8 @@ def test_rate_and_concurrency_are_kept_for_most_of_a_minute(
     times = sorted(request.at for request in requests)
     # The burst is a tenth of a second's worth; on a busy machine a request takes a while to arrive, and
     # those behind it do not wait for that.
-    assert most_over(times, RATE) < 1 + 0.1 * RATE + 0.5 * RATE
-    assert TASKS / RATE - 1 < times[-1] - times[0] < 1.25 * TASKS / RATE
+    assert most_over(times, RATE) < 1 + 0.1 * RATE + 2 * RATE
+    assert TASKS / RATE - 2 < times[-1] - times[0] < 1.5 * TASKS / RATE
     assert len(receiver.to("/limited")) == TASKS
 
     assert most == 3

@@ -218,7 +218,7 @@ def test_one_permission_pattern_for_each_queue_is_enough(admin: Admin, write: Wr
     [
         ("amqp://guest:secret@127.0.0.1:1/", 3, "no broker at 127.0.0.1:1"),
         ("amqp://nobody:secret@{at}/", 3, "refused the login of user 'nobody'"),
-        ("amqp://guest:guest@{at}/nowhere", 1, "may not use virtual host 'nowhere'"),
+        ("amqp://guest:guest@{at}/nowhere", 3, "may not use virtual host 'nowhere'"),
     ],
 )
 def test_a_broker_that_can_not_be_used_is_one_line(
@@ -375,7 +375,33 @@ def test_prune_keeps_what_a_message_comes_to_meanwhile(
             channel.basic_publish(message(), "", rung)
 
     (told,) = pruned(settings, leftovers(settings), publish)
-    assert told in {f"queue {rung!r} holds 1 messages", f"queue {rung!r} is in use"}
+    assert told in {
+        f"queue {rung!r} holds 1 messages",
+        f"queue {rung!r} is in use",
+        "queue 'b' holds 1 messages",
+    }
+    assert_as_before(admin, before)
+
+
+@pytest.mark.parametrize("step", ["unbinding", "looking"])
+def test_prune_loses_nothing_that_is_due_meanwhile_in_classic_queues(
+    admin: Admin, write: Write, channel: amqp.Channel, step: str
+) -> None:
+    """A classic queue drops what has expired and finds no way."""
+    old = write("a", "b", queue_type="classic")
+    ran(old, "declare")
+    before = plan(settings_of(old).layout)
+    settings = settings_of(write("a", queue_type="classic"))
+    found = leftovers(settings)
+
+    def publish(now: str, done: int, total: int) -> None:
+        if now == step and done == total:
+            channel.basic_publish(message(), "", "b.wait.1s.classic")
+            eventually(lambda: count(channel, "b.wait.1s.classic") == 0, "it is due")
+
+    (told,) = pruned(settings, found, publish)
+    assert told == "queue 'b' holds 1 messages"
+    assert count(channel, "b") == 1
     assert_as_before(admin, before)
 
 

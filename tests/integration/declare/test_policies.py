@@ -91,7 +91,8 @@ def test_without_the_management_api_policies_are_not_known(config: Path) -> None
     lines = [line for line in config.read_text().splitlines() if "management_url" not in line]
     config.write_text("\n".join(lines))
     policies = found(config)
-    assert (policies["ok"], policies["detail"]) == (True, "not known: AMQP does not tell them")
+    assert (policies["state"], policies["ok"]) == ("unknown", True)
+    assert policies["detail"] == "AMQP does not tell them"
     assert "management_url" in policies["advice"]
 
 

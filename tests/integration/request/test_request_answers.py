@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 
 import pytest
 import trustme
@@ -45,6 +46,8 @@ def _secured() -> tuple[ssl.SSLContext, ssl.SSLContext]:
         (b"HTTP/1.1 102 x\r\n\r\n" * 4000 + OK, 200),
         (b"HTTP/1.1 304 x\r\n\r\n", 304),
         (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", 200),
+        (b"HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 2\r\n\r\nok", 200),
+        (b"HTTP/1.1 200 OK\r\r\nContent-Length: 2\r\r\n\r\r\nok", 200),
     ],
 )
 def test_an_odd_answer_is_read_and_its_connection_used_again(answer: bytes, status: int) -> None:
@@ -100,6 +103,13 @@ def test_a_body_that_does_not_fit_is_never_the_next_answer(
         (b"no line", None, "status line 'no line'"),
         (b"HTTP/1.1 abc\r\n", None, "status line 'HTTP/1.1 abc\\r\\n'"),
         (b"HTTP/2 200\r\n", None, "status line 'HTTP/2 200\\r\\n'"),
+        (
+            b"HTTP/1.1 200 OK\rContent-Length: 0\r\r",
+            None,
+            "status line 'HTTP/1.1 200 OK\\rContent-Length: 0\\r\\r'",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\rok", None, "lines that end with CR alone"),
+        (b"HTTP/1.1 101 x\r\nUpgrade: h2c\r\n\r\n", 101, "101, though no other protocol was asked for"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 140_000, None, "more than 131072 bytes of headers"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 30_000, None, "more than 131072 bytes of headers"),
         (b"HTTP/1.1 102 x\r\n\r\n" * 8000, None, "more than 131072 bytes of headers"),
@@ -152,6 +162,113 @@ def test_a_body_is_whole_once_its_last_chunk_is_there(
     assert [(each.status, each.error) for each in results] == [(200, None)] * 2
     assert max(each.seconds for each in results) < 15
     assert len(peer.visits) == 2
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"200 x\r\nTransfer-Encoding: chunked, gzip", 200),
+        (b"200 x\r\nTransfer-Encoding: br\r\nContent-Length: 2", 200),
+        (b"200 x\r\nConnection: keep-alive", 200),
+        (b"200 x\r\nContent-Length: " + b"9" * 5000, 200),
+        (b"200 x\r\nContent-Length: 70000", 200),
+        (b"200 x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"F" * 5000, 200),
+        (b"205 x", 205),
+        (b"408 x", 408),
+        (b"500 x", 500),
+    ],
+)
+def test_what_nobody_would_wait_for_is_judged_by_its_status(head: bytes, status: int) -> None:
+    """No end of it says whether it is whole, so the status stands; what comes yet is nobody's answer."""
+
+    def play(visit: Visit) -> None:
+        visit.read()
+        visit.send(b"HTTP/1.1 " + head + b"\r\n\r\nok")
+        if visit.read():
+            visit.send(OK)
+
+    with Peer(play) as peer, executing(timeout=30.0) as run:
+        results = [run(peer.url) for _ in range(2)]
+    assert [(each.status, each.error) for each in results] == [(status, None)] * 2
+    assert max(each.seconds for each in results) < 15
+    assert len(peer.visits) == 2
+
+
+@pytest.mark.parametrize("head", [b"1.0 200 x", b"1.1 200 x\r\nConnection: close"])
+def test_an_end_that_was_announced_is_waited_for(head: bytes) -> None:
+    """The receiver may be at work until it closes, and would be cut off."""
+
+    def play(visit: Visit) -> None:
+        visit.read()
+        visit.send(b"HTTP/" + head + b"\r\n\r\n")
+        visit.peer.stopped.wait(1.5)
+        visit.send(b"ok")
+
+    with Peer(play) as peer, executing(timeout=30.0) as run:
+        result = run(peer.url)
+    assert (result.status, result.error) == (200, None)
+    assert result.seconds >= 1.5
+
+
+TIRED = b"HTTP/1.1 408 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_408_that_came_before_the_request_is_not_its_answer(secure: bool) -> None:  # noqa: FBT001 a kind of connection
+    """A server that is tired of an idle connection says so: the request goes out on a fresh one."""
+    server, client = _secured()
+    told = threading.Event()
+
+    def play(visit: Visit) -> None:
+        visit.read()
+        visit.send(OK)
+        if visit.number == 0:
+            visit.send(TIRED)
+            told.set()
+        visit.until_closed()
+
+    with Peer(play, tls=server if secure else None) as peer, executing(context=client) as run:
+        assert run(peer.url).status == 200
+        assert told.wait(10)
+        assert (run(peer.url).status, len(peer.requests)) == (200, 2)
+    assert len(peer.visits) == 2
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_408_to_a_request_that_was_not_sent_whole_is_not_its_answer(secure: bool) -> None:  # noqa: FBT001 a kind of connection
+    """On a kept connection: the server was tired before the request had come, so it can't have run it."""
+    server, client = _secured()
+
+    def play(visit: Visit) -> None:
+        visit.read()
+        visit.send(OK)
+        if visit.number == 0:
+            visit.sock.recv(1000)
+            visit.send(TIRED)
+            visit.peer.stopped.wait(10)
+        else:
+            visit.until_closed()
+
+    with (
+        Peer(play, tls=server if secure else None) as peer,
+        executing(timeout=30.0, context=client) as run,
+    ):
+        assert run(peer.url).status == 200
+        assert run(peer.url, content=LARGE).status == 200
+    assert [len(each.partition(b"\r\n\r\n")[2]) for each in peer.requests] == [7, len(LARGE)]
+
+
+def test_a_408_to_a_request_that_was_sent_is_its_answer_and_the_last_of_its_connection() -> None:
+    """Whether it was run nobody knows, so the attempt failed; and an answer behind it is nobody's."""
+
+    def play(visit: Visit) -> None:
+        while visit.read():
+            first = visit.number == 0 and len(peer.requests) == 2
+            visit.send(b"HTTP/1.1 408 x\r\nContent-Length: 0\r\n\r\n" if first else OK)
+
+    with Peer(play) as peer, executing() as run:
+        assert [run(peer.url).status for _ in range(3)] == [200, 408, 200]
+    assert [len(peer.visits), len(peer.requests)] == [2, 3]
 
 
 @pytest.mark.parametrize("end", [b"0", b"2\r\nok\r\n", b"2\r\nok", b"2\r\no"])

@@ -258,8 +258,10 @@ def test_a_client_certificate_is_shown_to_who_asks(
             assert run(peer.url).status == 200
         with executing(request_ca_file=files["request_ca_file"]) as run:
             result = run(peer.url)
-    wants = f"TLS failed: 127.0.0.1:{peer.port}: the receiver wants a client certificate (request_cert_file)"
-    assert (result.status, result.error) == (None, wants)
+    wants = (
+        f"TLS failed: 127.0.0.1:{peer.port}: the receiver wants a client certificate (request_cert_file): "
+    )
+    assert (result.status, result.error) == (None, f"{wants}TLSV13_ALERT_CERTIFICATE_REQUIRED")
     assert seen[0] is not None
     assert ("DNS", "client.example") in seen[0]["subjectAltName"]
     assert len(peer.requests) == 1
@@ -275,7 +277,21 @@ def test_a_client_certificate_that_is_not_trusted_is_told(
         result = run(peer.url)
     assert result.status is None
     assert result.error is not None
-    assert re.fullmatch(rf"TLS failed: 127\.0\.0\.1:{peer.port}: \w+_ALERT_\w+", result.error)
+    refused = r"the receiver does not accept the client certificate \(request_cert_file\)"
+    assert re.fullmatch(rf"TLS failed: 127\.0\.0\.1:{peer.port}: {refused}: \w+_ALERT_\w+", result.error)
+
+
+def test_before_tls_1_3_the_want_of_a_client_certificate_is_guessed(
+    authority: trustme.CA, client: ssl.SSLContext, server: ssl.SSLContext
+) -> None:
+    """Older versions have no alert that says it, so the key is named beside the other reason there is."""
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.maximum_version = ssl.TLSVersion.TLSv1_2
+    authority.configure_trust(server)
+    with Peer(answering(), tls=server) as peer, executing(context=client) as run:
+        result = run(peer.url)
+    assert result.error is not None
+    assert "the receiver may want a client certificate (request_cert_file)" in result.error
 
 
 @pytest.mark.parametrize("key", ["request_ca_file", "request_cert_file"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from taskqueue.cli.checks import Check, document, table
+from taskqueue.cli.checks import Check, document, failure, table, unknown
+from taskqueue.errors import NotKnown
 
 MANY = [f"q-{number}" for number in range(1000)]
 
@@ -21,6 +22,23 @@ def test_queues_of_which_the_same_is_told_share_a_row() -> None:
     assert cells[0] == ["version", "requests", "declared", "declared"]
     assert cells[1] == ["-", *["q-0, q-1, q-2 and 997 more"] * 2, "z"]
     assert cells[2] == ["ok", "ok", "failed", "failed"]
+
+
+def test_what_could_not_be_looked_at_is_not_told_as_fine() -> None:
+    """Nor as a failure; in the table and in JSON."""
+    checks = [
+        Check("version", ok=True, detail="fine"),
+        Check("requests", ok=True, detail="fine", advice="but"),
+        unknown("alarms", "nobody tells"),
+        unknown("policies", "nobody tells", "ask"),
+        failure("leaders", NotKnown("no answer")),
+    ]
+    states = ["ok", "warning", "unknown", "unknown", "failed"]
+    assert list(map(str, table(checks).columns[2].cells)) == states
+    found = document(checks)
+    assert [each["state"] for each in found["checks"]] == states
+    assert [each["ok"] for each in found["checks"]] == [True] * 4 + [False]
+    assert (found["ok"], document(checks[:4])["ok"]) == (False, True)
 
 
 def test_in_json_every_queue_is_told_by_itself() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from datetime import UTC, datetime
@@ -49,6 +50,22 @@ def test_the_deaths_that_the_broker_writes_are_json() -> None:
     assert json.loads(line or "") == [
         {"count": 1, "queue": "q.wait.1s", "time": "2026-01-02T00:00:00+00:00", "exchange": ""}
     ]
+
+
+def test_no_login_in_a_url_is_shown() -> None:
+    """Wherever in the message it stands; what is stored stays, and JSON says that it is another."""
+    url = "http://u:SECRET@h/x"
+    message = Message(
+        f'{{"url": "{url}"}}'.encode(), {"a": url, "b": [{"c": url.encode()}]}, {"reply_to": url}
+    )
+    assert "SECRET" not in str(list(record.lines(message)))
+    found = record.document(message)
+    assert "SECRET" not in json.dumps(found)
+    assert (found["body"], found["body_redacted"]) == ('{"url": "http://h/x"}', True)
+    assert b"SECRET" in message.body
+    odd = record.document(Message(b'\xff{"url": "http://u:SECRET@h/x"}', {}, {}))
+    assert base64.b64decode(odd["body_base64"]) == b'\xff{"url": "http://h/x"}'
+    assert record.document(Message(b'{"a": "b@c"}', {}, {}))["body_redacted"] is False
 
 
 def test_a_body_is_what_it_is() -> None:

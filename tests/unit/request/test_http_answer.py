@@ -47,6 +47,7 @@ def test_a_bad_line_costs_only_itself(lines: list[str]) -> None:
         (["A: 1", "B: 2", "  3", "\t4", "C: 5"], {"a": "1", "b": "2 3 4", "c": "5"}),
         (["  folded to the status line", "A: 1"], {"a": "1"}),
         (["no colon", " folded: to it", "A: 1"], {"a": "1"}),
+        (["A: 1\r", "B: 2\r"], {"a": "1", "b": "2"}),
         (["A: 1\0\r2"], {"a": "1  2"}),
         (["A: 1", "a: 2", "B:", "A: 3"], {"a": "1, 2, 3", "b": ""}),
         ([f"Set-Cookie: {number}=x" for number in range(110)] + ["A: 1"], None),
@@ -68,6 +69,7 @@ def test_lines_are_read_as_far_as_they_can_be(lines: list[str], fields: dict[str
         ("HTTP/1.1 200", 200, 1),
         ("HTTP/1.0 999 what?", 999, 0),
         ("HTTP/1.1  200  OK", 200, 1),
+        ("HTTP/1.1 200 OK\r\r", 200, 1),
     ],
 )
 def test_a_status_line_is_read(line: str, status: int, minor: int) -> None:
@@ -81,7 +83,8 @@ def test_a_status_line_is_read(line: str, status: int, minor: int) -> None:
     "line",
     [
         "", "200 OK", "HTTP/3.0 200 OK", "HTTP/2 200", "http/1.1 200 OK", "HTTP/1.1 abc", "HTTP/1.1 99 x",
-        "HTTP/1.1 2000 x", "HTTP/1.1 200OK", "SSH-2.0-OpenSSH_9.2", "HTTP/1.1 \xb2\xb2\xb2 x",
+        "HTTP/1.1 2000 x", "HTTP/1.1 200OK", "HTTP/1.1 200 O\rK",
+        "HTTP/1.1 200 OK\rA: b", "SSH-2.0-OpenSSH_9.2", "HTTP/1.1 \xb2\xb2\xb2 x",
     ],
 )  # fmt: skip
 def test_another_protocol_is_no_answer(line: str) -> None:
@@ -91,16 +94,31 @@ def test_another_protocol_is_no_answer(line: str) -> None:
     assert not answer.may_begin(line.encode("latin-1") + b"\n")
 
 
-@pytest.mark.parametrize("begin", [b"", b"H", b"HTTP", b"HTTP/", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nX"])
+@pytest.mark.parametrize(
+    "begin", [b"", b"H", b"HTTP", b"HTTP/", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r", b"HTTP/1.1 200 OK\r\nX"]
+)
 def test_what_may_become_an_answer_is_waited_for(begin: bytes) -> None:
     """As long as nothing speaks against it."""
     assert answer.may_begin(begin)
 
 
-@pytest.mark.parametrize("begin", [b"X", b"HTTX", b"HTTP:", b"\x16\x03\x01", b"\r\n"])
+@pytest.mark.parametrize(
+    "begin",
+    [b"X", b"HTTX", b"HTTP:", b"\x16\x03\x01", b"\r\n", b"HTTP/1.1 200 OK\rA: b", b"HTTP/1.1 204\r\rx"],
+)
 def test_what_can_be_no_answer_is_known_by_its_first_bytes(begin: bytes) -> None:
     """No line has to end for that."""
     assert not answer.may_begin(begin)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\nB: c"])
+def test_an_empty_line_of_bare_crs_is_refused_wherever_it_stands(end: bytes) -> None:
+    """Its writer ends lines by CR alone, so that the LF that ends the head would never come."""
+    with pytest.raises(BadAnswer, match="CR alone"):
+        answer.read_head(b"HTTP/1.1 200 OK\r\nA: b\r\rok" + end)
+    with pytest.raises(BadAnswer, match="CR alone"):
+        answer.check_line_ends(b"A: b\r\r\rok")
+    answer.check_line_ends(b"A: b\rc\r\r\nB: c\r\r")
 
 
 CLOSES = Framing(None, chunked=False, keeps=False)
@@ -149,7 +167,50 @@ def test_a_coding_that_is_none_is_no_answer(coding: str) -> None:
     assert framing(head(f"Transfer-Encoding: {coding}", status=204), "POST").keeps is False
 
 
-@pytest.mark.parametrize("status", [101, 204, 304])
+@pytest.mark.parametrize(
+    ("fields", "minor", "closes"),
+    [
+        ([], 1, False),
+        ([], 0, True),
+        (["Connection: close"], 1, True),
+        (["Connection: keep-alive"], 0, False),
+        (["Transfer-Encoding: chunked, gzip", "Connection: close"], 1, True),
+        (["Transfer-Encoding: gzip", "Content-Length: 5"], 0, True),
+    ],
+)
+def test_whoever_will_close_says_so(fields: list[str], minor: int, *, closes: bool) -> None:
+    """Or speaks HTTP/1.0: only then the end of the connection may be waited for (RFC 9112, 9.6)."""
+    expected = Framing(None, chunked=False, keeps=False, closes=closes)
+    assert framing(head(*fields, minor=minor), "POST") == expected
+
+
+@pytest.mark.parametrize("fields", [[], ["Content-Length: 0"], ["Upgrade: h2c", "Connection: Upgrade"]])
+def test_another_protocol_that_nobody_asked_for_is_no_answer(fields: list[str]) -> None:
+    """101 is not the last word over HTTP, and what follows it is no HTTP (RFC 9110, 15.2.2)."""
+    for method in ("POST", "HEAD"):
+        with pytest.raises(BadAnswer, match="101"):
+            framing(head(*fields, status=101), method)
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "expected"),
+    [
+        (408, ["Content-Length: 5"], Framing(5, chunked=False, keeps=False)),
+        (408, ["Transfer-Encoding: chunked"], Framing(None, chunked=True, keeps=False)),
+        (408, [], Framing(None, chunked=False, keeps=False)),
+        (205, [], Framing(0, chunked=False, keeps=False)),
+        (205, ["Content-Length: 0"], Framing(0, chunked=False, keeps=True)),
+        (205, ["Transfer-Encoding: chunked"], Framing(None, chunked=True, keeps=True)),
+    ],
+)
+def test_a_status_may_say_more_of_the_connection_than_the_fields(
+    status: int, fields: list[str], expected: Framing
+) -> None:
+    """408 gives it up (RFC 9110, 15.5.9), and 205 has nothing to wait for (15.3.6)."""
+    assert framing(head(*fields, status=status), "POST") == expected
+
+
+@pytest.mark.parametrize("status", [204, 304])
 @pytest.mark.parametrize(
     ("fields", "keeps"),
     [
