@@ -90,11 +90,12 @@ async def _in_session(session: Session, wanted: _Wanted, progress: Progress) -> 
     replaced = await migration.examine(session, wanted.settings, findings) if wanted.migrate else ()
     leftovers = pruning.leftovers(wanted.whole, wanted.only) if wanted.prune else ()
     found = Outcome(findings, replaced, None, leftovers)
-    if wanted.dry_run:
-        written = await schedules.settle(session, wanted.settings, findings, dry_run=True)
-        return replace(found, schedules=written)
-    if findings.conflicts and not replaced:
+    if findings.conflicts and not replaced and not wanted.dry_run:
         return found
+    # Nothing is changed where somebody holds the schedules of a queue and stands still.
+    written = await schedules.settle(session, wanted.settings, findings, dry_run=True)
+    if wanted.dry_run:
+        return replace(found, schedules=written)
     return await _change(session, wanted, findings, found, progress)
 
 

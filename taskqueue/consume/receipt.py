@@ -18,6 +18,7 @@ from taskqueue.settings import QueueSettings
 from taskqueue.task.astray import came_back_at_once, missed_rungs
 from taskqueue.task.decide import INVALID, Again, Dead, Run, on_receipt
 from taskqueue.task.decode import decode
+from taskqueue.task.message import Message
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Receipt:
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery, decide, and hand it on."""
-        delivery = _with_id(delivery)
+        delivery = replace(delivery, message=with_id(delivery.message))
         now = self._clock()
         try:
             task = decode(delivery.message, now=now)
@@ -112,9 +113,8 @@ class Receipt:
         self._settling.settle(attempt.delivery, attempt.task, decision)
 
 
-def _with_id(delivery: Delivery) -> Delivery:
-    message = delivery.message
+def with_id(message: Message) -> Message:
+    """Give a message an id, unless it has one."""
     if message.properties.get("message_id"):
-        return delivery
-    properties = {**message.properties, "message_id": uuid.uuid4().hex}
-    return replace(delivery, message=replace(message, properties=properties))
+        return message
+    return replace(message, properties={**message.properties, "message_id": uuid.uuid4().hex})

@@ -17,6 +17,7 @@ from taskqueue.broker.link import Link
 from taskqueue.broker.replies import absent
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.reopening import Reopening
+from taskqueue.consume.strays import bury
 from taskqueue.consume.wakeup import WakeUp, tell_unreadable
 from taskqueue.schedule import messages
 from taskqueue.schedule.clocks import broker_time, present
@@ -106,6 +107,10 @@ class Timekeeper:
         """Send a wake-up anew for what comes soon: the one that walks may be held, or lost."""
 
         def looked(delivery: Delivery | None) -> None:
+            if delivery is not None and not messages.is_book(delivery.message):
+                self._bury(delivery, names.schedule(self._way.queue))
+                self._look(channel)
+                return
             # Whoever has the book at the moment does the same.
             if delivery is not None:
                 self._send_anew(delivery)
@@ -139,8 +144,7 @@ class Timekeeper:
             return
         wake = messages.read_wake(delivery.message)
         if wake is None:
-            log.error("%s: a message that is none of ours: dropped", names.wake(self._way.queue))
-            delivery.channel.ack(delivery.tag)
+            self._bury(delivery, names.wake(self._way.queue))
             return
         own = self._clock()
         now = present(own, broker_time(delivery.message.headers), wake.asked)
@@ -152,6 +156,9 @@ class Timekeeper:
         else:
             self._compare(own, now)
             self._work.start()
+
+    def _bury(self, delivery: Delivery, place: str) -> None:
+        bury(delivery, place, self._way, self._link, self._clock())
 
     def _compare(self, own: float, now: float) -> None:
         if own != now and not self._wrong_clock:

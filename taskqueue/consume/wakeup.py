@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from taskqueue.broker.channel import Delivery, Outcome
 from taskqueue.broker.link import Link
-from taskqueue.consume.held import Held
-from taskqueue.consume.settlement import Settlement
+from taskqueue.consume.strays import bury, confirm
 from taskqueue.cron import moment
 from taskqueue.errors import InvalidTask
 from taskqueue.schedule import messages
 from taskqueue.schedule.book import Book, Turn, latest, turn
 from taskqueue.schedule.messages import UnreadableBook, Wake
-from taskqueue.task.decide import Dead, Done
-from taskqueue.task.decode import Task
 from taskqueue.task.message import Publish
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Way
@@ -61,7 +57,7 @@ class WakeUp:
 
     def ask(self) -> None:
         """Ask for the broker's time, by a wake-up in the place of this one."""
-        self._settle((messages.ask_publish(self._wake, self._way, self._now),), self._end)
+        self._confirm((messages.ask_publish(self._wake, self._way, self._now),), self._end)
 
     def start(self) -> None:
         """Take the book, and every copy of it."""
@@ -71,7 +67,10 @@ class WakeUp:
             nonlocal answered
             answered = True
             if delivery is not None:
-                self._books.append(delivery)
+                if messages.is_book(delivery.message):
+                    self._books.append(delivery)
+                else:
+                    bury(delivery, names.schedule(self._way.queue), self._way, self._link, self._now)
                 self.start()
             elif self._books:
                 self._taken()
@@ -92,9 +91,10 @@ class WakeUp:
         if now - self._since > _TELL_HELD:
             self._since = now
             log.error(
-                "the schedules of %s are not in %s, or somebody holds them: run 'taskqueue declare'",
+                "somebody has held the schedules of %s for %.0f s, a consumer or a command that stands "
+                "still: they go on once it is ended, or the broker drops its connection",
                 self._way.queue,
-                names.schedule(self._way.queue),
+                _TELL_HELD,
             )
         self.waits = True
         self._link.later(self._held.next(), self.start)
@@ -126,7 +126,7 @@ class WakeUp:
                 # A former copy: the one that counts stays.
                 self._channel.ack(each.tag)
         walks_on = book.wake == self._wake.at
-        self._settle(messages.wake_publishes(book, self._way, self._now) if walks_on else (), self._end)
+        self._confirm(messages.wake_publishes(book, self._way, self._now) if walks_on else (), self._end)
 
     def _enqueue(self, found: Turn) -> None:
         publishes = []
@@ -136,7 +136,7 @@ class WakeUp:
             except InvalidTask as error:
                 log.error("%s can't be enqueued: %s", occurrence.id, error)  # noqa: TRY400 its text says all
         publishes += messages.wake_publishes(found.book, self._way, self._now)
-        self._settle(tuple(publishes), lambda: self._replace(found))
+        self._confirm(tuple(publishes), lambda: self._replace(found))
 
     def _replace(self, found: Turn) -> None:
         """Publish the new book on the channel that holds the old one.
@@ -169,61 +169,13 @@ class WakeUp:
         self.waits = True
         self._link.later(_AGAIN, give_back)
 
-    def _settle(self, publishes: tuple[Publish, ...], then: Callable[[], None]) -> None:
-        """Have all confirmed, one after the other, then go on."""
-        if not publishes:
-            then()
-            return
-        held: Held[Settlement] = Held(
-            f"schedules of {self._way.queue}", self._link, overdue=_give_back, changed=_nothing
-        )
-        Settlement(
-            _Settled(then),
-            held,
-            link=self._link,
-            delivery=self._delivery,
-            task=None,
-            decision=Done(()),
-            publishes=publishes,
-        ).start()
+    def _confirm(self, publishes: tuple[Publish, ...], then: Callable[[], None]) -> None:
+        confirm(publishes, self._delivery, self._way.queue, self._link, then)
 
     def _end(self) -> None:
         if self._channel.is_open:
             self._channel.ack(self._delivery.tag)
             self._over()
-
-
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """Goes on once all is confirmed."""
-
-    then: Callable[[], None]
-
-    def settled(self, settlement: Settlement) -> None:
-        """Go on."""
-        if settlement.delivery.channel.is_open:
-            self.then()
-
-    def refused(self, settlement: Settlement) -> None:
-        """Wait for the next try."""
-
-    def lost(self, settlement: Settlement) -> None:
-        """Do nothing: the channel is closed, and the broker hands the wake-up out again."""
-
-    def instead(
-        self, settlement: Settlement, _delivery: Delivery, _task: Task | None, decision: Dead
-    ) -> None:
-        """Give all back, as what follows can't be published."""
-        log.error("an occurrence can't be published: %s", decision.error)
-        settlement.delivery.channel.close("can't be published")
-
-
-def _give_back(settlement: Settlement) -> None:
-    settlement.delivery.channel.close("what follows is refused")
-
-
-def _nothing() -> None:
-    """Leave it at the try in vain, which is told."""
 
 
 def tell_unreadable(queue: str, error: UnreadableBook) -> None:

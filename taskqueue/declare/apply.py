@@ -12,6 +12,7 @@ from taskqueue.broker.management import Management
 from taskqueue.broker.replies import PRECONDITION_FAILED, Refused
 from taskqueue.broker.session import Progress, Session, connected, run
 from taskqueue.declare import schedules
+from taskqueue.declare.beginning import begin
 from taskqueue.declare.presence import stands
 from taskqueue.declare.verify import Findings, examine
 from taskqueue.errors import BrokerRefused, TopologyConflict
@@ -37,6 +38,8 @@ def declare(settings: Settings, *, progress: Progress | None = None) -> Findings
         async with connected(settings, name=NAME) as session:
             findings = await verify(session, settings, progress)
             findings.require_none()
+            # Nothing is changed where somebody holds a book and stands still.
+            await schedules.settle(session, settings, findings, dry_run=True)
             await apply(session, settings, findings, progress)
             await schedules.settle(session, settings, findings, progress)
             return findings
@@ -65,11 +68,22 @@ async def apply(
     BrokerRefused, or TopologyConflict where a migration was interrupted or someone else declares meanwhile.
     """
     await session.each("looking for migrations", _require_none_moving, settings.queues, progress)
+    wakes = {names.wake(queue): queue for queue in settings.scheduled}
     missing = [item for item in findings.plan.exchanges if item not in findings.existing]
     absent = [item for item in findings.plan.queues if item not in findings.existing]
     await session.each("creating exchanges", create, missing, progress)
-    await session.each("creating queues", create, absent, progress)
-    await session.each("binding", bind, findings.plan.bindings, progress)
+    first = [item for item in absent if item.name not in wakes]
+    await session.each("creating queues", create, first, progress)
+    ways = findings.plan.bindings
+    await session.each("binding", bind, [way for way in ways if way.queue not in wakes], progress)
+    # Where there is a queue of wake-ups, there is a book.
+    last = [item for item in absent if item.name in wakes]
+
+    async def begun(session: Session, wake: Queue) -> None:
+        await begin(session, wakes[wake.name], lambda: create(session, wake))
+
+    await session.each("beginning schedules", begun, last, progress)
+    await session.each("", bind, [way for way in ways if way.queue in wakes])
 
 
 async def create(session: Session, item: Exchange | Queue) -> None:

@@ -69,7 +69,9 @@ async def migrate(
     }
     others = [replacements[each.queue] for each in works if each.current != each.wanted]
     await session.each("looking for consumers", _require_unused, others, progress)
-    await _create_all_but(session, {each.queue for each in works}, findings, progress)
+    # `apply` creates the queues of wake-ups once there are books.
+    later = {each.queue for each in works} | {names.wake(queue) for queue in settings.scheduled}
+    await _create_all_but(session, later, findings, progress)
     ladders = dict.fromkeys(settings.queues[each.queue].ladder for each in works)
     for ladder in ladders:
         await _switch_rungs(session, settings, ladder, progress)

@@ -13,19 +13,34 @@ async def stands(session: Session, name: str) -> bool:
     A passive look at a missing queue is an error in the broker's log. So a queue of its name is declared,
     exclusive, and deleted again: only where there is one that fails. Raises BrokerRefused, NotKnown.
     """
+    if not await reserve(session, name):
+        return await is_shared(session, name)
+    await release(session, name)
+    return False
+
+
+async def reserve(session: Session, name: str) -> bool:
+    """Have a queue of this name for this connection alone; False where there is one. Raises BrokerRefused."""
     try:
         async with session.channel() as channel:
             await channel.ask("queue_declare", name, exclusive=True, arguments={"x-queue-type": CLASSIC})
-            await channel.ask("queue_delete", name)
     except Refused as error:
         if error.code not in {RESOURCE_LOCKED, PRECONDITION_FAILED}:
             raise error.told() from error
-    else:
         return False
-    return await _is_shared(session, name)
+    return True
 
 
-async def _is_shared(session: Session, queue: str) -> bool:
+async def release(session: Session, name: str) -> None:
+    """Take away what `reserve` has made. Raises BrokerRefused."""
+    try:
+        async with session.channel() as channel:
+            await channel.ask("queue_delete", name)
+    except Refused as error:
+        raise error.told() from error
+
+
+async def is_shared(session: Session, queue: str) -> bool:
     """Tell whether there is a queue; that of a connection is none: another declare may have it there now."""
     try:
         async with session.channel() as channel:

@@ -16,8 +16,8 @@ from taskqueue.broker.asking import Channel
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Progress, Session
 from taskqueue.declare.apply import bind, unbind
+from taskqueue.declare.beginning import end
 from taskqueue.declare.emptiness import delete, reported, settled
-from taskqueue.declare.schedules import clear
 from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.settings import Settings
 from taskqueue.topology import names
@@ -117,9 +117,12 @@ async def prune(
     ready, unacked and being dead-lettered in one look of the leader. Where that is nothing the queue is
     deleted, else it is bound again.
     """
-    todo = [await _without_schedules(session, each) for each in found if each.busy is None]
+    whole = [each for each in found if each.busy is None]
+    todo = list(whole)
     removed: set[int] = set()
     try:
+        for place, each in enumerate(whole):
+            todo[place] = await _without_schedules(session, each)
         ways = [way for each in todo if each.busy is None for way in each.ways]
         await session.each("unbinding", unbind, ways, progress)
         await settled()
@@ -140,14 +143,26 @@ async def prune(
     finally:
         kept = [way for place, each in enumerate(todo) if place not in removed for way in each.ways]
         await session.each("binding again", _bind_again, kept)
-    return tuple(todo)
+    return tuple(whole[place] if place in removed else each for place, each in enumerate(todo))
 
 
 async def _without_schedules(session: Session, found: Leftover) -> Leftover:
     """Take away what is left of former schedules; where there are any, all of the queue stays."""
-    if names.schedule(found.owner) in found.queues and (left := await clear(session, found.owner)):
-        return replace(found, busy=f"it has schedules ({', '.join(left)}): declare it without them first")
-    return found
+    if names.schedule(found.owner) not in found.queues:
+        return found
+    wake = names.wake(found.owner)
+    ways = [way for way in found.ways if way.queue == wake]
+    try:
+        busy = await end(session, found.owner, lambda: session.each("", unbind, ways))
+    except NotKnown as error:
+        return replace(found, busy=str(error), known=False)
+    if busy is not None:
+        return replace(found, busy=busy)
+    return replace(
+        found,
+        queues=tuple(name for name in found.queues if name != wake),
+        ways=tuple(way for way in found.ways if way.queue != wake),
+    )
 
 
 async def _bind_again(session: Session, way: Binding) -> None:

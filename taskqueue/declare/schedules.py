@@ -7,22 +7,21 @@ all: a schedule of the queue that it does not name is removed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 
 from taskqueue.broker.session import Progress, Session
 from taskqueue.declare.presence import stands
 from taskqueue.declare.verify import Findings
+from taskqueue.errors import TopologyConflict
 from taskqueue.schedule import messages
 from taskqueue.schedule.book import Book, declared
-from taskqueue.schedule.holding import PATIENCE, hold
+from taskqueue.schedule.holding import hold
 from taskqueue.settings import Settings
 from taskqueue.settings.schedules import Definition
 from taskqueue.topology import names
 from taskqueue.topology.plan import Queue
 
-_GONE = 2.0
-"""Seconds after which the book of a queue that no ini names is taken to be gone."""
 ADDED, CHANGED, REMOVED, KEPT = "added", "changed", "removed", "kept"
 
 
@@ -49,6 +48,7 @@ async def settle(
     """Make the schedules of each queue in the broker those of the ini; gives what became of each.
 
     What is due and not enqueued yet is enqueued all the same. Raises NotKnown, PublishFailed, BrokerRefused.
+    A `dry_run` before anything is changed finds whether somebody holds a book and stands still.
     """
     since = clock()
     existing = {item.name for item in findings.existing if isinstance(item, Queue)}
@@ -57,15 +57,14 @@ async def settle(
         definitions = {
             each.name: each.definition for each in settings.schedules.values() if each.queue == queue
         }
-        known = names.schedule(queue) in existing
-        if not known and (dry_run or not definitions) and not await stands(session, names.schedule(queue)):
+        known = names.wake(queue) in existing
+        # Without definitions they are in no plan, so nobody has looked for them.
+        if not known and (dry_run if definitions else not await _stand(session, queue)):
             return tuple(Written(name, queue, ADDED, None) for name in definitions)
-        # In a queue that was made a moment ago nobody can have anything.
-        patience = PATIENCE if known or not definitions else 0.0
-        async with hold(session, queue, patience=patience) as held:
-            now = clock()
-            # Where it was held for long and not lost, this one has to outdo it.
-            former = held.book or Book(edition=int(now))
+        if known:
+            await _require_whole(session, queue, existing)
+        async with hold(session, queue) as held:
+            now, former = clock(), held.book
             book = declared(former, definitions, now, since=since)
             if not dry_run:
                 # Also where nothing has changed: it mends what was lost with a rung, and does no other harm.
@@ -77,21 +76,19 @@ async def settle(
     return tuple(each for some in found for each in some)
 
 
-async def clear(session: Session, queue: str) -> tuple[str, ...]:
-    """Empty the queues for the schedules of a queue where there are none; gives those that there are.
+async def _require_whole(session: Session, queue: str, existing: Container[str]) -> None:
+    """Raise TopologyConflict where a book was deleted with its queue, by somebody else: we never do that."""
+    book, wake = names.schedule(queue), names.wake(queue)
+    if book not in existing and not await session.exists("queue", book):
+        msg = (
+            f"nothing was changed: {book!r} was deleted, and with it the schedules of {queue}: stop its "
+            f"consumers, delete {wake!r} too, and declare again, which begins with those of the configuration"
+        )
+        raise TopologyConflict(msg)
 
-    Nothing is lost: the book says that there are none, and a wake-up says nothing but to look there. Raises
-    NotKnown, NotDeclared, BrokerRefused.
-    """
-    async with hold(session, queue, patience=_GONE) as held:
-        if held.book is not None and held.book.entries:
-            return tuple(held.book.entries)
-        async with session.own_channel() as channel:
-            while (wake := await channel.get(names.wake(queue))) is not None:
-                channel.ack(wake)
-            await channel.ask("basic_qos", prefetch_count=1)
-        held.drop()
-    return ()
+
+async def _stand(session: Session, queue: str) -> bool:
+    return await stands(session, names.schedule(queue)) and await stands(session, names.wake(queue))
 
 
 def _written(

@@ -44,7 +44,7 @@ class ScheduleState:
 async def states(session: Session, settings: Settings, queues: Iterable[str]) -> tuple[ScheduleState, ...]:
     """Give the schedules of queues that have any in the ini, or in their book.
 
-    Raises NotKnown where a book can't be read.
+    Raises NotKnown where a book can't be read, or somebody holds it and stands still.
     """
     found: list[ScheduleState] = []
     for queue in queues:
@@ -102,7 +102,7 @@ async def _change(
     queue = settings.schedules[schedule].queue
     async with hold(session, queue) as held:
         now = clock()
-        if held.book is None or schedule not in held.book.entries:
+        if schedule not in held.book.entries:
             raise _absent(schedule)
         book = act(held.book, schedule, now)
         if book is held.book:
@@ -112,7 +112,7 @@ async def _change(
 
 async def _book(session: Session, queue: str) -> Book:
     try:
-        return await read(session, queue) or Book()
+        return await read(session, queue)
     except NotDeclared:
         return Book()
 

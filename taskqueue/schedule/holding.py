@@ -1,4 +1,8 @@
-"""How a command reads or changes the book of a queue: it holds that meanwhile, for some milliseconds."""
+"""How a command reads or changes the book of a queue: it holds that meanwhile, for some milliseconds.
+
+Somebody else may hold it, who needs it for as short a time, or stands still: no answer, however often, proves
+that there is none. Where `Q.schedule.due` exists there is one, as `declare/beginning.py` says.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +27,9 @@ _CONFIRMING = 30.0
 
 
 class Held:
-    """The book of a queue, which nobody else has meanwhile; `book` is None where there is none."""
+    """The book of a queue, which nobody else has meanwhile."""
 
-    def __init__(self, channel: Channel, queue: str, copies: list[Delivery], book: Book | None) -> None:
+    def __init__(self, channel: Channel, queue: str, copies: list[Delivery], book: Book) -> None:
         self.book = book
         self._channel = channel
         self._queue = queue
@@ -37,14 +41,7 @@ class Held:
         Raises PublishFailed where the broker does not take one: the old book counts then.
         """
         for publish in (*first, messages.book_publish(self._queue, book)):
-            try:
-                async with asyncio.timeout(_CONFIRMING):
-                    await self._channel.publish(publish)
-            except TimeoutError as error:
-                msg = f"the schedules of {self._queue} are as they were: no confirm in {_CONFIRMING:g} s"
-                raise PublishFailed(msg) from error
-            except Refused as error:
-                raise error.told() from error
+            await confirmed(self._channel, publish, self._queue)
         # What is confirmed stands in the queue, so nothing is lost with the old ones.
         self.drop()
 
@@ -58,46 +55,72 @@ class Held:
 async def hold(session: Session, queue: str, *, patience: float = PATIENCE) -> AsyncIterator[Held]:
     """Hold the book of a queue; `replace` changes it, and else it goes back as it was.
 
-    Raises NotDeclared where there is no such queue, NotKnown where what stands there can't be read.
+    Raises NotDeclared where there is none, NotKnown where it can't be read, or somebody else holds it for so
+    many seconds.
     """
     deadline = asyncio.get_running_loop().time() + patience
+    if not await session.exists("queue", names.wake(queue)):
+        raise _none(queue)
     async with session.own_channel() as channel:
         try:
             await channel.confirms()
-            while True:
-                copies = await _copies(channel, names.schedule(queue))
-                if copies or asyncio.get_running_loop().time() > deadline:
-                    break
+            while not (copies := await taken(channel, queue)):
+                if asyncio.get_running_loop().time() > deadline:
+                    raise _elsewhere(queue, patience)
                 await asyncio.sleep(_POLL)
-            yield Held(channel, queue, copies, _latest(queue, copies))
+            yield Held(channel, queue, copies, book_of(queue, copies))
         except Refused as error:
             if error.absent:
-                raise NotDeclared(
-                    f"{queue} has no schedules in the broker: run 'taskqueue declare'"
-                ) from error
+                raise _none(queue) from error
             raise error.told() from error
 
 
-async def read(session: Session, queue: str) -> Book | None:
-    """Read the book of a queue, None where there is none; raises as `hold` does."""
+async def read(session: Session, queue: str) -> Book:
+    """Read the book of a queue; raises as `hold` does."""
     async with hold(session, queue) as held:
         return held.book
 
 
-async def _copies(channel: Channel, queue: str) -> list[Delivery]:
+async def taken(channel: Channel, queue: str) -> list[Delivery]:
+    """Take all copies of the book that nobody else holds; what is none goes back with the channel."""
     copies = []
-    while (found := await channel.get(queue)) is not None:
-        copies.append(found)
+    while (found := await channel.get(names.schedule(queue))) is not None:
+        if messages.is_book(found.message):
+            copies.append(found)
     return copies
 
 
-def _latest(queue: str, copies: Iterable[Delivery]) -> Book | None:
+def book_of(queue: str, copies: Iterable[Delivery]) -> Book:
+    """Read the book that counts of its copies; raises NotKnown where one can't be read."""
     try:
-        books = [messages.read_book(each.message) for each in copies]
+        return latest([messages.read_book(each.message) for each in copies])
     except UnreadableBook as error:
         msg = (
             f"what stands in {names.schedule(queue)} {error}: use the version of taskqueue that wrote it, or "
-            "purge that queue and declare again"
+            f"delete that queue and {names.wake(queue)}, and declare again"
         )
         raise NotKnown(msg) from error
-    return latest(books) if books else None
+
+
+async def confirmed(channel: Channel, publish: Publish, queue: str) -> None:
+    """Publish something of the schedules of a queue and wait for its confirm; raises PublishFailed."""
+    try:
+        async with asyncio.timeout(_CONFIRMING):
+            await channel.publish(publish)
+    except TimeoutError as error:
+        msg = f"the schedules of {queue} may be as they were: no confirm in {_CONFIRMING:g} s, try again"
+        raise PublishFailed(msg) from error
+    except Refused as error:
+        raise error.told() from error
+
+
+def _none(queue: str) -> NotDeclared:
+    return NotDeclared(f"{queue} has no schedules in the broker: run 'taskqueue declare'")
+
+
+def _elsewhere(queue: str, patience: float) -> NotKnown:
+    return NotKnown(
+        f"{queue}: a consumer or a command has held its schedules for {patience:g} s and stands still, so "
+        "they are as they were: end it, or wait until the broker drops its connection, and try again "
+        "(docs/schedules.md)"
+    )

@@ -23,7 +23,7 @@ _JSON = "application/json"
 
 
 class UnreadableBook(TaskqueueError):
-    """What stands where the book should be is none, or one of a later version. It is left as it is."""
+    """The book can't be read, or is one of a later version. It is left as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,15 @@ def book_publish(queue: str, book: Book) -> Publish:
     }
     document = {"format": _FORMAT, "edition": book.edition, "version": book.version, "schedules": schedules}
     return Publish(names.schedule(queue), (queue,), _message(document))
+
+
+def is_book(message: Message) -> bool:
+    """Tell whether a message is a book, of whatever version: that it tells its format is all they share."""
+    try:
+        document = json.loads(message.body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and type(document.get("format")) is int
 
 
 def read_book(message: Message) -> Book:

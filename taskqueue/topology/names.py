@@ -83,6 +83,11 @@ def wake(queue: str) -> str:
     return f"{queue}.schedule.due"
 
 
+def beginning(queue: str) -> str:
+    """Name the queue that a command has for itself while it begins the schedules of `queue`, or ends them."""
+    return f"{queue}.schedule.begins"
+
+
 def paused(queue: str) -> str:
     """Name the queue that exists while `queue` is paused."""
     return f"{queue}.paused"

@@ -43,13 +43,11 @@ def write(stage: Stage, **crons: str) -> None:
 def book(stage: Stage) -> Book:
     """Read the book of a stage's queue."""
 
-    async def look() -> Book | None:
+    async def look() -> Book:
         async with connected(stage.settings, name="test") as session:
             return await read(session, stage.name)
 
-    found = run(look())
-    assert found is not None
-    return found
+    return run(look())
 
 
 def rewrite(stage: Stage, made: Book) -> None:
@@ -57,7 +55,6 @@ def rewrite(stage: Stage, made: Book) -> None:
 
     async def work(session: Session) -> None:
         async with hold(session, stage.name) as held:
-            assert held.book is not None
             edition = held.book.edition + 1
             await held.replace(replace(made, edition=edition, version=held.book.version + 1))
 

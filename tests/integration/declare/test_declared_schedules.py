@@ -11,7 +11,7 @@ import pytest
 from taskqueue.topology import names
 from tests.conftest import connect
 from tests.support.admin import Admin
-from tests.support.command import ran, read
+from tests.support.command import ran, read, run
 from tests.support.stage import eventually
 
 Write = Callable[..., Path]
@@ -74,10 +74,20 @@ def test_a_queue_is_pruned_with_its_schedules_queues_and_not_while_it_has_any(
         eventually(
             lambda: bool(channel.queue_declare(names.wake("b"), passive=True).message_count), "the wake-up"
         )
-    path = write({"a": {}}, {})
+        path = write({"a": {}}, {})
+        # Somebody holds the book, though it says nothing any more.
+        channel.basic_get(names.schedule("b"))
+        before = admin.names("queues"), admin.bindings()
+
+        def kept() -> bool:
+            done = run(path, "declare", "--prune")
+            return done.returncode == 1 and b"stands still" in done.stdout
+
+        # The management API knows of an empty rung some seconds later.
+        eventually(kept, "the queue is kept, as nobody knows")
+        assert (admin.names("queues"), admin.bindings()) == before
 
     def pruned() -> bool:
-        # The management API knows of an empty rung some seconds later.
         return [left["busy"] for left in read(path, "declare", "--prune")["leftovers"]] == [None]
 
     eventually(pruned, "the queue is pruned")

@@ -30,6 +30,7 @@ from tests.support.timetable import (
 
 LATE = 5.0
 """Seconds by which an occurrence may be late here: far more than the one that is promised, as CI is busy."""
+STRANGE = (b"", b"[]", b"\xff\x00", b'{"wake": "x", "asked": null}', b'{"format": "x"}')
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_a_removed_section_ends_a_schedule_and_the_ini_alone_does_not(
 
 
 def test_what_is_no_wake_up_and_a_copy_of_the_book_do_no_harm(timed: Stage, receiver: Receiver) -> None:
-    """Somebody has published to the queues of schedules; and a crash leaves an older copy."""
+    """Somebody has published to the queues of schedules, and nothing of that is lost; an older copy."""
     write(timed, fast="* * * * * *")
     with timed.connection() as connection:
         channel = connection.channel()
@@ -140,12 +141,20 @@ def test_what_is_no_wake_up_and_a_copy_of_the_book_do_no_harm(timed: Stage, rece
         _, properties, body = channel.basic_get(f"{timed.name}.schedule", auto_ack=False)
         assert body is not None
         channel.basic_publish(f"{timed.name}.schedule", "", body, properties, mandatory=True)
-        for text in (b"", b"[]", b'{"wake": "x", "asked": null}', b'{"wake": 5, "asked": null}'):
-            channel.basic_publish("", f"{timed.name}.schedule.due", text, mandatory=True)
+        for place in ("schedule", "schedule.due"):
+            for text in STRANGE:
+                channel.basic_publish("", f"{timed.name}.{place}", text, mandatory=True)
+        channel.basic_publish("", f"{timed.name}.schedule.due", b'{"wake": 5, "asked": null}', mandatory=True)
     timed.consume()
     requests = receiver.wait_for(4, timeout=PATIENCE)
     eventually(lambda: gapless(list(receiver.requests), len(requests)), "each second has come, once")
     eventually(lambda: timed.depth(f"{timed.name}.schedule") <= 1, "one book")
+    dead = timed.dead(2 * len(STRANGE))
+    assert {headers["taskqueue-reason"] for headers, _, _ in dead} == {"invalid"}
+    found = sorted((headers["taskqueue-error"].rpartition(" ")[2], body) for headers, body, _ in dead)
+    assert found == sorted(
+        (f"{timed.name}.{place}", text) for place in ("schedule", "schedule.due") for text in STRANGE
+    )
 
 
 def test_a_book_of_a_later_version_is_left_as_it_is(timed: Stage) -> None:

@@ -1,0 +1,49 @@
+"""The command `taskqueue`, killed in the middle: ``python -m tests.support.killed STEP ARGUMENT…``.
+
+It kills itself before the step of that number. A step is a change of the broker in which a queue for
+schedules has a part; what came before has been answered, or is confirmed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from itertools import count
+from typing import Any
+
+from taskqueue.__main__ import main
+from taskqueue.broker.asking import Channel
+
+_OURS = ".schedule"
+
+
+def arm(last: int) -> None:
+    """Have this process end before its step number `last`."""
+    steps = count(1)
+
+    def step(about: object, *, passive: bool = False) -> None:
+        if _OURS in str(about) and not passive and next(steps) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    ask, publish, ack = Channel.ask, Channel.publish, Channel.ack
+
+    async def asking(self: Channel, method: str, *given: Any, **named: Any) -> Any:
+        step(given, passive=bool(named.get("passive")))
+        return await ask(self, method, *given, **named)
+
+    def publishing(self: Channel, what: Any) -> Any:
+        step(what)
+        return publish(self, what)
+
+    def acking(self: Channel, delivery: Any) -> None:
+        step(_OURS)
+        ack(self, delivery)
+
+    for name, instead in {"ask": asking, "publish": publishing, "ack": acking}.items():
+        setattr(Channel, name, instead)
+
+
+if __name__ == "__main__":
+    arm(int(sys.argv.pop(1)))
+    main()
