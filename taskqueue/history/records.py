@@ -36,7 +36,7 @@ _LINE = json.JSONEncoder(separators=(",", ":")).encode
 # Far more than a batch can have; what another program has put there must not fill the memory.
 _LARGEST = 64 * 2**20
 Record = dict[str, Any]
-"""The keys of an event's line, and `at`: when it was recorded, in milliseconds since the epoch."""
+"""The keys of an event's line behind `at`: when it was recorded, in milliseconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,9 @@ def mark(task_id: str) -> int:
 
 def batch_publish(writer: str, number: int, at: int, records: Sequence[Record]) -> Publish:
     """Write a batch."""
-    body = zlib.compress("\n".join(map(_LINE, records)).encode(), 1)
+    # All at once: one by one they take twice as long. No text in JSON has a quotation mark behind a bracket.
+    lines = _LINE(records)[1:-1].replace('},{"at":', '}\n{"at":')
+    body = zlib.compress(lines.encode(), 1)
     headers = {_NUMBER: number, _AT: at}
     return _publish(names.HISTORY, Message(body, headers, _properties(_BATCH, writer, at)))
 

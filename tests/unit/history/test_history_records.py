@@ -40,7 +40,8 @@ def test_a_record_says_what_happened_and_no_secret() -> None:
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=20, unique=True))
 def test_of_a_batch_those_of_an_id_are_read(ids: list[str]) -> None:
-    """Whatever the ids are: quotes, line ends, half of a surrogate pair."""
+    """Whatever the ids are: quotes, line ends, half of a surrogate pair, what stands between two records."""
+    ids = [*ids, 'x"},{"at":1,"id":"y', '},{"at":']
     records = [record(number, replace(DEAD, id=each)) for number, each in enumerate(ids)]
     batch = read_batch(batch_publish("w", 7, 1_500, records).message)
     assert batch is not None
