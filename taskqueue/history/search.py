@@ -14,6 +14,7 @@ from taskqueue.history.story import ending
 from taskqueue.settings import Settings
 from taskqueue.topology import names
 
+_FOR_EVER = 2**63
 SKEW = 60_000
 """Milliseconds by which the clocks of a writer and of the broker may differ."""
 _UNINDEXED = int(INTERVAL * 1000) + SKEW
@@ -88,10 +89,10 @@ async def find(session: Session, ids: frozenset[str], now: float, progress: Prog
     edges = await _edges(session)
     if edges is None:
         return Answer((), index.dropped)
-    begin, last = edges
     choice = index.choice(ids)
     found: list[Record] = []
-    async for batch in _batches(session, index.ranges(ids, begin, int(now * 1000)), last, progress):
+    ranges = index.ranges(ids, edges.begin, int(now * 1000))
+    async for batch in _batches(session, ranges, edges, progress):
         if choice.takes(batch):
             found += batch.records(ids)
     return _answer(found, index)
@@ -127,7 +128,7 @@ async def within(
         return Answer((), index.dropped)
     earliest = int(since * 1000)
     found: list[Record] = []
-    async for batch in _batches(session, ((earliest, int(now * 1000)),), edges[1], progress):
+    async for batch in _batches(session, ((earliest, int(now * 1000)),), edges, progress):
         found += (each for each in batch.records(named=named) if each["at"] >= earliest and keep(each))
     return _answer(found, index)
 
@@ -146,27 +147,42 @@ async def _index(session: Session) -> Index:
     return Index(tuple({(each.writer, each.since): each for each in entries if each is not None}.values()))
 
 
-async def _edges(session: Session) -> tuple[int, int] | None:
-    """Give the time of the first batch, and the offset of the last; None where there is none."""
-    last = await stream.end(session, names.HISTORY)
-    if last is None:
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    """The times of the first and the last batch (milliseconds since the epoch), and the last one's offset."""
+
+    begin: int
+    end: int
+    last: int
+
+
+async def _edges(session: Session) -> _Edges | None:
+    """Find where the records begin and end; None where there are none."""
+    found = await stream.end(session, names.HISTORY)
+    if found is None:
         return None
-    async with aclosing(stream.read(session, names.HISTORY, stream.FIRST, last[0])) as messages:
+    offset, message = found
+    last = read_batch(message)
+    async with aclosing(stream.read(session, names.HISTORY, stream.FIRST, offset)) as messages:
         async for message in messages:
-            batch = read_batch(message)
-            return 0 if batch is None else batch.at, last[0]
+            first = read_batch(message)
+            return _Edges(first.at if first else 0, last.at if last else _FOR_EVER, offset)
     return None
 
 
 async def _batches(
-    session: Session, ranges: Iterable[tuple[int, int]], last: int, progress: Progress
+    session: Session, ranges: Iterable[tuple[int, int]], edges: _Edges, progress: Progress
 ) -> AsyncIterator[Batch]:
     """Yield each batch that was written in some ranges of time, once."""
     seen: set[tuple[str, int]] = set()
     count = 0
     for since, until in ranges:
-        offset = stream.at((since - SKEW) / 1000)
-        async with aclosing(stream.read(session, names.HISTORY, offset, last)) as messages:
+        if since - SKEW > edges.end:
+            # There is nothing yet, and a stream would have us wait for it.
+            continue
+        # By the clock of the broker the last batch may be earlier than its writer says.
+        offset = stream.at((since - 2 * SKEW) / 1000)
+        async with aclosing(stream.read(session, names.HISTORY, offset, edges.last)) as messages:
             async for message in messages:
                 count += 1
                 progress(count)
@@ -186,7 +202,7 @@ def _united(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     for since, until in sorted(ranges):
         if begin is None:
             begin, end = since, until
-        elif since - end <= 2 * SKEW:
+        elif since - end <= 3 * SKEW:
             end = max(end, until)
         else:
             yield begin, end

@@ -47,23 +47,27 @@ async def end(session: Session, stream: str) -> tuple[int, Message] | None:
             # The channel answers this after all that the stream has given it so far: the rest of the chunk.
             await channel.ask("basic_qos", prefetch_count=_WINDOW)
             found = await channel.next(_QUIET)
+        if last is None:
+            counted = await channel.ask("queue_declare", stream, passive=True)
+            if counted.message_count:
+                raise NotKnown(f"{stream}: the broker counts messages in it, and hands out none: try again")
     return None if last is None else (_offset(last), last)
 
 
 async def read(session: Session, stream: str, offset: Offset, last: int) -> AsyncGenerator[Message, None]:
-    """Yield the messages of a stream from an offset to that of its `last` message, in their order.
+    """Yield the messages of a stream from an offset, not behind its `last` message, to that, in their order.
 
-    Nothing where the stream has nothing there yet. Raises NotDeclared, and NotKnown where it stops before.
+    Raises NotDeclared, and NotKnown where it stops before.
     """
     async with _consumed(session, stream, offset) as channel:
-        patience, unacked = _EMPTY, 0
+        unacked = 0
         while True:
-            found = await channel.next(patience)
+            found = await channel.next(_PATIENCE)
             if found is None:
-                if patience == _EMPTY:
-                    return
-                raise NotKnown(f"{stream}: the broker hands out no more of it: look at its leader, try again")
-            patience = _PATIENCE
+                raise NotKnown(
+                    f"{stream}: the broker hands out no more of it: look at its leader, and whether all "
+                    "clocks agree"
+                )
             unacked += 1
             if unacked >= _WINDOW // 2:
                 channel.ack(found, multiple=True)
