@@ -23,8 +23,8 @@ _LAST = "last"
 _OFFSET = "x-stream-offset"
 _WINDOW = 400
 _PATIENCE = 5.0
-_EMPTY = 2.0
-"""Seconds without a message after which a stream has none there."""
+_EMPTY = 1.0
+"""Seconds without a message, and a count of none, after which a stream is empty."""
 _QUIET = 0.02
 Offset = str | int | datetime
 
