@@ -14,7 +14,7 @@ ARGS ?=
 JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
-.PHONY: help install broker promtool demo test unit lint types format bench soak test-rabbitmq4 clean
+.PHONY: help install broker postgres promtool demo test unit lint types format bench soak test-rabbitmq4 clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,13 +30,16 @@ $(STAMP): pyproject.toml
 broker: ## Make sure there is a RabbitMQ for the demo and the tests
 	@scripts/get-broker
 
+postgres: ## Make sure there is PostgreSQL, on which sending after a commit is tested
+	@scripts/get-postgres
+
 promtool: install ## Make sure there is promtool, which checks the alert rules
 	@scripts/get-promtool
 
 demo: install broker ## Watch real tasks being delivered, delayed, retried and given up
 	$(BIN)/python -m sandbox.demo $(ARGS)
 
-test: install broker promtool ## Run all tests on a real broker (JOBS=4 at once; ARGS=… goes to pytest)
+test: install broker postgres promtool ## Run all tests on a real broker (JOBS=4 at once; ARGS=… goes to pytest)
 	$(PYTEST) -m "not soak" $(ARGS)
 
 unit: install promtool ## Run the tests that need no broker

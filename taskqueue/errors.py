@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -45,7 +46,15 @@ class TopologyConflict(TaskqueueError):
 
 
 class PublishFailed(TaskqueueError):
-    """The broker did not take responsibility for a message: nacked, returned, or never confirmed."""
+    """The broker did not take responsibility for a message: nacked, returned, or never confirmed.
+
+    `ids` are those of the tasks of a send that are not confirmed, as far as it had got: sent again, they keep
+    them, as the broker may have them all the same.
+    """
+
+    def __init__(self, reason: str, *, ids: Iterable[str] = ()) -> None:
+        super().__init__(reason)
+        self.ids = tuple(ids)
 
 
 class NotKnown(TaskqueueError):

@@ -1,9 +1,10 @@
-"""URLs as they may stand in an error, a log or on a screen: without user and password."""
+"""URLs and headers as they may be shown: without user and password, and without credentials."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Container, Mapping
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d+)?")
@@ -12,6 +13,14 @@ _WEB = frozenset({"http", "https"})
 _STARTS = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*://|https?:)(.*)", re.DOTALL | re.IGNORECASE)
 _IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s\"'<>]*)")
 _LITERAL = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+HIDDEN = "(hidden)"
+_OURS = re.compile(
+    "accept|content-type|user-agent|idempotency-key|taskqueue-.*|webhook-.*|traceparent|tracestate",
+    re.IGNORECASE,
+)
+_CREDENTIAL = re.compile(
+    "auth|cookie|token|secret|passw|credential|session|api.?key|access.?key", re.IGNORECASE
+)
 
 
 def redacted(url: str) -> str:
@@ -60,3 +69,17 @@ def _hidden(scheme: str, rest: str) -> str:
     if scheme.lower() in _WEB and "@" not in authority and _HOST.fullmatch(authority):
         return rest
     return rest.rpartition("@")[2]
+
+
+def safe_headers(headers: Mapping[str, str], known: Container[str] | None = None) -> dict[str, str]:
+    """Give the headers of a request or an answer with ``(hidden)`` for what may be a credential.
+
+    With `known` (names in lower case) that is every header but these and those that taskqueue itself writes,
+    as a handler of somebody's own may give its credentials any name.
+    """
+    return {
+        name: value
+        if (known is None or name.lower() in known or _OURS.fullmatch(name)) and not _CREDENTIAL.search(name)
+        else HIDDEN
+        for name, value in headers.items()
+    }

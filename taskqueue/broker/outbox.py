@@ -179,9 +179,9 @@ class Outbox:
         if exchange not in self._refuses:
             self._refuses.add(exchange)
             log.error(
-                "the broker refuses what is to go to exchange %s (%s): %s; it is held and nothing is lost; "
-                "its tasks run again only where this consumer ends before it is taken, or holds them for "
-                "20 minutes beside other consumers",
+                "the broker refuses what is to go to exchange %s (%s): %s; nothing is lost: what follows "
+                "from tasks that have run is held, and they run again only where this consumer ends before "
+                "it is taken, or holds them for 20 minutes beside other consumers",
                 exchange,
                 reason,
                 _ADVICE.get(code, "see the broker's log"),

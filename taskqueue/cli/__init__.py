@@ -32,8 +32,18 @@ COMMANDS = {
     "dead": "List, show, replay and purge dead tasks.",
     "waiting": "List and cancel waiting tasks.",
     "schedule": "List schedules, run one now, pause and resume one.",
+    "try": "Make one attempt now by the settings of a queue, without the broker, and explain each step.",
+    "retries": "Show when a task that fails would run again: each attempt, and how long after the first.",
+    "listen": "Receive tasks on this machine's loopback, show what comes, and answer as told until Ctrl-C.",
 }
 """What the list of commands says of each, so that their modules need not be there for it."""
+MODULES = {"try": "attempt"}
+"""The modules of commands whose names are words of Python."""
+
+
+def module(command: str | None) -> Any:
+    """Import the module of a command."""
+    return import_module(f"{__name__}.{MODULES.get(command or '', command)}")
 
 
 class _Root(common.Commands):
@@ -49,7 +59,7 @@ class _Root(common.Commands):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the arguments name."""
         name, found, rest = super().resolve_command(ctx, args)
-        return name, found and get_command(import_module(f"{__name__}.{name}").commands), rest
+        return name, found and get_command(module(name).commands), rest
 
 
 app = typer.Typer(

@@ -18,6 +18,7 @@ from taskqueue.consume.ladder_check import LadderCheck
 from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.room import TAKEN
+from taskqueue.consume.stop import Stop
 from taskqueue.consume.subscription import Subscription
 from taskqueue.consume.timekeeper import Timekeeper
 from taskqueue.consume.workers import Attempt, Pool, Workers
@@ -91,7 +92,7 @@ class Consumer:
         ]
         self._parts: tuple[Subscription | Timekeeper, ...] = (*self._subscriptions, *self._timekeepers)
         self._ladders = _ladders(settings)
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._idle = threading.Event()
         self._failure: TaskqueueError | None = None
 
@@ -110,10 +111,16 @@ class Consumer:
         self._stop.wait()
         self._link.call(lambda: self._stop_subscriptions(grace))
         if not self._idle.wait(min(grace, threading.TIMEOUT_MAX)):
-            log.warning("not everything ended in %s: the broker hands the rest out again", duration(grace))
+            running = sum(subscription.attempts.running for subscription in self._subscriptions)
+            log.warning(
+                "not everything ended in %s, %d tasks still run: the broker hands the rest out again",
+                duration(grace),
+                running,
+            )
         for subscription in self._subscriptions:
             subscription.tell()
-        self._link.close(_GOODBYE)
+        # A broker with an alarm reads no goodbye; the last acks still get on their way.
+        self._link.close(TAKEN if self._link.blocked else _GOODBYE)
         self._pool.end(_GOODBYE if self._idle.is_set() else 0.0)
         for subscription in self._subscriptions:
             subscription.close()
@@ -123,7 +130,7 @@ class Consumer:
 
     def stop(self) -> None:
         """Ask `run` to end; may be called from any thread and from a signal handler."""
-        self._stop.set()
+        self._stop.ask()
 
     def connected(self, connection: TolerantConnection) -> None:
         """Give every subscription its channel; the first time only after every ladder was found declared."""
@@ -182,7 +189,9 @@ class Consumer:
         """Do nothing: the link has logged the failure, and tries again for ever."""
 
     def alarmed(self, *, now: bool) -> None:
-        """Do nothing: the link has logged it, and the next report shows it."""
+        """Tell every subscription."""
+        for subscription in self._subscriptions:
+            subscription.alarmed(now=now)
 
     def missing(self, queue: str, reason: str) -> None:
         """Come to an end: what was not declared will not appear by itself."""
@@ -200,11 +209,11 @@ class Consumer:
     def _fail(self, failure: TaskqueueError) -> None:
         if self._failure is None:
             self._failure = failure
-        self._stop.set()
+        self._stop.ask()
 
     def progressed(self) -> None:
         """Note whether everything has been settled."""
-        if self._stop.is_set() and all(each.idle for each in self._parts):
+        if self._stop.asked and all(each.idle for each in self._parts):
             # After the acks, which go out with the calls that are made already.
             self._link.call(self._end)
 
@@ -218,7 +227,7 @@ class Consumer:
         """Tell how it stands: on the I/O thread, as that proves that the thread is alive."""
         self._link.later(TICK, partial(self._tick, watch))
         queues = {each.queue.name: each.report() for each in self._subscriptions}
-        watch(Report(self._connected, self._link.blocked, self._stop.is_set(), queues))
+        watch(Report(self._connected, self._link.blocked, self._stop.asked, queues))
 
     def _stop_subscriptions(self, grace: float) -> None:
         for each in self._parts:

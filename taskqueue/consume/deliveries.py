@@ -1,7 +1,4 @@
-"""The deliveries of one queue: the channel on which they come, for as long as there is one, and their acks.
-
-Everything here runs on the I/O thread.
-"""
+"""The deliveries of one queue, on the I/O thread: their channel, as long as there is one, and their acks."""
 
 from __future__ import annotations
 
@@ -46,12 +43,12 @@ class _Asked(enum.Enum):
 class Deliveries:
     """Takes deliveries from one queue and acks them.
 
-    A delivery belongs to the channel on which it came. When that is lost, `lost` is called, and
-    the delivery can't be acked any more: the broker hands it out again. `left` is called once nothing
-    more can come after `pause` or `stop`. `missing` is called with the reason where something of the
-    queue is not declared, `refused` where the user may not do what its consumer does, and nothing of it was
-    ever consumed. `hoarding` is called where more is out than is soon worked off, since the receivers are
-    slower than they were, or hang.
+    A delivery belongs to the channel on which it came. When that is lost, `lost` is called, and the delivery
+    can't be acked any more: the broker hands it out again. `left` is called once nothing more can come after
+    `pause` or `stop`. `missing` is called with the reason where something of the queue is not declared,
+    `refused` where the user may not do what its consumer does, and nothing of it was ever consumed.
+    `hoarding` is called where more is out than is soon worked off, since the receivers are slower than they
+    were, or hang.
     """
 
     def __init__(
@@ -131,6 +128,11 @@ class Deliveries:
         """Tell whether the broker hands out what is due, or is asked not to for a moment."""
         coming = self._state in {_State.CONSUMING, _State.PARTING} and self._agreed
         return coming or (self._asked is _Asked.TO_PAUSE and self._state is not _State.CLOSED)
+
+    @property
+    def exhausted(self) -> bool:
+        """No other delivery can come before one of those that are out is settled."""
+        return self._room.all_out
 
     @property
     def just_acked(self) -> bool:
@@ -279,8 +281,7 @@ class Deliveries:
         if channel is not self._channel:
             return
         begun = self._state is not _State.OPENING
-        self._channel = None
-        self._state = _State.CLOSED
+        self._channel, self._state = None, _State.CLOSED
         self._window.lost()
         self.parting.lost()
         held = self._room.acks.aside if self._room.acks.eldest_is_aside else 0

@@ -26,6 +26,8 @@ class QueueReport:
 
     consumed: bool
     running: int = 0
+    settling: int = 0
+    """Tasks that wait until the broker has what follows from them."""
     paused: bool = False
 
 

@@ -91,6 +91,9 @@ class PrometheusMetrics:
             events.SENT: counter("sent", "Tasks sent that follow from a success.", "queue"),
         }
         self._running = gauge("running", "Tasks at or before a worker.", "livesum", "queue")
+        self._settling = gauge(
+            "settling", "Tasks that wait until the broker has what follows from them.", "livesum", "queue"
+        )
         self._consuming = gauge("consuming", "Processes that consume the queue.", "livesum", "queue")
         self._paused = gauge("paused", "1 while the queue is paused.", "livemax", "queue")
         self._connected = gauge(
@@ -149,6 +152,7 @@ class PrometheusMetrics:
             if shown != queue:
                 self._shown[name] = queue
                 self._running.labels(name).set(queue.running)
+                self._settling.labels(name).set(queue.settling)
                 self._consuming.labels(name).set(queue.consumed and not queue.paused)
                 self._paused.labels(name).set(queue.paused)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -10,13 +11,16 @@ from taskqueue.broker.link import Link
 from taskqueue.broker.replies import ACCESS_REFUSED, NOT_FOUND
 from taskqueue.broker.wire import lighter
 from taskqueue.consume.held import Address, Held
+from taskqueue.events import Event
 from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
 from taskqueue.task.decode import Task
 from taskqueue.task.message import Publish
+from taskqueue.task.result import Result
 from taskqueue.task.settle import slimmer
 
 _OF_ALL = frozenset({ACCESS_REFUSED, NOT_FOUND})
 """Codes by which an exchange is refused, and not a message."""
+_NOT_TAKEN = frozenset({Outcome.LOST, Outcome.NACKED})
 _LONGEST = 20 * 60.0
 """Seconds for which a delivery is held: less than consumer_timeout, which would cost what runs beside it."""
 _ADVICE = {
@@ -28,7 +32,10 @@ _ADVICE = {
 
 
 class Settler(Protocol):
-    """Who is told how a settlement ended: by exactly one of `settled`, `lost` and `instead`, once."""
+    """Who is told how a settlement ended: by exactly one of `settled`, `lost`, `unmoved`, `instead`, once."""
+
+    def confirmed(self, event: Event) -> None:
+        """A successor is confirmed: this has happened."""
 
     def settled(self, settlement: Settlement) -> None:
         """Every successor is confirmed: the delivery may be acked."""
@@ -39,12 +46,18 @@ class Settler(Protocol):
     def lost(self, settlement: Settlement) -> None:
         """The channel is gone, so the delivery can't be acked any more."""
 
+    def unmoved(self, settlement: Settlement, why: str) -> None:
+        """The queue that its task is to be moved to does not take it for now."""
+
     def instead(self, settlement: Settlement, delivery: Delivery, task: Task | None, decision: Dead) -> None:
         """The delivery can't be settled as decided; this is the decision to settle instead."""
 
 
 class Settlement:
-    """Publishes the successors of one delivery, which is acked when the last of them is confirmed."""
+    """Publishes the successors of one delivery, which is acked when the last of them is confirmed.
+
+    `events` are what is told once each of them is; None tells nothing.
+    """
 
     def __init__(
         self,
@@ -56,14 +69,19 @@ class Settlement:
         task: Task | None,
         decision: Done | Again | Dead | Move,
         publishes: tuple[Publish, ...],
+        events: Sequence[Event | None] = (),
+        result: Result | None = None,
     ) -> None:
         self.delivery = delivery
         self.task = task
         self.decision = decision
+        self.result = result
+        """That of the attempt that was decided on, None where none was made."""
         self._settler = settler
         self._held = held
         self._link = link
         self._waiting = list(publishes)
+        self._events = list(events)
         self._alone = False
         self._since = link.monotonic()
 
@@ -72,6 +90,11 @@ class Settlement:
         """Where its next successor is to go."""
         publish = self._waiting[0]
         return publish.exchange, publish.routing_keys[0]
+
+    @property
+    def has_run(self) -> bool:
+        """A request was made, and is made again where this is not settled."""
+        return self.result is not None and self.result.made
 
     @property
     def overdue(self) -> bool:
@@ -107,6 +130,9 @@ class Settlement:
         if code == NOT_FOUND and isinstance(self.decision, Move):
             error = f"queue: {self.decision.queue!a} is in taskqueue.ini, and not declared: {reason}"
             self._instead(self.delivery, Dead(UNKNOWN_QUEUE, error, self.task.runs if self.task else 0))
+        elif isinstance(self.decision, Move) and not self.orphaned and outcome in _NOT_TAKEN:
+            self._held.ended(self)
+            self._settler.unmoved(self, reason or outcome.value)
         elif outcome is Outcome.LOST and not self.orphaned:
             # The outbox has told why. The task has run, so it is held until the broker takes what follows.
             self._alone = code != 0 and code not in _OF_ALL
@@ -123,6 +149,8 @@ class Settlement:
             case Outcome.CONFIRMED:
                 address = self.address
                 del self._waiting[0]
+                if self._events and (event := self._events.pop(0)) is not None:
+                    self._settler.confirmed(event)
                 self._held.taken(address)
                 if self._waiting:
                     self.start()

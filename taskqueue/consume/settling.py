@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable
 
 from taskqueue.broker.channel import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.deliveries import Deliveries
 from taskqueue.consume.held import Held
+from taskqueue.consume.moves import Moves
 from taskqueue.consume.outcomes import Outcomes
 from taskqueue.consume.settlement import Settlement
 from taskqueue.consume.telling import Telling
 from taskqueue.consume.workers import Attempt
+from taskqueue.events import Event
 from taskqueue.settings import QueueSettings
-from taskqueue.task.decide import INVALID, Again, Dead, Done, Move, suspect
+from taskqueue.task.decide import INVALID, Again, Dead, Done, Move, suspect, unmoved
 from taskqueue.task.decode import Task
 from taskqueue.task.result import Result
 from taskqueue.task.settle import successors
@@ -51,12 +54,23 @@ class Settling:
         self._progressed = progressed
         self._held: Held[Settlement] = Held(queue.name, link, overdue=self._overdue, changed=progressed)
         self._outcomes: Outcomes[Settlement] = Outcomes()
+        self._moves = Moves(queue.name, link.monotonic)
         self._live: set[Settlement] = set()
+        self._stopping = False
 
     @property
     def idle(self) -> bool:
-        """Nothing is held for a moment, and nothing waits for an answer of the broker."""
-        return self.under_way == self._held.in_vain
+        """Nothing is held for a moment, and nothing waits for an answer of the broker that may come.
+
+        When it stops, none is waited for that the broker does not give while it has an alarm.
+        """
+        hopeless = len(self._live) if self._stopping and self._link.blocked else self._held.in_vain
+        return self.under_way == hopeless
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for the broker to take what follows from them."""
+        return len(self._live)
 
     def settle(
         self,
@@ -65,14 +79,16 @@ class Settling:
         decision: Done | Again | Dead | Move,
         result: Result | None = None,
     ) -> None:
-        """Tell of a decision, publish what follows from it, then ack.
+        """Publish what follows from a decision, tell of each part of it once it is confirmed, then ack.
 
         `task` is None where the message is no task, `result` is that of the attempt that was decided on.
         """
         if isinstance(decision, Done) and not decision.following:
-            self._telling.settled(delivery, task, decision, result)
+            self._telling.done(task, result)
             self._deliveries.ack(delivery)
             return
+        if isinstance(decision, Move) and task is not None and not self._moves.may_try(decision.queue):
+            decision = self._unmoved(task)
         try:
             publishes = successors(delivery.message, task, decision, way=self._way, now=self._clock())
         except Exception as error:
@@ -82,7 +98,9 @@ class Settling:
             unfit = Dead(INVALID, f"could not be settled: {type(error).__name__}", task.runs)
             self.settle(delivery, None, unfit, result)
             return
-        self._telling.settled(delivery, task, decision, result)
+        if isinstance(decision, Done):
+            # The request was a success, whatever becomes of what follows from it.
+            self._telling.done(task, result)
         self._begin(
             settlement := Settlement(
                 self,
@@ -92,6 +110,8 @@ class Settling:
                 task=task,
                 decision=decision,
                 publishes=publishes,
+                events=self._telling.following(delivery, task, decision, result, publishes),
+                result=result,
             )
         )
         settlement.start()
@@ -104,9 +124,10 @@ class Settling:
         if settlement is None:
             return False
         log.info(
-            "%s %s: it comes again and has run, so it is settled by what came of it",
+            "%s %s: it comes again and has %s, so it is settled by what came of it",
             self._queue.name,
             task.id,
+            "run" if settlement.has_run else "been judged",
         )
         if settlement in self._live:
             # A successor is on its way, and what comes of that settles this delivery.
@@ -162,17 +183,22 @@ class Settling:
 
     def stop(self) -> None:
         """Try once more what the broker refuses, and be idle although it does so again."""
+        self._stopping = True
         self._held.stop()
 
     def tell(self) -> None:
         """Log how much is not settled at the end; from any thread."""
-        if count := self._held.in_vain:
+        left = tuple(self._live)
+        run = sum(settlement.has_run for settlement in left)
+        if run:
             log.warning(
                 "%s: %d tasks have run and go back to the queue, where they run again: the broker does not "
                 "take what is to follow from them",
                 self._queue.name,
-                count,
+                run,
             )
+        if unrun := len(left) - run:
+            log.warning("%s: %d tasks that have not run go back to the queue", self._queue.name, unrun)
 
     def _put_back(self, attempt: Attempt) -> None:
         if not self._deliveries.holds(attempt.delivery):
@@ -185,9 +211,15 @@ class Settling:
 
     # --- how a settlement has ended
 
+    def confirmed(self, event: Event) -> None:
+        """Tell what has happened."""
+        self._telling.tell(event)
+
     def settled(self, settlement: Settlement) -> None:
         """Ack a delivery all of whose successors are confirmed."""
         self._end(settlement)
+        if isinstance(settlement.decision, Move):
+            self._moves.taken(settlement.decision.queue)
         if settlement.orphaned:
             self._remember(settlement)
         else:
@@ -209,7 +241,17 @@ class Settling:
         self._end(settlement)
         if settlement.task is not None:
             self._outcomes.take(_key(settlement.delivery, settlement.task), self._link.monotonic())
-        self.settle(delivery, task, decision)
+        self.settle(delivery, task, decision, settlement.result)
+
+    def unmoved(self, settlement: Settlement, why: str) -> None:
+        """Have a task wait on the ladder: it has not run, and holds up none that can."""
+        self._end(settlement)
+        if isinstance(settlement.decision, Move) and settlement.task is not None:
+            self._moves.refused(settlement.decision.queue, why)
+            self.settle(settlement.delivery, settlement.task, self._unmoved(settlement.task))
+
+    def _unmoved(self, task: Task) -> Again:
+        return unmoved(task, self._queue, now=self._clock(), spread=random.uniform(-1, 1))
 
     def _overdue(self, settlement: Settlement) -> None:
         self._end(settlement)
@@ -226,8 +268,11 @@ class Settling:
 
     def _remember(self, settlement: Settlement) -> None:
         task, decision = settlement.task, settlement.decision
-        # What has not run is decided anew.
-        if task is not None and not (isinstance(decision, Again) and decision.runs == task.runs):
+        # What has not run and comes again is decided anew.
+        unrun = isinstance(decision, Move) or (
+            isinstance(decision, Again) and task is not None and decision.runs == task.runs
+        )
+        if task is not None and not unrun:
             self._outcomes.keep(_key(settlement.delivery, task), settlement, self._link.monotonic())
 
 

@@ -14,6 +14,7 @@ from taskqueue.broker.link import Link
 from taskqueue.consume.held import Held
 from taskqueue.consume.receipt import with_id
 from taskqueue.consume.settlement import Settlement
+from taskqueue.events import Event
 from taskqueue.task.decide import INVALID, Dead, Done
 from taskqueue.task.decode import Task
 from taskqueue.task.message import Publish
@@ -52,6 +53,12 @@ class _Settled:
     """Goes on once all is confirmed."""
 
     then: Callable[[], None]
+
+    def confirmed(self, _event: Event) -> None:
+        """Never happens: it is told of no event."""
+
+    def unmoved(self, settlement: Settlement, _why: str) -> None:
+        """Never happens: nothing of it is moved to another queue."""
 
     def settled(self, settlement: Settlement) -> None:
         """Go on."""

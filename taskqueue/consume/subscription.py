@@ -7,6 +7,7 @@ that confirmed and the delivery acked. Everything runs on the I/O thread, but fo
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Container
 from typing import Protocol
@@ -29,6 +30,8 @@ from taskqueue.consume.window import Window
 from taskqueue.events import Events
 from taskqueue.settings import QueueSettings
 from taskqueue.topology.ladder import Way
+
+log = logging.getLogger(__name__)
 
 
 class Owner(Protocol):
@@ -104,6 +107,7 @@ class Subscription:
         self._receipt = Receipt(
             queue, known, turns=turns, settling=self.settling, notices=notices, clock=clock
         )
+        self._stands_still = False
         isolation.join(self)
 
     @property
@@ -123,7 +127,7 @@ class Subscription:
 
     def report(self) -> QueueReport:
         """Say how it stands."""
-        return QueueReport(self._deliveries.consumed, self.attempts.running)
+        return QueueReport(self._deliveries.consumed, self.attempts.running, self.settling.waiting)
 
     def connected(self, connection: TolerantConnection) -> None:
         """Consume over a fresh connection."""
@@ -133,7 +137,14 @@ class Subscription:
 
     def disconnected(self, reason: str) -> None:
         """Give up what is out: the broker hands it out again."""
+        self._stands_still = False
         self._deliveries.disconnected(reason)
+
+    def alarmed(self, *, now: bool) -> None:
+        """Learn that the broker takes no publishes, or takes them again."""
+        self._stands_still &= now
+        # What waits for a confirm is not waited for by a consumer that stops.
+        self._progressed()
 
     def suspend(self) -> None:
         """Take no more, and put back what has not begun, at the end of the queue."""
@@ -173,5 +184,20 @@ class Subscription:
 
     def _progressed(self) -> None:
         self._isolation.progressed()
+        self._tell_if_still()
         if self.attempts.stopping:
             self._owner.progressed()
+
+    def _tell_if_still(self) -> None:
+        """Say once in an alarm that no task runs any more until it is over."""
+        if self._stands_still or not self._link.blocked or self.attempts.stopping or self.attempts.running:
+            return
+        waiting = self.settling.waiting
+        if waiting and self._deliveries.exhausted:
+            self._stands_still = True
+            log.warning(
+                "%s: stands still, as %d tasks wait to be settled, all that it takes at once, and the broker "
+                "takes no publishes: it goes on once the alarm is over",
+                self.queue.name,
+                waiting,
+            )

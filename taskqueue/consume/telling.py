@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from taskqueue import events
 from taskqueue.broker.channel import Delivery
 from taskqueue.events import Event, Events
 from taskqueue.settings import QueueSettings
-from taskqueue.task.decide import INVALID, Again, Dead, Done, Move
+from taskqueue.task.decide import Again, Dead, Done, Move
 from taskqueue.task.decode import Task
 from taskqueue.task.fields import joined
+from taskqueue.task.message import Publish
 from taskqueue.task.result import Result
 from taskqueue.task.settle import roll_back_id
 
-PER_HOST, SHORTAGE, RATE = "per_host", "shortage", "rate"
-"""Why a task is postponed: its host has enough requests, this machine is short of something, or a rate."""
+PER_HOST, SHORTAGE, RATE, REFUSED = "per_host", "shortage", "rate", "refused"
+"""Why a task is postponed: its host has enough requests, this machine is short of something, a rate, or the
+queue that it names does not take it."""
 _VOID = "its channel was closed meanwhile: the broker hands it out again"
 
 
@@ -27,60 +29,76 @@ class Telling:
         self._events = to
         self._clock = clock
 
-    def settled(
+    def done(self, task: Task | None, result: Result | None) -> None:
+        """Tell of a success."""
+        if task is not None and self._events.hears(events.DONE):
+            self.tell(self._event(events.DONE, task, task.runs + 1, result))
+
+    def void(self, task: Task, result: Result) -> None:
+        """Tell of an attempt whose delivery can't be settled any more."""
+        if result.busy is None:
+            self.tell(self._event(events.VOID, task, task.runs + 1, result, error=_VOID))
+
+    def tell(self, event: Event) -> None:
+        """Tell it, as it has happened."""
+        self._events.tell(event)
+
+    def following(
         self,
         delivery: Delivery,
         task: Task | None,
         decision: Done | Again | Dead | Move,
         result: Result | None,
-    ) -> None:
-        """Tell what becomes of a delivery; `task` is None where it is none, `result` where none was run."""
+        publishes: Sequence[Publish],
+    ) -> list[Event | None]:
+        """Give what is to be told once each of the successors is confirmed, and not before.
+
+        `task` is None where the message is none, `result` where none was run.
+        """
         match decision:
-            case Done(following) if task is not None and self._events.hears(events.DONE):
-                self._tell(events.DONE, task, task.runs + 1, result)
-                for each in following:
-                    self._events.tell(Event(events.SENT, self._queue.name, each.id))
+            case Done(following):
+                return [Event(events.SENT, self._queue.name, each.id) for each in following]
             case Again() if task is not None:
-                self._again(task, decision, result)
+                return [self._again(task, decision, result)]
             case Move(target) if task is not None:
-                self._tell(events.MOVED, task, task.runs, to=target)
+                return [self._event(events.MOVED, task, task.runs, to=target)]
             case Dead():
-                self._dead(delivery, task, decision, result)
+                dead = self._dead(delivery, task, decision, result)
+                if task is None or len(publishes) == 1:
+                    return [dead]
+                return [dead, self._rolled_back(task, decision)]
+        return []
 
-    def void(self, task: Task, result: Result) -> None:
-        """Tell of an attempt whose delivery can't be settled any more."""
-        if result.busy is None:
-            self._tell(events.VOID, task, task.runs + 1, result, error=_VOID)
-
-    def _again(self, task: Task, decision: Again, result: Result | None) -> None:
+    def _again(self, task: Task, decision: Again, result: Result | None) -> Event | None:
         due = decision.due / 1000
         if result is not None and result.busy is None:
-            self._tell(events.RETRIED, task, decision.runs, result, next=due, error=decision.error)
-        elif result is not None:
+            return self._event(events.RETRIED, task, decision.runs, result, next=due, error=decision.error)
+        if result is not None:
             reason = PER_HOST if result.error is None else SHORTAGE
-            self._tell(events.POSTPONED, task, task.runs, next=due, reason=reason, error=result.error)
-        elif decision.early:
-            self._tell(events.WAITING, task, task.runs, next=due)
-        elif decision.has_slot and not task.has_slot:
-            self._tell(events.POSTPONED, task, task.runs, next=due, reason=RATE)
+            return self._event(events.POSTPONED, task, task.runs, next=due, reason=reason, error=result.error)
+        if decision.early:
+            return self._event(events.WAITING, task, task.runs, next=due)
+        if decision.refusals:
+            to = task.queue or task.meant_for
+            return self._event(events.POSTPONED, task, task.runs, next=due, to=to, reason=REFUSED)
+        if decision.has_slot and not task.has_slot:
+            return self._event(events.POSTPONED, task, task.runs, next=due, reason=RATE)
+        return None
 
-    def _dead(self, delivery: Delivery, task: Task | None, decision: Dead, result: Result | None) -> None:
+    def _dead(self, delivery: Delivery, task: Task | None, decision: Dead, result: Result | None) -> Event:
         reason, error = decision.reason, decision.error
-        if task is None:
-            name = delivery.message.properties.get("message_id")
-            known = None if name is None else str(name)
-            self._events.tell(
-                Event(events.DEAD, self._queue.name, known, decision.runs, reason=reason, error=error)
-            )
-            return
-        self._tell(events.DEAD, task, decision.runs, result, reason=reason, error=error)
-        if task.roll_back is not None and (decision.rolls_back or reason != INVALID):
-            url = joined(self._queue.base_url, task.roll_back)
-            self._events.tell(
-                Event(events.ROLLED_BACK, self._queue.name, roll_back_id(task.id), url=url, reason=reason)
-            )
+        if task is not None:
+            return self._event(events.DEAD, task, decision.runs, result, reason=reason, error=error)
+        name = delivery.message.properties.get("message_id")
+        known = None if name is None else str(name)
+        return Event(events.DEAD, self._queue.name, known, decision.runs, reason=reason, error=error)
 
-    def _tell(
+    def _rolled_back(self, task: Task, decision: Dead) -> Event:
+        url = joined(self._queue.base_url, task.roll_back or "")
+        name = roll_back_id(task.id)
+        return Event(events.ROLLED_BACK, self._queue.name, name, url=url, reason=decision.reason)
+
+    def _event(
         self,
         event: str,
         task: Task,
@@ -91,24 +109,21 @@ class Telling:
         to: str | None = None,
         reason: str | None = None,
         error: str | None = None,
-    ) -> None:
-        made = result is not None and result.busy is None and not result.invalid
-        seconds = result.seconds if result is not None and made else None
-        self._events.tell(
-            Event(
-                event,
-                self._queue.name,
-                task.id,
-                attempt,
-                joined(self._queue.base_url, task.url),
-                None if result is None else result.status,
-                seconds,
-                # When it began follows from when it ended: it may have waited for a thread before.
-                None if seconds is None else max(0.0, self._clock() - seconds - task.due / 1000),
-                next,
-                to,
-                reason,
-                error,
-                task.traceparent,
-            )
+    ) -> Event:
+        seconds = result.seconds if result is not None and result.made else None
+        return Event(
+            event,
+            self._queue.name,
+            task.id,
+            attempt,
+            joined(self._queue.base_url, task.url),
+            None if result is None else result.status,
+            seconds,
+            # When it began follows from when it ended: it may have waited for a thread before.
+            None if seconds is None else max(0.0, self._clock() - seconds - task.due / 1000),
+            next,
+            to,
+            reason,
+            error,
+            task.traceparent,
         )

@@ -66,8 +66,8 @@ class Timekeeper:
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way."""
-        return self._work is None
+        """Nothing is under way that could come to an end: a broker with an alarm confirms nothing."""
+        return self._work is None or (self._stopping and self._link.blocked)
 
     def connected(self, connection: TolerantConnection) -> None:
         """Open a channel on a fresh connection."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from taskqueue.errors import PublishFailed, TaskqueueError
-from taskqueue.send.batch import LOOK, not_in_time
+from taskqueue.send.batch import LOOK, Outstanding, not_in_time
 from taskqueue.send.client import SERVER, TIMEOUT
 from taskqueue.send.new_task import NewTask, taking
 from taskqueue.send.producer import Producer
 from taskqueue.send.publisher import Sender
 from taskqueue.settings import Settings, load
+from taskqueue.task.message import Publish
 
 _WINDOW = 200
 """Publishes of one call without a confirm at once: few enough that encoding them holds up no loop."""
@@ -27,14 +29,17 @@ class _Batch:
     def __init__(self, *, through_alarms: bool) -> None:
         self._through_alarms = through_alarms
         self.error: TaskqueueError | None = None
-        self.outstanding = 0
-        self._confirmed = 0
+        self._outstanding = Outstanding()
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
 
-    def confirmed(self) -> None:
-        """Count one; called on the I/O thread."""
-        self._tell(self._count)
+    def began(self, publish: Publish) -> None:
+        """Note one that is on its way."""
+        self._outstanding.began(publish)
+
+    def confirmed(self, publish: Publish) -> None:
+        """Note one that the broker has; called on the I/O thread."""
+        self._tell(partial(self._ended, publish))
 
     def failed(self, error: TaskqueueError) -> None:
         """Give up the rest; called on any thread."""
@@ -50,17 +55,19 @@ class _Batch:
                     self._waiter = self._loop.create_future()
                     # An alarm wakes nobody, so look for it where its end is not waited for.
                     await asyncio.wait([self._waiter], timeout=None if self._through_alarms else LOOK)
+        if self._misses(limit) or self.error is not None:
+            # What is confirmed by now may be in calls that the loop has not made yet.
+            await asyncio.sleep(0)
         if self._misses(limit):
-            self.error = not_in_time(self._confirmed, self.outstanding, sender)
+            self.error = not_in_time(self._outstanding, sender)
         if self.error is not None:
-            raise self.error
+            raise self._outstanding.named(self.error)
 
     def _misses(self, limit: int) -> bool:
-        return self.outstanding >= limit and self.error is None
+        return len(self._outstanding) >= limit and self.error is None
 
-    def _count(self) -> None:
-        self.outstanding -= 1
-        self._confirmed += 1
+    def _ended(self, publish: Publish) -> None:
+        self._outstanding.ended(publish)
         self._wake()
 
     def _wake(self) -> None:
@@ -120,7 +127,7 @@ class AsyncClient:
             sender = self._producer.sender()
             try:
                 for publish in self._producer.publishes(tasks, ids, span):
-                    batch.outstanding += 1
+                    batch.began(publish)
                     sender.begin(publish, batch)
                     await batch.below(_WINDOW, self._timeout, sender)
                 await batch.below(1, self._timeout, sender)

@@ -7,9 +7,12 @@ import time
 from typing import Protocol
 
 from taskqueue.errors import BrokerUnreachable, PublishFailed, TaskqueueError
+from taskqueue.task.message import Publish
 
 LOOK = 0.1
 """Seconds between two looks at whether the broker has an alarm, of who does not wait for its end."""
+_NAMED = 3
+"""How many ids the text of an error holds at most."""
 
 
 class Batch(Protocol):
@@ -17,8 +20,8 @@ class Batch(Protocol):
 
     error: TaskqueueError | None
 
-    def confirmed(self) -> None:
-        """Learn that the broker has one more."""
+    def confirmed(self, publish: Publish) -> None:
+        """Learn that the broker has one."""
 
     def failed(self, error: TaskqueueError) -> None:
         """Learn that one was not sent."""
@@ -36,6 +39,37 @@ class Broker(Protocol):
         """Say why there never was a connection to it, None where there was one."""
 
 
+class Outstanding:
+    """The publishes of one call that have no confirm yet."""
+
+    def __init__(self) -> None:
+        self.confirmed = 0
+        self._publishes: dict[int, Publish] = {}
+
+    def __len__(self) -> int:
+        return len(self._publishes)
+
+    def began(self, publish: Publish) -> None:
+        """Note one that is on its way."""
+        self._publishes[id(publish)] = publish
+
+    def ended(self, publish: Publish) -> None:
+        """Note that the broker has it."""
+        del self._publishes[id(publish)]
+        self.confirmed += 1
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of their tasks."""
+        return tuple(each.message.properties["message_id"] for each in self._publishes.values())
+
+    def named(self, error: TaskqueueError) -> TaskqueueError:
+        """Have an error of this call say which tasks it is about."""
+        if isinstance(error, PublishFailed):
+            error.ids = self.ids
+        return error
+
+
 class WaitingThread:
     """The publishes of one call of `send`, and the thread that waits for them."""
 
@@ -43,20 +77,18 @@ class WaitingThread:
         self.deadline = deadline
         self._through_alarms = through_alarms
         self.error: TaskqueueError | None = None
-        self._outstanding = 0
-        self._confirmed = 0
+        self._outstanding = Outstanding()
         self._changed = threading.Condition()
 
-    def began(self) -> None:
-        """Count one that is on its way."""
+    def began(self, publish: Publish) -> None:
+        """Note one that is on its way."""
         with self._changed:
-            self._outstanding += 1
+            self._outstanding.began(publish)
 
-    def confirmed(self) -> None:
-        """Count one that the broker has."""
+    def confirmed(self, publish: Publish) -> None:
+        """Note one that the broker has."""
         with self._changed:
-            self._outstanding -= 1
-            self._confirmed += 1
+            self._outstanding.ended(publish)
             self._changed.notify_all()
 
     def failed(self, error: TaskqueueError) -> None:
@@ -69,23 +101,26 @@ class WaitingThread:
     def wait_below(self, limit: int, broker: Broker) -> None:
         """Wait until fewer than `limit` are outstanding; raises what went wrong, or PublishFailed."""
         with self._changed:
-            while self._outstanding >= limit and self.error is None:
+            while len(self._outstanding) >= limit and self.error is None:
                 left = self.deadline - time.monotonic()
                 if left <= 0 or (broker.alarm and not self._through_alarms):
-                    self.error = not_in_time(self._confirmed, self._outstanding, broker)
+                    self.error = not_in_time(self._outstanding, broker)
                     break
                 self._changed.wait(min(left, threading.TIMEOUT_MAX if self._through_alarms else LOOK))
             if self.error is not None:
-                raise self.error
+                raise self._outstanding.named(self.error)
 
 
-def not_in_time(confirmed: int, outstanding: int, broker: Broker) -> TaskqueueError:
+def not_in_time(outstanding: Outstanding, broker: Broker) -> TaskqueueError:
     """Say that confirms did not come, and what is to be done."""
     if (trouble := broker.unreached) is not None:
         return BrokerUnreachable(f"no broker: {trouble}")
-    alarm = broker.alarm
+    alarm, ids = broker.alarm, outstanding.ids
     why = f"it has raised an alarm, {alarm}, and takes no publishes" if alarm else "no answer"
+    what, plural, they = ("it", "", "it") if len(ids) == 1 else ("those", "s", "they")
+    which = ", ".join(ids) if len(ids) <= _NAMED else "those of this error"
     return PublishFailed(
-        f"the broker did not confirm in time ({why}): {confirmed} confirmed, "
-        f"{outstanding} not; send those again with the same id"
+        f"the broker did not confirm in time ({why}): {outstanding.confirmed} confirmed, {len(ids)} not; "
+        f"send {what} again with the same id{plural}, {which}, as {they} may run all the same",
+        ids=ids,
     )

@@ -97,7 +97,7 @@ class Sender:
         batch = WaitingThread(time.monotonic() + timeout, through_alarms=through_alarms)
         try:
             for publish in publishes:
-                batch.began()
+                batch.began(publish)
                 self.begin(publish, batch)
                 batch.wait_below(WINDOW, self)
                 batch.deadline = time.monotonic() + timeout
@@ -241,7 +241,7 @@ class Sender:
     def _end(self, sending: _Sending, error: TaskqueueError | None = None) -> None:
         self._unfinished.discard(sending)
         if error is None:
-            sending.batch.confirmed()
+            sending.batch.confirmed(sending.publish)
         else:
             sending.batch.failed(error)
 

@@ -81,7 +81,8 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 def servers(text: str) -> tuple[str, ...]:
     """Read AMQP URLs with commas between. pika decodes what they hold."""
-    urls = listed(_server)(text)
+    # Files of the Go taskqueue have it in quotes.
+    urls = listed(_server)(text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text)
     if not urls:
         raise ValueError(_SERVERS)
     return urls

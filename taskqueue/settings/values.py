@@ -57,6 +57,11 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def unlimited(read: Callable[[str], int], most: Value) -> Callable[[str], int | Value]:
+    """Read a number, or -1 for `most`: so have files of the Go taskqueue a limit that there is not."""
+    return lambda text: most if text == "-1" else read(text)
+
+
 def number(low: float, high: float, *, unit: str = " seconds") -> Callable[[str], float]:
     """Read a number in a range."""
 

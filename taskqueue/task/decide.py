@@ -18,6 +18,8 @@ from taskqueue.task.fields import is_full
 from taskqueue.task.result import Following, Result, succeeded
 
 _LONG_AGO = 365 * 86_400
+_SOONEST_MOVE = 1.0
+"""Seconds until a move is tried again, however short the queue's backoff is."""
 _A_LENGTH_OF_TIME = 1_000_000_000
 """A time below this (POSIX seconds) lies before 2001: most likely a length in seconds was meant."""
 ASKS_FOR_TIME = frozenset({429, 503})
@@ -56,6 +58,8 @@ class Again:
     has_slot: bool = False
     crashes: int = 0
     """How often the broker has handed the task out without an answer, where it now begins to count anew."""
+    refusals: int = 0
+    """How often the queue that the task names could not take it; 0 where this is about something else."""
     early: bool = False
     """The task came before its time: a ladder too short for it, another clock, or no way on the ladder."""
 
@@ -96,6 +100,18 @@ def on_receipt(
     if task.expires is not None and now > task.expires:
         return Dead(EXPIRED, task.error or _expired(task.expires, now), task.runs)
     return _unfit(task, policy, deliveries) or Run(alone=suspect(policy, deliveries))
+
+
+def unmoved(task: Task, policy: QueueSettings, *, now: float, spread: float) -> Again:
+    """Decide what follows where the queue that a task names does not take it for now: another try, later.
+
+    It waits on the ladder of the queue of `policy`, where it came to, with that queue's backoff. It has not
+    run, so no run is counted, and whether it has expired is judged where it belongs.
+    """
+    refusals = task.refusals + 1
+    wait = max(_SOONEST_MOVE, backoff(policy, refusals, spread))
+    due = max(task.due, math.ceil((now + wait) * 1000))
+    return Again(due, task.runs, task.error, crashes=task.crashes, refusals=refusals)
 
 
 def _expired(expires: float, now: float) -> str:

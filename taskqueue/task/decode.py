@@ -31,6 +31,7 @@ SLOT = f"{PREFIX}slot"
 SINCE = f"{PREFIX}since"
 CRASHES = f"{PREFIX}crashes"
 MISSED = f"{PREFIX}missed"
+REFUSALS = f"{PREFIX}refusals"
 
 LARGEST_BODY = 16 * 2**20
 """RabbitMQ 4 refuses messages over 16 MiB by default (https://www.rabbitmq.com/docs/configure)."""
@@ -97,6 +98,8 @@ class Task:
     tracestate: str | None = None
     meant_for: str | None = None
     """The work queue at the end of its way over a ladder; None where it came without a ladder."""
+    refusals: int = 0
+    """How often the queue that it names could not take it."""
     missed: int | None = None
     """How many occurrences of its schedule it stands for, itself among them, as nothing ran at their time."""
 
@@ -117,30 +120,31 @@ def decode(message: Message, *, now: float) -> Task:
         raise InvalidTask("url", "is missing")
     headers = message.headers
     now_ms = math.floor(now * 1000)
-    due = fields.whole(headers, DUE)
+    due = fields.moment(headers, DUE)
     wanted = _due(document, message.properties.get("timestamp"), now * 1000)
     return Task(
         id=_id(message.properties.get("message_id")),
         url=address,
         content=_content(read),
         due=wanted if due is None else due,
-        runs=fields.whole(headers, RUNS) or 0,
+        runs=fields.times(headers, RUNS) or 0,
         max_retries=fields.count(document, "max_retries"),
         expires=fields.number(document, "expires"),
         roll_back=fields.url(document, "roll_back"),
         queue=fields.text(document, "queue"),
         metadata=fields.mapping(document, "metadata"),
-        first_seen=now_ms if (seen := fields.whole(headers, FIRST_SEEN)) is None else seen,
+        first_seen=now_ms if (seen := fields.moment(headers, FIRST_SEEN)) is None else seen,
         error=_header_text(headers, ERROR),
         failed=_failed(headers),
-        has_slot=fields.whole(headers, SLOT) is not None,
+        has_slot=fields.times(headers, SLOT) is not None,
         unknown=() if KNOWN.issuperset(document) else tuple(sorted(set(document) - KNOWN)),
-        since=fields.whole(headers, SINCE),
-        crashes=fields.whole(headers, CRASHES) or 0,
+        since=fields.moment(headers, SINCE),
+        crashes=fields.times(headers, CRASHES) or 0,
         traceparent=_matching(headers, "traceparent", _TRACEPARENT),
         tracestate=_matching(headers, "tracestate", _TRACESTATE),
         meant_for=astray.meant_for(headers) if "CC" in headers or astray.MEANT_FOR in headers else None,
-        missed=fields.whole(headers, MISSED),
+        refusals=fields.times(headers, REFUSALS) or 0,
+        missed=fields.times(headers, MISSED),
     )
 
 
@@ -194,7 +198,12 @@ def _due(document: Mapping[str, Any], timestamp: object, now_ms: float) -> int:
     if isinstance(timestamp, int) and timestamp >= _FIRST_TIMESTAMP:
         # The timestamp has whole seconds. Its second is taken to its end, so that no task is early.
         start = min(now_ms, (timestamp + 1) * 1000)
-    return math.ceil(start + countdown * 1000) if countdown else math.floor(start)
+    if not countdown:
+        return math.floor(start)
+    due = math.ceil(start + countdown * 1000)
+    if due > fields.LAST_MILLISECOND:
+        raise InvalidTask("countdown", f"must end by the year 9999, got {countdown:.15g} seconds")
+    return due
 
 
 def _id(value: object) -> str:

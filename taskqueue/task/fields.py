@@ -16,6 +16,7 @@ from taskqueue.task import address
 
 LAST_SECOND = 253_402_300_799.0
 """The end of the year 9999: a later time is a mistake, most often milliseconds for seconds."""
+LAST_MILLISECOND = int(LAST_SECOND) * 1000
 LONGEST_URL = 16_384
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 MOST_RETRIES = 2**31 - 1
@@ -153,11 +154,20 @@ def method(metadata: Mapping[str, Any]) -> str | None:
     return value.upper()
 
 
-def whole(headers: Mapping[str, Any], name: str) -> int | None:
-    """Read an optional whole number ≥ 0 from an AMQP header of ours."""
+def moment(headers: Mapping[str, Any], name: str) -> int | None:
+    """Read an optional time from an AMQP header of ours: milliseconds, to the end of the year 9999."""
+    return _whole(headers, name, LAST_MILLISECOND)
+
+
+def times(headers: Mapping[str, Any], name: str) -> int | None:
+    """Read from an AMQP header of ours how often something has happened."""
+    return _whole(headers, name, MOST_RETRIES)
+
+
+def _whole(headers: Mapping[str, Any], name: str, most: int) -> int | None:
     value = headers.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise InvalidTask(f"header {name}", f"must be a whole number, got {shown(value)}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise InvalidTask(f"header {name}", f"must be a whole number from 0 to {most}, got {shown(value)}")
     return value

@@ -43,6 +43,11 @@ class Result:
     """Seconds until the next try, where no request was made: its host has enough of them, or this machine is
     short of something. It costs no run."""
 
+    @property
+    def made(self) -> bool:
+        """A request was made, or at least begun."""
+        return self.busy is None and not self.invalid
+
 
 def succeeded(result: Result, policy: QueueSettings) -> bool:
     """Tell whether an attempt was a success."""

@@ -38,9 +38,8 @@ def successors(
             return tuple(_follow(message, each, queue, now) for each in following)
         case Move(target) if task is not None:
             # With the due time, so that a countdown does not begin again there.
-            return (
-                Publish(names.due(target), (target,), _copy(message, {state.DUE: task.due, **_seen(task)})),
-            )
+            moved = _copy(message, {state.DUE: task.due, **_seen(task)}, without=(state.REFUSALS,))
+            return (Publish(names.due(target), (target,), moved),)
         case Again() if task is not None:
             return (_again(message, task, decision, way, now),)
         case Dead():
@@ -85,10 +84,11 @@ def _again(message: Message, task: Task, decision: Again, way: Way, now: float) 
         headers[astray.SENT_ROUND] = int(now * 1000)
     if decision.crashes:
         headers[state.CRASHES] = decision.crashes
+    if decision.refusals:
+        headers[state.REFUSALS] = decision.refusals
     exchange, keys = way.route(decision.due, now)
-    return Publish(
-        exchange, keys, _copy(message, headers, without=(state.SLOT, state.CRASHES, astray.SENT_ROUND))
-    )
+    without = (state.SLOT, state.CRASHES, state.REFUSALS, astray.SENT_ROUND)
+    return Publish(exchange, keys, _copy(message, headers, without=without))
 
 
 def _dead(message: Message, task: Task | None, decision: Dead, queue: str, now: float) -> Publish:

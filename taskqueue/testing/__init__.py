@@ -134,7 +134,7 @@ class _Recorder:
 
     def begin(self, publish: Publish, batch: Batch) -> None:
         self.sent.append(_sent(publish))
-        batch.confirmed()
+        batch.confirmed(publish)
 
 
 class _RecordingProducer(Producer):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -114,10 +116,10 @@ def test_a_send_takes_no_longer_than_its_timeout(private_broker: Broker, own_sta
     """Nor does it wait for a goodbye that a broker with an alarm does not read."""
     arguments = ["send", own_stage.name, "/x", "--config", str(own_stage.path)]
 
-    def send(timeout: float) -> tuple[float, subprocess.CompletedProcess[str]]:
+    def send(timeout: float, *more: str) -> tuple[float, subprocess.CompletedProcess[str]]:
         began = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "taskqueue", *arguments, "--timeout", str(timeout)],
+            [sys.executable, "-m", "taskqueue", *arguments, "--timeout", str(timeout), *more],
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
         return time.monotonic() - began, done
@@ -125,9 +127,35 @@ def test_a_send_takes_no_longer_than_its_timeout(private_broker: Broker, own_sta
     usual, sent = send(30)
     assert sent.returncode == 0
     with Alarm(private_broker, "disk"):
-        took, failed = send(4)
+        took, failed = send(4, "--json")
     assert failed.returncode == 1
     assert "alarm" in failed.stderr
     assert failed.stderr.count("\n") == 1
+    said = json.loads(failed.stdout)
+    assert (said["queue"], said["confirmed"]) == (own_stage.name, False)
+    assert f"with the same id, {said['id']}, as it may run all the same" in failed.stderr
     # Nothing but its timeout and what a command takes anyway; a goodbye would be another 5 s.
     assert took < 4 + usual + 3
+
+
+def test_a_stop_in_an_alarm_ends_long_before_its_grace(private_broker: Broker, own_stage: Stage) -> None:
+    """That the queue stands still was told, and how many tasks run again is told at the end; they do."""
+    receiver, release = own_stage.receiver, threading.Event()
+    receiver.answer("/x", Answer(500, hold=release))
+    process = own_stage.run("--grace", "500")
+    for number in range(4):
+        own_stage.publish({"url": "/x"}, message_id=f"m-{number}")
+    try:
+        receiver.wait_for(4, timeout=PATIENCE)
+        with Alarm(private_broker, "disk"):
+            release.set()
+            process.wait_for("stands still, as 4 tasks wait to be settled")
+            process.signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+        assert "4 tasks have run and go back to the queue, where they run again" in process.log
+        assert "event=retried" not in process.log
+    finally:
+        release.set()
+    receiver.answer("/x", 200)
+    own_stage.run()
+    receiver.wait_for(8, timeout=PATIENCE)

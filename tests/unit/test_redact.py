@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.redact import redacted, without_logins
+from taskqueue.redact import HIDDEN, redacted, safe_headers, without_logins
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,16 @@ def test_any_text_can_be_redacted(text: str) -> None:
 def test_the_host_stays() -> None:
     """It is what the message is about."""
     assert urlsplit(redacted("amqp://u:p@rabbit.example:5672/v")).hostname == "rabbit.example"
+
+
+def test_headers_are_shown_without_credentials() -> None:
+    """By their names; and where any name may be one, only those that are known."""
+    headers = {
+        "Authorization": "s", "Set-Cookie": "s", "X-Api-Key": "s", "X-Session-Id": "s",
+        "Idempotency-Key": "1", "Taskqueue-Id": "1", "webhook-signature": "v1,x",
+        "X-Plain": "1", "X-Other": "1",
+    }  # fmt: skip
+    secret = {"Authorization", "Set-Cookie", "X-Api-Key", "X-Session-Id"}
+    assert {name for name, value in safe_headers(headers).items() if value == HIDDEN} == secret
+    some = safe_headers(headers, {"x-plain", "authorization"})
+    assert {name for name, value in some.items() if value == HIDDEN} == secret | {"X-Other"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
@@ -100,7 +100,10 @@ def _check_tired(connection: PlainConnection, status: int) -> None:
 
 
 class Transport:
-    """Makes the requests of one queue. The threads of the queue share it."""
+    """Makes the requests of one queue. The threads of the queue share it.
+
+    `opened` gets each connection that was made, before the first request on it.
+    """
 
     def __init__(
         self,
@@ -109,10 +112,12 @@ class Transport:
         resolve: Resolve = system_resolve,
         *,
         needs_bodies: bool = True,
+        opened: Callable[[PlainConnection], None] | None = None,
     ) -> None:
         """Take a queue's settings; without `needs_bodies` a status may stand before the body has come."""
         self._settings = settings
         self._needs_bodies = needs_bodies
+        self._opened = opened
         self._guard = Guard(settings)
         if settings.deny_networks and (left := self._guard.open_by_default()):
             log.warning(
@@ -204,6 +209,8 @@ class Transport:
         except Exception as error:
             connection.close()
             raise self._no_connection(error, hop.origin, ends) from error
+        if self._opened is not None:
+            self._opened(connection)
 
     def _no_connection(self, error: Exception, origin: Origin, ends: float) -> RequestFailed:
         if isinstance(error, ssl.SSLCertVerificationError):

@@ -81,7 +81,8 @@ def test_countdown_goes_onto_the_ladder(stage: Stage, receiver: Receiver) -> Non
         (("/x", "--timeout", "nan"), 2, "Invalid value for '--timeout'"),
         (("/x", "--payload", "@/nowhere"), 2, "--payload: can't read it"),
         (("/x", "--metadata", "[1]"), 2, "metadata: must be an object"),
-        ((), 2, "Missing argument 'url'"),
+        ((), 2, "Missing argument 'URL'"),
+        (("/x", "--done", "/nowhere"), 2, "--done: goes with --many only"),
     ],
 )
 def test_a_mistake_is_one_clear_line(stage: Stage, arguments: tuple[str, ...], code: int, words: str) -> None:

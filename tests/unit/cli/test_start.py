@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from importlib import import_module
 
 import pytest
 from typer.main import get_command
 
 import taskqueue
-from taskqueue.cli import COMMANDS
+from taskqueue.cli import COMMANDS, module
 
 HEAVY = frozenset(
     {"pika", "urllib3", "asyncio", "rich", "pydantic", "concurrent.futures", "taskqueue.consume"}
@@ -39,7 +38,7 @@ def test_a_start_imports_nothing_that_it_does_not_need(code: str, unwanted: froz
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
     """It is written in two places, so that the list needs no command."""
-    about = get_command(import_module(f"taskqueue.cli.{name}").commands).help or ""
+    about = get_command(module(name).commands).help or ""
     assert COMMANDS[name] == " ".join(about.split("\n\n")[0].split())
 
 

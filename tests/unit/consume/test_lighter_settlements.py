@@ -13,6 +13,7 @@ from taskqueue.broker.channel import Delivery, Outcome
 from taskqueue.broker.wire import HeadersTooLarge, to_properties
 from taskqueue.consume.held import Held
 from taskqueue.consume.settlement import Settlement
+from taskqueue.events import Event
 from taskqueue.task.decide import Again, Dead, Done, Move
 from taskqueue.task.decode import Task
 from taskqueue.task.message import Message, Publish
@@ -77,6 +78,14 @@ class Settles:
     def refused(self, _: Settlement) -> None:
         """Never happens here."""
         raise AssertionError
+
+    def confirmed(self, _: Event) -> None:
+        """Never happens here."""
+        raise AssertionError
+
+    def unmoved(self, _: Settlement, why: str) -> None:
+        """Never happens here."""
+        raise AssertionError(why)
 
     def lost(self, _: Settlement) -> None:
         """Never happens here."""

@@ -14,6 +14,8 @@ from taskqueue.task.decide import Again, Dead, Done, Move
 from taskqueue.task.decode import Task, decode
 from taskqueue.task.message import Message
 from taskqueue.task.result import Following, Result
+from taskqueue.task.settle import successors
+from taskqueue.topology.ladder import Way
 
 NOW = 1_000.0
 MESSAGE = Message(
@@ -32,7 +34,13 @@ def told(
     found: list[Event] = []
     queue = QueueSettings("mail", base_url="https://app.example.com/base/")
     delivery = Delivery(cast("ConfirmChannel", None), 1, MESSAGE)
-    Telling(queue, Events(found.append), clock=lambda: NOW).settled(delivery, task, decision, result)
+    telling = Telling(queue, Events(found.append), clock=lambda: NOW)
+    if isinstance(decision, Done):
+        telling.done(task, result)
+    publishes = successors(MESSAGE, task, decision, way=Way("mail", "mail"), now=NOW)
+    following = telling.following(delivery, task, decision, result, publishes)
+    assert len(following) == len(publishes)
+    found += [each for each in following if each is not None]
     names = (
         "event",
         "id",
@@ -117,6 +125,11 @@ ROLLED_BACK = {
                     "error": "too many open files",
                 }
             ],
+        ),
+        (
+            Again(1_010_000, 2, None, refusals=1),
+            None,
+            [{"event": "postponed", **UNRUN, "next": 1010.0, "reason": "refused"}],
         ),
         # Put back unrun, for another consumer: nothing has happened to it.
         (Again(990_000, 2, None, crashes=1), None, []),

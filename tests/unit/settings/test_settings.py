@@ -73,6 +73,12 @@ def test_an_old_file_loads_as_it_is() -> None:
     assert (default.min_backoff_seconds, default.max_backoff_seconds) == (10, 300)
 
 
+def test_a_server_in_quotes_is_one_without_them() -> None:
+    """As files of the Go taskqueue have it; the error for half of them shows nothing of the login."""
+    assert read('server = "amqp://u:p@h:5672/"\n[q]').servers == ("amqp://u:p@h:5672/",)
+    assert "hunter2" not in refusal('server = "amqp://u:hunter2@h:5672/\n[q]')
+
+
 def test_a_queues_key_before_the_sections_is_the_default_of_all() -> None:
     """Or in [taskqueue]; a section's own goes first."""
     settings = read("concurrency = 3\n[taskqueue]\ntimeout = 7\n[a]\n[b]\nconcurrency = 4")
@@ -95,6 +101,8 @@ def test_the_environment_is_put_in_once() -> None:
         ("rate = 10/m", "rate", Rate(10, 60)),
         ("rate =", "rate", None),
         ("retry_limit = 0", "retry_limit", 0),
+        ("retry_limit = -1", "retry_limit", None),
+        ("max_doublings = -1", "max_doublings", 2**31 - 1),
         ("success_status = 2xx, 304", "success_status", frozenset({*range(200, 300), 304})),
         ("permanent_status = 400-402,410", "permanent_status", frozenset({400, 401, 402, 410})),
         ("follow_redirects = yes", "follow_redirects", True),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue.settings import QueueSettings
-from taskqueue.task.decide import Again, Dead, Done, Move, Run, on_receipt, on_result
+from taskqueue.task.decide import Again, Dead, Done, Move, Run, on_receipt, on_result, unmoved
 from taskqueue.task.decode import Task
 from taskqueue.task.result import Result
 
@@ -50,6 +50,25 @@ def test_a_task_for_another_queue_is_moved_before_anything_else() -> None:
     """Even where it is not due or has expired: that is for the other queue to say."""
     assert receipt(queue="there", due=NOW_MS + 5, expires=1.0) == Move("there")
     assert receipt(queue="here") == Run()
+
+
+def test_a_move_that_is_refused_is_tried_again_with_the_backoff_of_the_queue_it_came_to() -> None:
+    """It costs no run, and what it was remains: when it is due, and why its last run has failed."""
+    policy = dataclasses.replace(POLICY, min_backoff_seconds=10, max_backoff_seconds=300, max_doublings=3)
+
+    def after_refusals(count: int, **changes: Any) -> Again:
+        return unmoved(task(queue="there", refusals=count, **changes), policy, now=NOW, spread=0)
+
+    assert [(after_refusals(count).due - NOW_MS) // 1000 for count in range(5)] == [10, 20, 40, 80, 160]
+    kept = after_refusals(3, runs=2, error="e", crashes=1, expires=1.0)
+    assert kept == Again(NOW_MS + 80_000, 2, "e", crashes=1, refusals=4)
+    assert after_refusals(0, due=NOW_MS + 10**6).due == NOW_MS + 10**6
+
+
+def test_no_move_is_tried_without_a_pause() -> None:
+    """However short the backoff of the queue is."""
+    policy = dataclasses.replace(POLICY, min_backoff_seconds=0.001, max_backoff_seconds=0.001)
+    assert unmoved(task(queue="there"), policy, now=NOW, spread=0).due == NOW_MS + 1000
 
 
 def test_a_task_for_a_queue_nobody_knows_is_dead() -> None:

@@ -248,11 +248,24 @@ def test_a_password_in_a_url_is_not_shown() -> None:
     assert "hunter2" not in refusal({"url": "http://[me:hunter2]@127.0.0.1/"})
 
 
-@pytest.mark.parametrize("name", [state.DUE, state.RUNS, state.FIRST_SEEN])
-@pytest.mark.parametrize("value", ["1", -1, True, 2**63, {}])
-def test_a_header_of_ours_with_another_type_is_refused(name: str, value: Any) -> None:
-    """Other producers may write anything."""
+TIMES = (state.DUE, state.FIRST_SEEN, state.SINCE)
+COUNTS = (state.RUNS, state.SLOT, state.CRASHES, state.REFUSALS, state.MISSED)
+LAST = 253_402_300_799
+
+
+@pytest.mark.parametrize("name", [*TIMES, *COUNTS])
+@pytest.mark.parametrize("value", ["1", -1, True, LAST * 1000 + 1, 2**62, 2**63, {}])
+def test_a_header_of_ours_that_can_not_be_is_refused(name: str, value: Any) -> None:
+    """Other producers may write anything; no task waits for ever."""
     assert f"header {name}: must be a whole number" in refusal({"url": "/x"}, headers={name: value})
+
+
+def test_no_task_is_due_after_the_year_9999_however_that_is_written() -> None:
+    """And all are until then, in milliseconds for seconds or not."""
+    assert read({"url": "/x"}, headers=dict.fromkeys(TIMES, LAST * 1000)).due == LAST * 1000
+    assert read({"url": "/x", "eta": LAST}).due == LAST * 1000
+    assert "eta: must be from 0 to" in refusal({"url": "/x", "eta": LAST + 1})
+    assert "countdown: must end by the year 9999, got" in refusal({"url": "/x", "countdown": LAST})
 
 
 def test_an_id_that_is_no_text_is_refused() -> None:

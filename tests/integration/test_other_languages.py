@@ -1,0 +1,81 @@
+"""The examples that send, where their language and its library are there: what they send runs when due."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox.broker import Server
+from sandbox.receiver import Receiver
+from tests.support.stage import PATIENCE, Stage
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+Run = Callable[[str], int]
+
+
+def curl(broker: Server, queue: str) -> int:
+    """Send by the management API."""
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine: curl/publish.sh was not run")
+    if broker.management_url is None:
+        pytest.skip("no management API of this broker: curl/publish.sh was not run")
+    return ran({"MANAGEMENT_URL": broker.management_url}, str(EXAMPLES / "curl" / "publish.sh"), queue)
+
+
+def node(broker: Server, queue: str) -> int:
+    """Send with amqplib."""
+    program = shutil.which("node")
+    found = program and subprocess.run(
+        [program, "-e", "require.resolve('amqplib')"], capture_output=True, check=False
+    )
+    if not found or found.returncode:
+        pytest.skip("no node with amqplib on this machine (NODE_PATH): node/publish.mjs was not run")
+    return ran({"AMQP_URL": broker.url}, "node", str(EXAMPLES / "node" / "publish.mjs"), queue)
+
+
+def ran(environment: dict[str, str], *arguments: str) -> int:
+    """Run an example, and give its exit code."""
+    ended = subprocess.run(
+        arguments, env={**os.environ, **environment}, check=False, timeout=PATIENCE, capture_output=True
+    )
+    assert ended.returncode == 0 or b"not sent" in ended.stderr, ended.stderr.decode()
+    return ended.returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sends", [curl, node])
+def test_what_an_example_sends_runs(
+    sends: Callable[[Server, str], int], broker: Server, stage: Stage, receiver: Receiver
+) -> None:
+    """One by its countdown, the other from the ladder; with an id of its own each."""
+    assert sends(broker, stage.name) == 0
+    # One waits for a consumer to put it there, the other waits already.
+    assert (stage.depth(), stage.waiting()) == (1, 1)
+    with stage.connection() as connection:
+        channel = connection.channel()
+        _, properties, body = channel.basic_get(stage.name)
+        assert properties is not None
+        assert body is not None
+        assert json.loads(body)["countdown"] == 20
+        assert (properties.delivery_mode, properties.content_type) == (2, "application/json")
+        assert properties.message_id
+        assert properties.timestamp
+    stage.consume()
+    (request,) = receiver.wait_for(1, PATIENCE, path="/reminder")
+    assert request.body == b'{"user": 7}'
+    (request,) = receiver.wait_for(1, PATIENCE, path="/welcome")
+    assert request.at >= properties.timestamp + 20
+
+
+@pytest.mark.parametrize("sends", [curl, node])
+def test_a_queue_that_is_not_declared_is_told(
+    sends: Callable[[Server, str], int], broker: Server, queue_name: str
+) -> None:
+    """Nothing is lost without a word."""
+    assert sends(broker, queue_name) == 1
