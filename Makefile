@@ -9,12 +9,16 @@ BIN := $(VENV)/bin
 # Made once; made again only when what is to be installed has changed.
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
+# Environments of their own: the oldest packages; what looks at packages.
+OLDEST := $(VENV)-oldest
+TOOLS := $(VENV)-tools
 ARGS ?=
 # Tests at once, each with a broker of its own: they wait for brokers more than they compute.
 JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
-.PHONY: help install broker postgres promtool demo test unit lint types format bench soak test-rabbitmq4 clean
+.PHONY: help install broker postgres promtool demo test unit lint types format bench soak test-rabbitmq4 test-oldest \
+	dist licences sbom audit clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +77,34 @@ soak: install broker ## Run the tests that take many minutes
 test-rabbitmq4: install ## Run the tests that need a broker on RabbitMQ 4 (as root)
 	TASKQUEUE_TEST_NODE="$$(scripts/get-rabbitmq4)" $(PYTEST) -m "not soak" tests/integration tests/faults $(ARGS)
 
+test-oldest: $(OLDEST)/.installed ## Run the tests without a broker with the oldest packages that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -W "ignore:'click:DeprecationWarning" tests/unit $(ARGS)
+
+# click warns about what the oldest typer imports of it, and pytest takes a warning for an error.
+$(OLDEST)/.installed: pyproject.toml scripts/bounds
+	$(PYTHON) -m venv $(OLDEST)
+	$(PYTHON) scripts/bounds >$(OLDEST)/bounds.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/bounds.txt --editable '.[test]'
+	@touch $@
+
+dist: install ## Build wheel and sdist into dist/, without a network
+	$(BIN)/python scripts/dist dist
+
+licences: install ## List the licence of each package that users install
+	@$(BIN)/python scripts/licences
+
+sbom: install ## Write what is installed for users to dist/sbom.json, as CycloneDX
+	@mkdir -p dist
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet cyclonedx-bom pip-audit
+	$(PYTHON) -m venv --clear $(TOOLS)/users
+	$(TOOLS)/users/bin/python -m pip install --quiet '.[metrics,opentelemetry]'
+	$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+		--output-file dist/sbom.json $(TOOLS)/users/bin/python
+
+audit: sbom ## Ask for known vulnerabilities of what users install (needs the network)
+	$(TOOLS)/bin/pip-audit --path "$$(echo $(TOOLS)/users/lib/python3.*/site-packages)"
+
 clean: ## Remove everything that was made
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) $(TOOLS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find taskqueue sandbox tests -name __pycache__ -type d -prune -exec rm -rf {} +

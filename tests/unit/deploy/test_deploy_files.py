@@ -130,3 +130,17 @@ def test_the_unit_has_systemd_watch_it() -> None:
     lines = UNIT.splitlines()
     for line in ("Type=notify", "WatchdogSec=60", "RestartPreventExitStatus=2"):
         assert line in lines
+
+
+def test_systemd_takes_the_unit_and_finds_little_exposed(tmp_path: Path) -> None:
+    """By systemd's own words, where it is there; the command is elsewhere on this machine."""
+    tool = shutil.which("systemd-analyze")
+    if tool is None:
+        pytest.skip("no systemd-analyze")
+    unit = tmp_path / "taskqueue.service"
+    unit.write_text(UNIT.replace("/opt/taskqueue/bin/taskqueue run", f"{shutil.which('true')} run"))
+    for arguments in (["verify", "--man=no"], ["security", "--offline=true", "--no-pager", "--threshold=20"]):
+        done = subprocess.run(
+            [tool, *arguments, str(unit)], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

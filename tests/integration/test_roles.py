@@ -1,0 +1,167 @@
+"""docs/permissions.md on a real broker: each role can do its work with its patterns, and no other's."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import amqp
+import pytest
+
+from sandbox.broker import Server
+from sandbox.receiver import Answer, Receiver
+from taskqueue.cli import main
+from taskqueue.topology import names
+from tests.conftest import connect
+from tests.support.admin import PASSWORD, Admin
+from tests.support.stage import Process
+
+DOCS = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text(encoding="utf-8")
+_ROW = re.compile(r"^\| ([a-z ]+) \| `(\S+)` \| `(\S+)` \| `(\S+)` \|", re.MULTILINE)
+ROLES = {role: patterns for role, *patterns in _ROW.findall(DOCS.replace(r"\|", "|"))}
+SCHEDULE = "[schedule:yearly]\ncron = @yearly\nqueue = a\nurl = /yearly\n"
+
+
+class Site:
+    """A virtual host, and commands of users with the rights of a role; `faults` is what went otherwise."""
+
+    def __init__(
+        self, admin: Admin, receiver: Receiver, folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.admin = admin
+        self.receiver = receiver
+        self.faults: list[str] = []
+        self._folder = folder
+        self._capsys = capsys
+
+    def ini(self, role: str, queue: str = "a", schedules: str = SCHEDULE, **keys: Any) -> Path:
+        """Write the configuration of a new user, with the patterns that the docs have for Q, on `a`."""
+        server = self.admin.user(*(pattern.replace("Q", "a") for pattern in ROLES[role]))
+        values = {
+            "server": server, "management_url": self.admin.management_url, "levels": 1,
+            "base_url": self.receiver.url, "min_backoff_seconds": 0.1, "jitter": 0,
+        }  # fmt: skip
+        lines = [*(f"{key} = {value}" for key, value in (values | keys).items()), f"[{queue}]", schedules]
+        path = self._folder / f"{role}-{queue}.ini"
+        path.write_text("\n".join(lines))
+        return path
+
+    def does(self, ini: Path, *arguments: str, code: int = 0, told: str = "") -> str:
+        """Run a command to its end in this process: it has to end with `code`, and to say `told`."""
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--config", str(ini)])
+        said = "".join(self._capsys.readouterr())
+        if ended.value.code != code or told not in said or PASSWORD in said:
+            self.faults.append(f"{ini.stem} {' '.join(arguments)}: {ended.value.code}, {said}")
+        return said
+
+    def refused(self, ini: Path, *commands: str) -> None:
+        """Run commands that the rights do not suffice for: each has to end with 1 and a line that says so."""
+        for command in commands:
+            self.does(ini, *command.split(), code=1, told="permission on")
+
+    def runs_not(self, ini: Path) -> None:
+        """Run the consumer: it has to take no task, to say why, and to end with 1."""
+        process = Process("run", "--config", str(ini))
+        if process.wait() != 1 or "permission on a" not in process.log:
+            self.faults.append(f"{ini.stem} run: {process.log}")
+        assert self.receiver.requests == []
+
+    def things(self) -> tuple[set[str], set[str]]:
+        """List all that is there."""
+        return self.admin.names("queues"), self.admin.names("exchanges")
+
+
+@pytest.fixture
+def site(
+    broker: Server, receiver: Receiver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Site]:
+    """Give a site on which nothing is declared."""
+    level = logging.getLogger("pika").level
+    admin = Admin(broker)
+    yield Site(admin, receiver, tmp_path, capsys)
+    admin.close()
+    logging.getLogger("pika").setLevel(level)
+
+
+@pytest.mark.slow
+def test_the_declarer_makes_and_prunes_its_queue_and_no_other(site: Site) -> None:
+    """All that declare does, with one pattern."""
+    ini = site.ini("declarer", schedules="", levels=2)
+    site.does(ini, "declare", "--dry-run")
+    assert site.things() == (set(), set())
+    site.does(ini, "declare")
+    assert names.rung("a", "1s") in site.admin.names("queues")
+    site.does(site.ini("declarer", schedules=""), "declare", "--prune", told="removed")
+    assert names.rung("a", "1s") not in site.admin.names("queues")
+    before = site.things()
+    site.refused(site.ini("declarer", queue="b", schedules=""), "declare")
+    assert site.things() == before
+    assert site.faults == []
+
+
+def test_the_publisher_sends_and_sees_nothing(site: Site) -> None:
+    """At once and later; it may neither take a task nor look at one."""
+    site.does(site.ini("declarer"), "declare")
+    ini = site.ini("publisher")
+    site.does(ini, "send", "a", "/now")
+    site.does(ini, "send", "a", "/later", "--countdown", "0.5")
+    site.refused(
+        ini, "declare", "inspect", "waiting list a", "dead list a", "dead purge a --all --yes",
+        "schedule list", "schedule run yearly", "schedule pause yearly",
+    )  # fmt: skip
+    site.does(ini, "check", code=1, told="may send")
+    site.runs_not(ini)
+    assert site.faults == []
+
+
+def test_the_consumer_settles_all_and_looks_at_nothing(site: Site) -> None:
+    """A success, a retry, and a dead task with its roll_back; it keeps the book of schedules."""
+    site.does(site.ini("declarer"), "declare")
+    ini = site.ini("consumer")
+    site.receiver.answer("/fails", Answer(500))
+    site.does(ini, "check", told="may consume, send")
+    site.does(ini, "send", "a", "/works")
+    site.does(ini, "send", "a", "/fails", "--max-retries", "2", "--roll-back", "/undone")
+    process = Process("run", "--config", str(ini))
+    try:
+        site.receiver.wait_for(4, timeout=90)
+    finally:
+        process.stop()
+    paths = sorted(request.path for request in site.receiver.requests)
+    assert paths == ["/fails", "/fails", "/undone", "/works"]
+    assert "permission" not in process.log
+    site.refused(ini, "declare", "inspect", "waiting list a", "dead list a", "dead purge a --all --yes")
+    assert site.faults == []
+
+
+def test_the_operator_looks_at_all_and_mends(site: Site) -> None:
+    """Every command that reads or mends; it may neither declare nor consume."""
+    site.does(site.ini("declarer", levels=3), "declare")
+    ini = site.ini("operator", levels=3)
+    with connect(site.admin.url) as connection:
+        channel = connection.channel()
+        for number in range(3):
+            message = amqp.Message('{"url": "/dead"}', message_id=f"d{number}")
+            channel.basic_publish(message, routing_key=names.dead("a"))
+    for number in range(2):
+        site.does(ini, "send", "a", f"/{number}", "--id", f"t{number}", "--countdown", "80")
+    site.does(ini, "inspect", told="waiting")
+    site.does(ini, "inspect", "a", told="waiting")
+    site.does(ini, "show", "t0", told="waiting")
+    site.does(ini, "waiting", "list", "a", told="t1")
+    site.does(ini, "waiting", "cancel", "a", "t1", told="1 cancelled")
+    site.does(ini, "dead", "list", "a", told="d2")
+    site.does(ini, "dead", "show", "a", "d0", told="/dead")
+    site.does(ini, "dead", "replay", "a", "d0", told="1 replayed")
+    site.does(ini, "dead", "purge", "a", "--all", "--yes", told="2 purged")
+    site.does(ini, "schedule", "list", told="yearly")
+    site.does(ini, "schedule", "run", "yearly", told="yearly@")
+    site.does(ini, "schedule", "pause", "yearly")
+    site.does(ini, "schedule", "resume", "yearly")
+    site.refused(ini, "declare")
+    site.runs_not(ini)
+    assert site.faults == []
