@@ -64,6 +64,8 @@ class Event:
     """Why it is dead, or waits for its turn, in one word."""
     error: str | None = None
     traceparent: str | None = None
+    by: str | None = None
+    """Who did it, where an operator did; that is for the history, and in no line."""
 
     def __str__(self) -> str:
         """Write it as ``key=value`` pairs; a value with spaces, quotes or = in it is a JSON string."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pika import spec
@@ -35,24 +35,11 @@ class Delivery:
     redelivered: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What a queue holds that is ready, and its consumers."""
-
-    ready: int
-    consumers: int
-
-
 @dataclass(slots=True)
 class _Pending:
     publish: Publish
     done: asyncio.Future[None]
     returned: bool = False
-
-
-@dataclass(slots=True)
-class _Consumer:
-    arrived: asyncio.Queue[Delivery | None] = field(default_factory=asyncio.Queue)
 
 
 class Channel:
@@ -64,7 +51,7 @@ class Channel:
         self._error: TaskqueueError | Refused | None = None
         self._sequence = 0
         self._pending: dict[int, _Pending] = {}
-        self._consumer: _Consumer | None = None
+        self._arrived: asyncio.Queue[Delivery | None] | None = None
         self._alarm: PublishFailed | None = None
         raw.add_on_close_callback(self._closed)
         raw.add_callback(lambda _: self._answer(None), [spec.Basic.GetEmpty], one_shot=False)
@@ -155,50 +142,57 @@ class Channel:
         return done
 
     async def consume(
-        self, queue: str, *, window: int, tag: str = "", settled: bool = False, patience: float = PATIENCE
+        self,
+        queue: str,
+        *,
+        window: int,
+        tag: str = "",
+        settled: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         """Have up to `window` messages handed out to this channel; `next` gives them.
 
-        What is `settled` needs no ack.
+        What is `settled` needs no ack. A stream takes where to begin as an argument
+        (https://www.rabbitmq.com/docs/streams#consuming).
         """
-        if self._consumer is None:
-            self._consumer = _Consumer()
+        if self._arrived is None:
+            self._arrived = asyncio.Queue()
             self._raw.add_on_cancel_callback(lambda _: self._ended())
-        arrived = self._consumer.arrived
+        arrived = self._arrived
 
         def received(_channel: object, method: Any, properties: Any, body: bytes) -> None:
             message = to_message(properties, body)
             arrived.put_nowait(Delivery(method.delivery_tag, message, method.redelivered))
 
         await self.ask("basic_qos", patience=patience, prefetch_count=window)
-        await self.ask(
-            "basic_consume", queue, received, patience=patience, auto_ack=settled, consumer_tag=tag or None
-        )
+        given = {"auto_ack": settled, "consumer_tag": tag or None, "arguments": dict(arguments or {}) or None}
+        await self.ask("basic_consume", queue, received, patience=patience, **given)
 
     async def next(self, wait: float) -> Delivery | None:
         """Give the next message that was handed out, None where none comes in time.
 
         Raises what ended the channel, or NotKnown where the broker has ended the consumer.
         """
-        if self._consumer is None:
+        if self._arrived is None:
             raise AssertionError("nothing is consumed here")
         try:
             # At once where it is there already: that is the common case, and a timer costs more than it.
-            found = self._consumer.arrived.get_nowait()
+            found = self._arrived.get_nowait()
         except asyncio.QueueEmpty:
             try:
                 async with asyncio.timeout(wait):
-                    found = await self._consumer.arrived.get()
+                    found = await self._arrived.get()
             except TimeoutError:
                 return None
         if found is None:
             raise self._error or NotKnown("the broker has ended the look: the queue is gone, or its leader")
         return found
 
-    def ack(self, delivery: Delivery) -> None:
-        """Ack a message: it is gone from its queue."""
+    def ack(self, delivery: Delivery, *, multiple: bool = False) -> None:
+        """Ack a message, or it and all that were handed out before it: gone from any queue but a stream."""
         if self._raw.is_open:
-            self._raw.basic_ack(delivery.tag)
+            self._raw.basic_ack(delivery.tag, multiple=multiple)
 
     def requeue(self, delivery: Delivery, *, multiple: bool = False) -> None:
         """Put a message back, or it and all that were handed out before it."""
@@ -256,8 +250,8 @@ class Channel:
         self._ended()
 
     def _ended(self) -> None:
-        if self._consumer is not None:
-            self._consumer.arrived.put_nowait(None)
+        if self._arrived is not None:
+            self._arrived.put_nowait(None)
 
     def _alarmed(self, _connection: object, frame: Any) -> None:
         """Learn that the broker takes no publishes, or takes them again (no frame)."""

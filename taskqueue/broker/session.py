@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pika.channel import Channel as Raw
@@ -17,7 +18,7 @@ from pika.connection import Parameters
 from pika.exceptions import AMQPError, NoFreeChannels
 
 from taskqueue.broker import connect as broker
-from taskqueue.broker.asking import PATIENCE, Channel, Counts
+from taskqueue.broker.asking import PATIENCE, Channel
 from taskqueue.broker.replies import RESOURCE_LOCKED, Refused
 from taskqueue.broker.wire import TolerantAsyncio
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotKnown
@@ -33,10 +34,19 @@ CHANNELS = 16
 _KEPT_FREE = 3
 """Channels for what is looked at or held meanwhile, of those that the broker allows."""
 _CONNECTING = 10.0
+_LOOKS = 3
 _CLOSING = 10.0
 """Seconds to close a connection. A channel that is cut off at work crashes, and fills the broker's log."""
 _HANGING = 2.0
 """Seconds to close one on which a question has no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a queue holds that is ready, and its consumers."""
+
+    ready: int
+    consumers: int
 
 
 class Session:
@@ -221,9 +231,6 @@ class Session:
                 transport = getattr(self._connection, "_transport", None)
                 if transport is not None:
                     transport.abort()
-
-
-_LOOKS = 3
 
 
 async def _declared(channel: Channel, queue: str) -> Counts:

@@ -28,6 +28,7 @@ COMMANDS = {
     ),
     "send": "Send a task, and print its id when the broker has confirmed it.",
     "show": "Say where a task is, why it has not run and when it will; exits with 1 where it is not found.",
+    "history": "Say what became of a task, or list what has happened; needs history in the ini.",
     "dead": "List, show, replay and purge dead tasks.",
     "ready": "List and cancel what is ready in a queue that is paused.",
     "waiting": "List, show, cancel, hasten and move waiting tasks.",

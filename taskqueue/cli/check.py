@@ -14,6 +14,7 @@ from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import CHANNELS, Session, connected, run
 from taskqueue.cli import common, tables
+from taskqueue.cli.check_history import check_history
 from taskqueue.cli.checks import Check, document, failure, named, some, table, unknown
 from taskqueue.cli.picture import held_back
 from taskqueue.declare import policies
@@ -89,6 +90,8 @@ async def _check_broker(settings: Settings) -> list[Check]:
         management = Management(settings)
         listed = await asyncio.to_thread(management.listed)
         found += await _check_queues(session, settings, management, listed)
+        if settings.layout.history is not None:
+            found.append(await check_history(session, settings.layout.history))
         if management.fault is not None:
             advice = "check 'management_url'"
             return [*found, Check("management", ok=False, detail=management.fault, advice=advice)]
@@ -280,7 +283,8 @@ async def _check_policies(settings: Settings, management: Management) -> Check:
     if settings.management_url is None:
         advice = "set 'management_url' to have them looked at: one may delete tasks, or hold them up"
         return unknown("policies", "AMQP does not tell them", advice)
-    harms = await policies.look(management, plan(settings.layout))
+    # Of a stream a policy changes what it keeps, and nothing else.
+    harms = await policies.look(management, plan(dataclasses.replace(settings.layout, history=None)))
     if harms is None:
         detail = management.fault or "not every queue has told its policy"
         return Check("policies", ok=False, detail=detail, advice="check again in a moment")

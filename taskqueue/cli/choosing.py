@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -13,14 +14,17 @@ import typer
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import common, tables
 from taskqueue.errors import ConfigError
+from taskqueue.history import acts
 from taskqueue.operate import filters
-from taskqueue.operate.acting import Acted
+from taskqueue.operate.acting import Acted, Note
 from taskqueue.operate.browse import Progress
 from taskqueue.operate.filters import Filter
 from taskqueue.settings import Settings
 
 SHOWN = 10
 """How many tasks a dry run shows."""
+CANCEL = ("cancel", "cancelled", acts.CANCELLED)
+FORGET = ("delete for good", "deleted", acts.DELETED)
 
 Ids = Annotated[
     list[str] | None,
@@ -112,12 +116,14 @@ class Deed:
     """The name of the command, as the broker lists its connection."""
     verb: str
     done: str
+    event: str
+    """What it is called in the history."""
     kind: str
     queue: str
     columns: dict[str, int]
     preview: Callable[[Session, Progress | None], Awaitable[tuple[list[dict[str, Any]], Acted]]]
     """Counts the tasks, and gives the rows of some."""
-    act: Callable[[Session, Progress | None], Awaitable[Acted]]
+    act: Callable[[Session, Progress | None, Note], Awaitable[Acted]]
 
 
 def do(deed: Deed, settings: Settings, *, dry_run: bool, yes: bool, as_json: bool) -> None:
@@ -133,12 +139,17 @@ def do(deed: Deed, settings: Settings, *, dry_run: bool, yes: bool, as_json: boo
             return
         what = f"{seen.matched:,} of {seen.looked:,} {deed.kind} tasks of {deed.queue}"
         typer.confirm(f"{deed.verb} {what}?", abort=True, err=True)
-    acted = _in_session(deed, settings, deed.verb, deed.act)
+    with acts.noted(settings, deed.event, deed.queue) as note:
+        acted = _in_session(deed, settings, deed.verb, partial(_noting, deed, note))
     if as_json:
         common.emit(_counts(acted))
     else:
         common.line(f"{acted.done} {deed.done}")
     _tell(deed, acted)
+
+
+async def _noting(deed: Deed, note: Note, session: Session, progress: Progress | None) -> Acted:
+    return await deed.act(session, progress, note)
 
 
 def _in_session(deed: Deed, settings: Settings, title: str, work: Callable[..., Awaitable[Any]]) -> Any:

@@ -10,8 +10,9 @@ from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import choosing, common, messages, tables
 from taskqueue.cli.choosing import Deed
+from taskqueue.history import acts
 from taskqueue.operate import dead, filters
-from taskqueue.operate.acting import Acted
+from taskqueue.operate.acting import Acted, Note
 from taskqueue.operate.browse import Progress
 from taskqueue.operate.dead import DeadTask
 from taskqueue.operate.filters import Filter
@@ -128,10 +129,12 @@ def replay(
     if not dry_run:
         Management(settings).require_no_alarm()
 
-    async def act(session: Session, progress: Progress | None) -> Acted:
-        return await dead.replay(session, settings.way(queue), wanted, every=seconds, progress=progress)
+    async def act(session: Session, progress: Progress | None, note: Note) -> Acted:
+        way = settings.way(queue)
+        return await dead.replay(session, way, wanted, every=seconds, progress=progress, note=note)
 
-    deed = Deed(_NAME, "replay", "replayed", "dead", queue, _COLUMNS, _previewed(queue, wanted), act)
+    words = ("replay", "replayed", acts.REPLAYED)
+    deed = Deed(_NAME, *words, "dead", queue, _COLUMNS, _previewed(queue, wanted), act)
     choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
@@ -159,10 +162,11 @@ def purge(
     wanted = choosing.required(found, every=every)
     settings = common.only(load(config), [queue])
 
-    async def act(session: Session, progress: Progress | None) -> Acted:
-        return await dead.purge(session, queue, wanted, progress=progress)
+    async def act(session: Session, progress: Progress | None, note: Note) -> Acted:
+        return await dead.purge(session, queue, wanted, progress=progress, note=note)
 
-    deed = Deed(_NAME, "delete for good", "purged", "dead", queue, _COLUMNS, _previewed(queue, wanted), act)
+    words = ("delete for good", "purged", acts.PURGED)
+    deed = Deed(_NAME, *words, "dead", queue, _COLUMNS, _previewed(queue, wanted), act)
     choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 
 

@@ -17,6 +17,7 @@ from taskqueue.topology.plan import (
     Plan,
     Queue,
     plan,
+    plan_history,
     plan_ladder,
     plan_limits,
     plan_queue,
@@ -132,6 +133,8 @@ def _summary(settings: Settings, findings: Findings) -> Iterator[str]:
     for ladder in dict.fromkeys(queue.ladder for queue in settings.queues.values()):
         if ladder not in settings.queues:
             yield _declared(f"ladder {ladder}", (plan_ladder(ladder, settings.layout),), findings)
+    if settings.layout.history is not None:
+        yield _declared("history", (plan_history(settings.layout.history),), findings)
 
 
 def _declared(name: str, parts: tuple[Plan, ...], findings: Findings) -> str:

@@ -10,7 +10,7 @@ from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import choosing, common, tables
 from taskqueue.cli.choosing import Deed
 from taskqueue.operate import ready, waiting
-from taskqueue.operate.acting import Acted
+from taskqueue.operate.acting import Acted, Note
 from taskqueue.operate.browse import Progress
 from taskqueue.operate.filters import Filter
 from taskqueue.operate.reading import Facts
@@ -87,14 +87,14 @@ def cancel(
 
 def _deed(queue: QueueSettings, wanted: Filter, *, forget: bool) -> Deed:
     what = waiting.forgotten if forget else waiting.cancelled(queue.name)
-    words = ("delete for good", "deleted") if forget else ("cancel", "cancelled")
+    words = choosing.FORGET if forget else choosing.CANCEL
 
     async def preview(session: Session, progress: Progress | None) -> tuple[list[dict[str, Any]], Acted]:
         return await _first(session, queue, wanted, choosing.SHOWN, progress)
 
-    async def act(session: Session, progress: Progress | None) -> Acted:
+    async def act(session: Session, progress: Progress | None, note: Note) -> Acted:
         await ready.require_paused(session, queue.name)
-        return await ready.act(session, queue, wanted, what, progress=progress)
+        return await ready.act(session, queue, wanted, what, progress=progress, note=note)
 
     return Deed(_NAME, *words, "ready", queue.name, _COLUMNS, preview, act)
 

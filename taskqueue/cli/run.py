@@ -29,6 +29,7 @@ from taskqueue.consume.supervisor import (
 )
 from taskqueue.declare.apply import declare as declare_plan
 from taskqueue.errors import ConfigError
+from taskqueue.history.recorder import recording
 from taskqueue.settings import Settings, load
 
 commands = common.commands()
@@ -66,8 +67,18 @@ def run(
     count = count or len(os.sched_getaffinity(0))
     if count > 1:
         raise SystemExit(_supervise(settings, count))
-    with watch.one(settings.metrics) as (metrics, watched_by):
-        consumer = Consumer(settings, _hosts(settings), metrics, known=whole.queues, watch=watched_by)
+    with (
+        watch.one(settings.metrics) as (metrics, watched_by),
+        recording(settings, metrics.history_dropped) as listeners,
+    ):
+        consumer = Consumer(
+            settings,
+            _hosts(settings),
+            metrics,
+            known=whole.queues,
+            watch=watched_by,
+            listeners=listeners,
+        )
         _heed_signals(consumer)
         consumer.run(grace=grace)
 
@@ -92,18 +103,20 @@ def _child(settings: Settings, whole: Settings, grace: float) -> None:
     """Run one of several consumers, until a signal comes or the parent ends."""
     which = os.environ[PROCESS]
     metrics, watched_by = watch.child(place(which))
-    consumer = Consumer(
-        settings,
-        _hosts(settings),
-        metrics,
-        known=whole.queues,
-        watch=watched_by,
-    )
-    threading.Thread(target=_watch_parent, args=(consumer,), daemon=True).start()
-    _heed_signals(consumer)
-    # The parent had the signals blocked. One that came in the meantime is delivered now.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, watched())
-    consumer.run(grace=grace)
+    with recording(settings, metrics.history_dropped) as listeners:
+        consumer = Consumer(
+            settings,
+            _hosts(settings),
+            metrics,
+            known=whole.queues,
+            watch=watched_by,
+            listeners=listeners,
+        )
+        threading.Thread(target=_watch_parent, args=(consumer,), daemon=True).start()
+        _heed_signals(consumer)
+        # The parent had the signals blocked. One that came in the meantime is delivered now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, watched())
+        consumer.run(grace=grace)
 
 
 def _watch_parent(consumer: Consumer) -> None:

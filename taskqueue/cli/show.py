@@ -12,6 +12,7 @@ import typer
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common, console, tables
+from taskqueue.history.search import recorded
 from taskqueue.operate import story
 from taskqueue.operate.dead import DeadTask
 from taskqueue.operate.finding import Found, Progress, find
@@ -38,12 +39,13 @@ def show(
     that counts as a delivery of each task there. Of a task that is ready or runs it says where it may be.
     """
     settings = common.only(load(config), names)
-    found, overview = run(_found(settings, task_id))
+    found, overview, recorded = run(_found(settings, task_id))
     now = time.time()
     views = {view.name: view for view in overview.views}
     words = [
         line for each in found for line in story.told(each, views.get(each.queue, overview.views[0]), now)
     ] or list(story.nowhere(overview.views))
+    words += recorded
     if as_json:
         places = [_document(each) for each in found]
         common.emit({"id": task_id, "found": places, "words": words})
@@ -60,11 +62,12 @@ def show(
         raise typer.Exit(common.FAILED)
 
 
-async def _found(settings: Settings, task_id: str) -> tuple[tuple[Found, ...], Overview]:
+async def _found(settings: Settings, task_id: str) -> tuple[tuple[Found, ...], Overview, tuple[str, ...]]:
     async with connected(settings, name=_NAME) as session:
         overview = await look(session, settings, Management(settings))
         with _progress() as progress:
-            return await find(session, settings, overview, task_id, progress), overview
+            found = await find(session, settings, overview, task_id, progress)
+            return found, overview, () if found else await recorded(session, settings, task_id, time.time())
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from taskqueue.cli import common, console, streams
 from taskqueue.logs import harmless
 from taskqueue.operate import browse
 
-_NUMBERS = ("runs", "attempts")
+_NUMBERS = ("runs", "attempts", "ms")
 _STEP = 100
 _GAP = 2
 """Blanks between two columns."""
@@ -40,9 +40,14 @@ def show(filled: Table) -> None:
 
 
 def show_rows(
-    rows: Sequence[Mapping[str, object]], columns: Mapping[str, int], *, total: int, kind: str
+    rows: Sequence[Mapping[str, object]],
+    columns: Mapping[str, int],
+    *,
+    total: int,
+    kind: str,
+    things: str = "tasks",
 ) -> None:
-    """Print a line for each row, and below how many of the `total` tasks of a kind they are.
+    """Print a line for each row, and below how many of the `total` tasks (or `things`) of a kind they are.
 
     `columns` begin with what matters most, each with the width that it needs to tell something. A terminal
     gets those that there is room for, cut where they are longer.
@@ -60,7 +65,8 @@ def show_rows(
         filled.add_row(*(text for text, width in zip(line, shown, strict=True) if width))
     # Without rows too: what can't be written is to be noticed.
     show(filled)
-    common.say(f"{len(rows)} of {total} {kind} tasks" if total else f"no {kind} tasks", "dim")
+    named = f"{kind} {things}".strip()
+    common.say(f"{len(rows)} of {total} {named}" if total else f"no {named}", "dim")
 
 
 def fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:

@@ -12,8 +12,9 @@ from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import choosing, common, messages, tables
 from taskqueue.cli.choosing import Deed
 from taskqueue.errors import ConfigError
+from taskqueue.history import acts
 from taskqueue.operate import filters, waiting
-from taskqueue.operate.acting import Acted
+from taskqueue.operate.acting import Acted, Note
 from taskqueue.operate.browse import Progress
 from taskqueue.operate.filters import Filter
 from taskqueue.operate.waiting import Act, Shown, WaitingTask
@@ -104,7 +105,7 @@ def cancel(
     wanted = choosing.required(found, every=every)
     settings = common.only(load(config), [queue])
     what = waiting.forgotten if forget else waiting.cancelled(queue)
-    words = ("delete for good", "deleted") if forget else ("cancel", "cancelled")
+    words = choosing.FORGET if forget else choosing.CANCEL
     deed = _deed(settings, queue, wanted, words, what)
     choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -129,7 +130,8 @@ def run_now(
     found = choosing.chosen(ids, url=url, after=due_after, before=due_before, status=status, runs=runs)
     wanted = choosing.required(found, every=every)
     settings = common.only(load(config), [queue])
-    deed = _deed(settings, queue, wanted, ("run now", "sent to run now"), waiting.run_now(queue))
+    words = ("run now", "sent to run now", acts.HASTENED)
+    deed = _deed(settings, queue, wanted, words, waiting.run_now(queue))
     choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
@@ -165,19 +167,19 @@ def move(
     settings = common.only(every_queue, [queue])
     (target,) = common.limited(every_queue, [to_queue or queue])
     what = waiting.moved(every_queue.way(target.name), to=at, out_of=queue)
-    deed = _deed(settings, queue, wanted, ("move", "moved"), what)
+    deed = _deed(settings, queue, wanted, ("move", "moved", acts.MOVED), what)
     choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-def _deed(settings: Settings, queue: str, wanted: Filter, words: tuple[str, str], what: Act) -> Deed:
+def _deed(settings: Settings, queue: str, wanted: Filter, words: tuple[str, str, str], what: Act) -> Deed:
     async def preview(session: Session, progress: Progress | None) -> tuple[list[dict[str, Any]], Acted]:
         shown = await waiting.due_next(
             session, queue, settings, wanted, limit=choosing.SHOWN, progress=progress
         )
         return [_row(task) for task, _ in shown.tasks], shown.acted
 
-    async def act(session: Session, progress: Progress | None) -> Acted:
-        return await waiting.act(session, queue, settings, wanted, what, progress=progress)
+    async def act(session: Session, progress: Progress | None, note: Note) -> Acted:
+        return await waiting.act(session, queue, settings, wanted, what, progress=progress, note=note)
 
     return Deed(_NAME, *words, "waiting", queue, _COLUMNS, preview, act)
 

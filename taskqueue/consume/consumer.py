@@ -25,7 +25,7 @@ from taskqueue.consume.timekeeper import Timekeeper
 from taskqueue.consume.workers import Attempt, Pool, Workers
 from taskqueue.durations import duration
 from taskqueue.errors import BrokerRefused, NotDeclared, TaskqueueError
-from taskqueue.events import Events
+from taskqueue.events import Event, Events
 from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.result import Result
@@ -48,7 +48,7 @@ class Consumer:
 
     It holds no task that is not due, and can't lose a task: the broker takes back what is not acked.
     `known` names the queues that a task may be moved to, where those are more than it consumes. `watch` is
-    told once a second how it stands.
+    told once a second how it stands. `listeners` are told of every event, on the I/O thread.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Consumer:
         *,
         known: Container[str] | None = None,
         watch: Callable[[Report], None] | None = None,
+        listeners: Sequence[Callable[[Event], None]] = (),
     ) -> None:
         known = settings.queues if known is None else known
         self._link = Link(hosts, self, name="taskqueue-io")
@@ -74,7 +75,7 @@ class Consumer:
                 known=known,
                 link=self._link,
                 owner=self,
-                events=Events(*metrics.listeners, log_success=queue.log_success),
+                events=Events(*metrics.listeners, *listeners, log_success=queue.log_success),
                 isolation=isolation,
                 pace=Pace(queue.rate.per_second, counted=False) if queue.rate else None,
                 make_line=self._make_line,

@@ -36,6 +36,9 @@ class Metrics(Protocol):
     def show(self, report: Report) -> None:
         """This is how it stands now."""
 
+    def history_dropped(self, count: int) -> None:
+        """So many records of the history were dropped; from any thread."""
+
 
 class NullMetrics:
     """Counts nothing, at no cost."""
@@ -46,6 +49,9 @@ class NullMetrics:
         """Do nothing."""
 
     def show(self, report: Report) -> None:
+        """Do nothing."""
+
+    def history_dropped(self, count: int) -> None:
         """Do nothing."""
 
 
@@ -96,6 +102,9 @@ class PrometheusMetrics:
         self._blocked = gauge(
             "broker_blocked", "1 while the broker takes no publishes, as it has an alarm.", "livemax"
         )
+        self._history_dropped = counter(
+            "history_dropped", "Records of the history that could not be written."
+        )
         self._reconnects = counter("reconnects", "Connections to the broker that were lost.")
         self._connected.set(0)
         gauge("build_info", "1, with the version as a label.", "livemax", "version").labels(_version()).set(1)
@@ -124,6 +133,10 @@ class PrometheusMetrics:
     def reconnecting(self) -> None:
         """Count a lost connection."""
         self._reconnects.inc()
+
+    def history_dropped(self, count: int) -> None:
+        """Count what the history lacks."""
+        self._history_dropped.inc(count)
 
     def show(self, report: Report) -> None:
         """Set what stands at a value; of the queues only those that have changed."""

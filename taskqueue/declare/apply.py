@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 
 from taskqueue.broker import connect as broker
@@ -14,13 +15,15 @@ from taskqueue.declare import limits, schedules
 from taskqueue.declare.beginning import begin
 from taskqueue.declare.presence import stands
 from taskqueue.declare.verify import Findings, examine
-from taskqueue.errors import TopologyConflict
+from taskqueue.errors import BrokerRefused, TopologyConflict
 from taskqueue.schedule.messages import require_tasks
 from taskqueue.settings import Settings
 from taskqueue.topology import names
 from taskqueue.topology.plan import Binding, Exchange, Queue, plan
 
 NAME = "taskqueue declare"
+# In rabbit_amqqueue:declare/7, 3.10 to 4.3.
+_NO_STREAMS = re.compile("rabbit_stream_queue.*corresponding feature flag is disabled", re.DOTALL)
 
 
 def declare(settings: Settings, *, progress: Progress | None = None) -> Findings:
@@ -95,6 +98,12 @@ async def create(session: Session, item: Exchange | Queue) -> None:
             else:
                 await channel.ask("queue_declare", item.name, durable=True, arguments=dict(item.arguments))
     except Refused as error:
+        # It ends the connection, so whoever asks for something else at that moment gets it too.
+        if _NO_STREAMS.search(error.reason):
+            raise BrokerRefused(
+                "the broker can't keep a history, as its streams are switched off: enable them "
+                "(rabbitmqctl enable_feature_flag stream_queue), or leave 'history' out of the ini"
+            ) from error
         # It is also how a broker says that a virtual host has as many queues as it may have.
         if error.code != PRECONDITION_FAILED or "inequivalent" not in error.reason:
             raise error.told() from error

@@ -68,6 +68,16 @@ async def rights(session: Session, queue: str, ladder: str, *, reads: Sequence[s
     return Rights(tuple(consume), tuple(send), tuple(dict.fromkeys([*declare, *consume])), tuple(look))
 
 
+async def on_history(session: Session) -> tuple[str, ...]:
+    """Name the permissions that the user lacks to write and to read the history; raises as `rights` does."""
+    # It needs write on the first, which is asked for first, and read on the second.
+    first = await _unbind(session, names.HISTORY, names.HISTORY_INDEX)
+    lacks = [_lacks(WRITE, names.HISTORY)] if names.HISTORY in first else []
+    if names.HISTORY_INDEX in first:
+        lacks.append(_lacks(READ, names.pattern(names.HISTORY)))
+    return tuple(lacks)
+
+
 async def granted(session: Session, ways: Iterable[tuple[str, str]]) -> frozenset[str]:
     """Give the queues of `ways` (a queue and its ladder) of which it is sure that the user may do everything.
 

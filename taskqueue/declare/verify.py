@@ -11,6 +11,7 @@ from taskqueue.broker.asking import Channel
 from taskqueue.broker.replies import PRECONDITION_FAILED, RESOURCE_LOCKED, Refused
 from taskqueue.broker.session import CHANNELS, Progress, Session
 from taskqueue.errors import TopologyConflict
+from taskqueue.topology import names
 from taskqueue.topology.plan import Exchange, Plan, Queue
 
 _MOST_DIFFERENCES = 12
@@ -64,6 +65,11 @@ class Conflict:
         """Say what to do about it."""
         if isinstance(self.item, Exchange):
             return "delete the exchange, or give the task queue another name"
+        if names.is_historys(self.item.name):
+            return (
+                "what a stream keeps is an argument of it: restore history and history_bytes, or delete "
+                f"{self.item.name!r} with what it holds; a policy may change it as well (docs/history.md)"
+            )
         if any(each.argument == "x-queue-type" and each.wanted == "quorum" for each in self.differences):
             return (
                 f"{self.item.name!r} is a classic queue, perhaps declared by an application: let that one "

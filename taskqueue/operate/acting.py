@@ -17,6 +17,12 @@ from taskqueue.task.message import Publish
 _WINDOW = 500
 """Most tasks without a confirm: as many may be there twice when a command is killed."""
 _CONFIRMING = 30.0
+Note = Callable[[str | None], None]
+"""Called with the id of each task that something was done to."""
+
+
+def nobody(_task_id: str | None) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Choice:
     """Tells which tasks are chosen, and counts them."""
 
     filter: Filter
+    note: Note = nobody
     looked: int = 0
     matched: int = 0
     done: int = 0
@@ -54,6 +61,11 @@ class Choice:
         if self.filter.ids is not None:
             self._found.add(facts.id or "")
         return True
+
+    def did(self, facts: Facts) -> None:
+        """Count a task that something was done to, and tell of it."""
+        self.done += 1
+        self.note(facts.id)
 
     def acted(self, stuck: tuple[str, ...] = ()) -> Acted:
         """Tell what came of it."""

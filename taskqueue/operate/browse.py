@@ -12,9 +12,9 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from taskqueue.broker.asking import BEHIND_MANY, Channel, Counts, Delivery
+from taskqueue.broker.asking import BEHIND_MANY, Channel, Delivery
 from taskqueue.broker.replies import Refused
-from taskqueue.broker.session import Session
+from taskqueue.broker.session import Counts, Session
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
 
 Progress = Callable[[int, int], None]

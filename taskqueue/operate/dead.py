@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from taskqueue.broker.asking import Delivery
 from taskqueue.broker.session import Session
 from taskqueue.operate import browse
-from taskqueue.operate.acting import Acted, Choice, Transfer
+from taskqueue.operate.acting import Acted, Choice, Note, Transfer, nobody
 from taskqueue.operate.browse import Progress
 from taskqueue.operate.filters import Filter
 from taskqueue.operate.reading import Facts, seconds, whole
@@ -144,6 +144,7 @@ async def replay(
     every: float | None = None,
     clock: Callable[[], float] = time.time,
     progress: Progress | None = None,
+    note: Note = nobody,
 ) -> Acted:
     """Have the chosen tasks run again, each confirmed before its dead copy is acked.
 
@@ -158,29 +159,36 @@ async def replay(
         async def put(found: Delivery, facts: Facts) -> None:
             earliest = None if every is None else began + (choice.matched - 1) * every
             publish = revived(facts, way, now=clock(), earliest=earliest)
-            await transfer.put(publish, lambda: taken(found))
+            await transfer.put(publish, lambda: taken(found, facts))
 
-        def taken(found: Delivery) -> None:
+        def taken(found: Delivery, facts: Facts) -> None:
             looking.take(found)
-            choice.done += 1
+            choice.did(facts)
 
-        choice = Choice(chosen)
+        choice = Choice(chosen, note)
         await _each(looking, queue, choice, progress, put)
         await transfer.settle()
         return choice.acted()
 
 
-async def purge(session: Session, queue: str, chosen: Filter, *, progress: Progress | None = None) -> Acted:
+async def purge(
+    session: Session,
+    queue: str,
+    chosen: Filter,
+    *,
+    progress: Progress | None = None,
+    note: Note = nobody,
+) -> Acted:
     """Delete the chosen tasks for good: those that were seen, never what has died meanwhile.
 
     So the queue is never purged as a whole. A leader that hangs would do that when it recovers, whatever is
     in the queue by then.
     """
-    choice = Choice(chosen)
+    choice = Choice(chosen, note)
 
-    async def take(found: Delivery, _: Facts) -> None:
+    async def take(found: Delivery, facts: Facts) -> None:
         looking.take(found)
-        choice.done += 1
+        choice.did(facts)
 
     async with _opened(session, queue) as looking:
         await _each(looking, queue, choice, progress, take)

@@ -6,9 +6,8 @@ import math
 from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from taskqueue.broker.asking import Counts
 from taskqueue.broker.management import Counts as Unready
-from taskqueue.broker.session import Session
+from taskqueue.broker.session import Counts, Session
 from taskqueue.errors import NotKnown
 from taskqueue.operate.due import Due, due
 from taskqueue.operate.rungs import Rung, rungs

@@ -19,7 +19,7 @@ from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotDeclared, NotK
 from taskqueue.task.message import Publish
 from taskqueue.task.pause import Pause, note, noted
 from taskqueue.topology import names
-from taskqueue.topology.plan import PAUSE_NOTE, pause_queue
+from taskqueue.topology.pause import PAUSE_NOTE, pause_queue
 
 __all__ = ["Pause", "pause", "paused", "pauses", "resume", "seen"]
 

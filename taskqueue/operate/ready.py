@@ -17,7 +17,7 @@ from taskqueue.broker.asking import Delivery
 from taskqueue.broker.session import Session
 from taskqueue.errors import TaskqueueError
 from taskqueue.operate import browse
-from taskqueue.operate.acting import Acted, Choice, Transfer
+from taskqueue.operate.acting import Acted, Choice, Note, Transfer, nobody
 from taskqueue.operate.browse import Progress
 from taskqueue.operate.filters import Filter
 from taskqueue.operate.pause import paused
@@ -62,19 +62,22 @@ async def first(
 
 
 async def act(
-    session: Session, queue: QueueSettings, chosen: Filter, what: Act, *, progress: Progress | None = None
+    session: Session,
+    queue: QueueSettings,
+    chosen: Filter,
+    what: Act,
+    *,
+    progress: Progress | None = None,
+    note: Note = nobody,
 ) -> Acted:
     """Do something with each task that a filter covers: publish it as `what` says, then take it out.
 
     Raises PublishFailed where the broker does not take one: that one stays, as do those behind it.
     """
-    choice = Choice(chosen)
-
-    def done() -> None:
-        choice.done += 1
+    choice = Choice(chosen, note)
 
     def visit(facts: Facts) -> Taken | None:
-        return (what(facts, time.time()), done) if choice.takes(facts) else None
+        return (what(facts, time.time()), partial(choice.did, facts)) if choice.takes(facts) else None
 
     await look(session, queue, visit, progress=progress)
     return choice.acted()

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from taskqueue.broker.session import Session
-from taskqueue.operate.acting import Acted, Choice, Transfer
+from taskqueue.operate.acting import Acted, Choice, Note, Transfer, nobody
 from taskqueue.operate.filters import Filter
 from taskqueue.operate.ladder_look import look
 from taskqueue.operate.reading import Facts
@@ -101,13 +101,14 @@ async def act(
     what: Act,
     *,
     progress: Progress | None = None,
+    note: Note = nobody,
 ) -> Acted:
     """Do something with each task that a filter covers: publish it as `what` says, then take it off.
 
     What has headers that can't be read is left alone. Raises PublishFailed where the broker does not take
     one: that one waits on, as do those behind it.
     """
-    choice = Choice(chosen)
+    choice = Choice(chosen, note)
 
     async with session.publishing() as channel:
         transfer = Transfer(channel, queue, done="taken off the ladder", stays="waits on")
@@ -126,7 +127,7 @@ async def act(
 
                 def take() -> None:
                     held.take()
-                    choice.done += 1
+                    choice.did(facts)
 
                 if publish is None:
                     take()

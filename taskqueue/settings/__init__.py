@@ -15,7 +15,7 @@ from taskqueue.settings.schedules import KEYS, PREFIX, ScheduleSettings, schedul
 from taskqueue.settings.values import LONGEST_NAME, Rate
 from taskqueue.topology import names
 from taskqueue.topology.ladder import BASE, LONGEST_TTL_MS, Ladder, Way
-from taskqueue.topology.plan import Layout
+from taskqueue.topology.plan import Layout, Retention
 
 __all__ = ["QueueSettings", "Rate", "Settings", "load", "parse"]
 
@@ -85,6 +85,9 @@ class Settings:
     metrics: str | None = None
     log_format: str = "text"
     management_url: str | None = field(default=None, repr=False)
+    history: int | None = None
+    """Seconds that records of the history are kept; None where there is no history."""
+    history_bytes: int = 2_000_000_000
     queues: Mapping[str, QueueSettings] = field(default_factory=dict)
 
     schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)
@@ -107,6 +110,7 @@ class Settings:
     def layout(self) -> Layout:
         """What the plan for the broker is made from."""
         ladders = {name: queue.ladder for name, queue in self.queues.items()}
+        history = None if self.history is None else Retention(self.history, self.history_bytes)
         return Layout(
             ladders,
             self.rungs,
@@ -115,6 +119,7 @@ class Settings:
             self.scheduled,
             paced=frozenset(name for name, queue in self.queues.items() if queue.rate),
             capped=frozenset(name for name, queue in self.queues.items() if queue.max_concurrency),
+            history=history,
         )
 
     @property
@@ -179,6 +184,8 @@ def _check_name(section: ini.Section, sections: Mapping[str, ini.Section], sourc
         raise ConfigError(f"{where}: a queue's name has 1 to {LONGEST_NAME} bytes, all printable")
     if names.is_rabbitmqs(name):
         raise ConfigError(f"{where}: names that begin with amq. belong to RabbitMQ")
+    if names.is_historys(name):
+        raise ConfigError(f"{where}: is a name that belongs to the history: choose another")
     if (owner := names.owner(name)) is not None:
         known = " (a queue here)" if owner in sections else ""
         raise ConfigError(f"{where}: is a name that belongs to queue {owner!r}{known}: choose another")

@@ -25,6 +25,8 @@ GLOBAL_KEYS: Mapping[str, Read] = {
     "metrics": values.optional(addresses.address),
     "log_format": values.choice("text", "json"),
     "management_url": values.optional(addresses.url("http", "https")),
+    "history": values.optional(values.age),
+    "history_bytes": values.size,
 }
 QUEUE_KEYS: Mapping[str, Read] = {
     "ladder": values.ladder,

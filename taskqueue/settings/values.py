@@ -21,6 +21,12 @@ _MOST_RUNS = 1_000_000
 _NUMBER = re.compile(r"[0-9.]+(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _STATUS = re.compile(r"([0-9])xx|([0-9]{3})(?:\s*-\s*([0-9]{3}))?", re.IGNORECASE)
 _STATUSES = range(100, 600)
+_AGE = re.compile(r"([0-9]{1,6})\s*([mhd])")
+_AGES = {"m": 60, "h": 3600, "d": 86_400}
+_SIZE = re.compile(r"([0-9]{1,6})\s*([MGT])B?", re.IGNORECASE)
+_SIZES = {"M": 10**6, "G": 10**9, "T": 10**12}
+_LEAST_SIZE, _LARGEST_SIZE = 10 * 10**6, 100 * 10**12
+_LONGEST_AGE = 3650 * 86_400
 _YES = frozenset({"yes", "true", "on", "1"})
 _NO = frozenset({"no", "false", "off", "0"})
 _HANDLER = re.compile(r"[\w.:-]+")
@@ -143,6 +149,23 @@ def rate(text: str) -> Rate:
     if found is None or not 1 <= int(found[1]) <= _MOST_RUNS:
         raise ValueError(f"must be like 50/s, 10/m or 1/h (up to {_MOST_RUNS}), or empty for none")
     return Rate(int(found[1]), _PERIOD[found[2]])
+
+
+def age(text: str) -> int:
+    """Read how long something is kept, such as ``7d``, as seconds."""
+    found = _AGE.fullmatch(text)
+    seconds = int(found[1]) * _AGES[found[2]] if found else 0
+    if not 0 < seconds <= _LONGEST_AGE:
+        raise ValueError("must be like 90m, 12h or 7d (up to 3650d), or empty for none")
+    return seconds
+
+
+def size(text: str) -> int:
+    """Read a number of bytes such as ``500M``."""
+    found = _SIZE.fullmatch(text)
+    if found is None or not _LEAST_SIZE <= int(found[1]) * _SIZES[found[2].upper()] <= _LARGEST_SIZE:
+        raise ValueError("must be like 500M, 2G or 1T (from 10M to 100T)")
+    return int(found[1]) * _SIZES[found[2].upper()]
 
 
 def statuses(text: str) -> frozenset[int]:

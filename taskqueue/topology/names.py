@@ -13,6 +13,10 @@ from decimal import Decimal
 ENTRY = "in"
 LOOK = "look"
 """The routing key of a marker: it leads from the exchange of each level to `looked`, and nowhere else."""
+HISTORY = "taskqueue.history"
+"""The exchange of the history, and its stream of records."""
+HISTORY_INDEX = "taskqueue.history.index"
+"""The stream that tells which records are where."""
 _DUE = "due:"
 _ASTRAY = "astray"
 _OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|schedule|paused|limit)(?:\..*)?")
@@ -180,6 +184,11 @@ def is_astray(routing_key: str) -> bool:
 def is_rabbitmqs(name: str) -> bool:
     """Tell whether RabbitMQ keeps a name for itself, and lets nobody else declare it."""
     return name.startswith("amq.")
+
+
+def is_historys(name: str) -> bool:
+    """Tell whether a name belongs to the history of all queues."""
+    return name == HISTORY or name.startswith(f"{HISTORY}.")
 
 
 def pattern(name: str, *, shared: bool = False) -> str:

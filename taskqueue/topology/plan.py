@@ -11,11 +11,16 @@ from taskqueue.topology.ladder import Ladder
 
 QUORUM = "quorum"
 CLASSIC = "classic"
+STREAM = "stream"
 NO_DELIVERY_LIMIT = 2_000_000_000
 """RabbitMQ 4 dead-letters after 20 deliveries by default, and a look at a message is a delivery.
 
 On the work queue this is a backstop: the consumer counts, and settles a task at its `delivery_limit`.
 """
+
+_SEGMENTS = 20
+_INDEX_PART = 8
+"""The records take so many times the bytes of their index, and more."""
 
 KEPT: dict[str, str | int] = {
     "x-queue-type": QUORUM,
@@ -30,6 +35,14 @@ DROPPED: dict[str, str | int] = {"x-queue-type": QUORUM, "x-max-length": 0}
 
 The broker confirms what it drops there, so at-least-once dead-lettering into it never waits.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of the history is kept: what is older goes, and the oldest where it takes more bytes."""
+
+    seconds: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,8 @@ class Layout:
     """The names of the queues that have a rate."""
     capped: frozenset[str] = frozenset()
     """The names of the queues that have permits."""
+    history: Retention | None = None
+    """None where no history is kept."""
 
     def is_queue(self, ladder: str) -> bool:
         """Tell whether a queue has the name of this ladder, however many share it."""
@@ -110,6 +125,7 @@ def plan(layout: Layout) -> Plan:
             *(plan_schedules(name, layout) for name in layout.ladders if name in layout.scheduled),
             *(plan_limits(name, layout) for name in layout.ladders),
             *(plan_ladder(ladder, layout) for ladder in ladders),
+            *((plan_history(layout.history),) if layout.history is not None else ()),
         )
     )
 
@@ -159,6 +175,26 @@ def plan_limits(name: str, layout: Layout) -> Plan:
         return Plan(queues=queues)
     book, permits = names.limit(name), names.permits(name)
     return Plan((Exchange(book),), queues, (Binding(book, book, book), Binding(book, permits, permits)))
+
+
+def plan_history(kept: Retention) -> Plan:
+    """Plan the history of all queues: a stream of records, and a smaller one that tells where they are."""
+    streams = ((names.HISTORY, kept.bytes), (names.HISTORY_INDEX, kept.bytes // _INDEX_PART))
+    return Plan(
+        (Exchange(names.HISTORY),),
+        tuple(Queue(name, _stream(kept.seconds, size)) for name, size in streams),
+        tuple(Binding(names.HISTORY, name, name) for name, _ in streams),
+    )
+
+
+def _stream(seconds: int, size: int) -> dict[str, str | int]:
+    return {
+        "x-queue-type": STREAM,
+        "x-max-age": f"{seconds}s",
+        "x-max-length-bytes": size,
+        # Whole segments go, so small ones follow both bounds closely.
+        "x-stream-max-segment-size-bytes": max(1_000_000, size // _SEGMENTS),
+    }
 
 
 def plan_ladder(name: str, layout: Layout) -> Plan:
@@ -221,24 +257,6 @@ def levels(ladder: str, rungs: Ladder) -> Iterator[str]:
 def rung_name(ladder: str, ttl: str, queue_type: str) -> str:
     """Name a rung of the type that is configured."""
     return names.rung(ladder, ttl, classic=queue_type == CLASSIC)
-
-
-def pause_queue(lasts_ms: int | None) -> dict[str, str | int]:
-    """Make the arguments of the queue that stands for a pause of so many milliseconds, None for no end.
-
-    What consumers ask by is dropped in it. A quorum queue counts its expiry from when it was made, over
-    restarts of the broker and passive looks at it (``rabbit_fifo:is_expired/2``, 3.10 to 4.3).
-    """
-    arguments: dict[str, str | int] = {
-        "x-queue-type": QUORUM,
-        "x-max-length": 1,
-        "x-overflow": "drop-head",
-    }
-    return arguments if lasts_ms is None else arguments | {"x-expires": lasts_ms}
-
-
-PAUSE_NOTE = KEPT | {"x-max-length": 1, "x-overflow": "drop-head"}
-"""The arguments of the queue that holds the newest note on a pause."""
 
 
 def dead_lettering(queue_type: str, *, to: str) -> dict[str, str | int]:

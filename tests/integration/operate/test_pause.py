@@ -22,7 +22,7 @@ from taskqueue.broker.session import Session, connected
 from taskqueue.broker.session import run as in_session
 from taskqueue.operate.pause import Pause, pause, paused, resume
 from taskqueue.topology import names
-from taskqueue.topology.plan import PAUSE_NOTE
+from taskqueue.topology.pause import PAUSE_NOTE
 from tests.support.admin import Admin
 from tests.support.command import ran, read, run
 from tests.support.stage import PATIENCE, Process, Stage, eventually

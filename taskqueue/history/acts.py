@@ -1,0 +1,41 @@
+"""What operators do to tasks, and who did it."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from taskqueue.events import Event
+from taskqueue.history.recorder import recording
+from taskqueue.settings import Settings
+
+CANCELLED, DELETED, HASTENED, MOVED = "cancelled", "deleted", "hastened", "moved"
+REPLAYED, PURGED = "replayed", "purged"
+PAUSED, RESUMED = "paused", "resumed"
+
+
+@contextmanager
+def noted(settings: Settings, act: str, queue: str) -> Iterator[Callable[[str | None], None]]:
+    """Give what is to be called with the id of each task of a queue that something was done to.
+
+    It records that for the history, beside the command, which never waits for it but at its end.
+    """
+    by = who() if settings.history is not None else None
+    with recording(settings, lambda _: None) as listeners:
+
+        def note(task_id: str | None) -> None:
+            for listener in listeners:
+                listener(Event(act, queue, task_id, by=by))
+
+        yield note
+
+
+def who() -> str:
+    """Name the user of this machine who runs a command."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"
