@@ -124,6 +124,10 @@ class Deed:
     preview: Callable[[Session, Progress | None], Awaitable[tuple[list[dict[str, Any]], Acted]]]
     """Counts the tasks, and gives the rows of some."""
     act: Callable[[Session, Progress | None, Note], Awaitable[Acted]]
+    to: str | None = None
+    """The queue that they go to, where that is another one."""
+    at: float | None = None
+    """When they are to run (seconds since the epoch), where it says so."""
 
 
 def do(deed: Deed, settings: Settings, *, dry_run: bool, yes: bool, as_json: bool) -> None:
@@ -139,7 +143,7 @@ def do(deed: Deed, settings: Settings, *, dry_run: bool, yes: bool, as_json: boo
             return
         what = f"{seen.matched:,} of {seen.looked:,} {deed.kind} tasks of {deed.queue}"
         typer.confirm(f"{deed.verb} {what}?", abort=True, err=True)
-    with acts.noted(settings, deed.event, deed.queue) as note:
+    with acts.noted(settings, deed.event, deed.queue, to=deed.to, at=deed.at) as note:
         acted = _in_session(deed, settings, deed.verb, partial(_noting, deed, note))
     if as_json:
         common.emit(_counts(acted))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import re
-import socket
 import time
 from typing import Annotated
 
@@ -13,6 +11,7 @@ import typer
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common
 from taskqueue.errors import ConfigError
+from taskqueue.history import acts
 from taskqueue.operate import pause as pausing
 from taskqueue.operate.pause import Pause
 from taskqueue.settings import load
@@ -44,13 +43,15 @@ def pause(
     settings = common.only(load(config), [queue])
     lasts_ms = None if lasts is None else milliseconds(lasts)
     now = time.time()
-    about = Pause(_who(), reason, now, None if lasts_ms is None else now + lasts_ms / 1000)
+    about = Pause(acts.who(), reason, now, None if lasts_ms is None else now + lasts_ms / 1000)
 
     async def work() -> None:
         async with connected(settings, name="taskqueue pause") as session:
             await pausing.pause(session, queue, settings.queues[queue].ladder, about, lasts_ms=lasts_ms)
 
-    run(work())
+    with acts.noted(settings, acts.PAUSED, queue, at=about.until, reason=reason) as acted:
+        run(work())
+        acted(None)
     common.line(f"{queue}: paused{said(about)}")
 
 
@@ -61,11 +62,3 @@ def milliseconds(text: str) -> int:
     if not parts or _PART.sub("", text) or not 0 < whole <= LONGEST_TTL_MS:
         raise ConfigError(f"--for: must be a time such as 30s, 10m, 2h or 1d, got {text[:60]!r}")
     return whole
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"

@@ -8,6 +8,7 @@ import typer
 
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common
+from taskqueue.history import acts
 from taskqueue.operate import pause as pausing
 from taskqueue.settings import load
 
@@ -27,5 +28,7 @@ def resume(
         async with connected(settings, name="taskqueue resume") as session:
             await pausing.resume(session, queue, settings.queues[queue].ladder)
 
-    run(work())
+    with acts.noted(settings, acts.RESUMED, queue) as acted:
+        run(work())
+        acted(None)
     common.line(f"{queue}: not paused")

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from taskqueue import events
 from taskqueue.broker.session import connected
 from taskqueue.broker.session import run as run_session
 from taskqueue.cli import common, tables
 from taskqueue.cron import moment
 from taskqueue.errors import ConfigError
+from taskqueue.history import acts
 from taskqueue.operate import schedules
 from taskqueue.operate.schedules import ScheduleState
 from taskqueue.settings import Settings, load
@@ -60,7 +62,9 @@ def run(name: Name, *, as_json: common.Json = False, config: common.Config = Non
         async with connected(settings, name=_NAME) as session:
             return await schedules.run(session, settings, name)
 
-    sent = run_session(work())
+    with acts.noted(settings, events.SENT, settings.schedules[name].queue) as acted:
+        sent = run_session(work())
+        acted(sent)
     if as_json:
         common.emit({"id": sent, "schedule": name, "queue": settings.schedules[name].queue})
     else:
@@ -76,7 +80,9 @@ def pause(name: Name, *, config: common.Config = None) -> None:
         async with connected(settings, name=_NAME) as session:
             await schedules.pause(session, settings, name)
 
-    run_session(work())
+    with acts.noted(settings, acts.PAUSED, settings.schedules[name].queue) as acted:
+        run_session(work())
+        acted(name)
     common.line(f"{name}: paused")
 
 
@@ -89,7 +95,9 @@ def resume(name: Name, *, config: common.Config = None) -> None:
         async with connected(settings, name=_NAME) as session:
             await schedules.resume(session, settings, name)
 
-    run_session(work())
+    with acts.noted(settings, acts.RESUMED, settings.schedules[name].queue) as acted:
+        run_session(work())
+        acted(name)
     common.line(f"{name}: resumed")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
 
+from taskqueue import events
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import choosing, common, messages, tables
 from taskqueue.cli.choosing import Deed
@@ -167,7 +168,8 @@ def move(
     settings = common.only(every_queue, [queue])
     (target,) = common.limited(every_queue, [to_queue or queue])
     what = waiting.moved(every_queue.way(target.name), to=at, out_of=queue)
-    deed = _deed(settings, queue, wanted, ("move", "moved", acts.MOVED), what)
+    deed = _deed(settings, queue, wanted, ("move", "moved", events.MOVED), what)
+    deed = replace(deed, to=to_queue, at=at)
     choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 
 

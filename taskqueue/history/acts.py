@@ -1,4 +1,4 @@
-"""What operators do to tasks, and who did it."""
+"""What operators do to tasks, queues and schedules, and who did it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ from taskqueue.events import Event
 from taskqueue.history.recorder import recording
 from taskqueue.settings import Settings
 
-CANCELLED, DELETED, HASTENED, MOVED = "cancelled", "deleted", "hastened", "moved"
-REPLAYED, PURGED = "replayed", "purged"
-PAUSED, RESUMED = "paused", "resumed"
+CANCELLED, DELETED, HASTENED = "cancelled", "deleted", "hastened"
+REPLAYED, PURGED, PAUSED, RESUMED = "replayed", "purged", "paused", "resumed"
 
 
 @contextmanager
-def noted(settings: Settings, act: str, queue: str) -> Iterator[Callable[[str | None], None]]:
+def noted(
+    settings: Settings,
+    act: str,
+    queue: str,
+    *,
+    to: str | None = None,
+    at: float | None = None,
+    reason: str | None = None,
+) -> Iterator[Callable[[str | None], None]]:
     """Give what is to be called with the id of each task of a queue that something was done to.
+
+    With the name of a schedule where it was done to that, with None where it was done to the queue itself.
+    `to` is the queue that tasks were moved to, `at` when they come next or a pause ends (seconds since the
+    epoch), `reason` what the operator said.
 
     It records that for the history, beside the command, which never waits for it but at its end.
     """
@@ -27,7 +38,7 @@ def noted(settings: Settings, act: str, queue: str) -> Iterator[Callable[[str | 
 
         def note(task_id: str | None) -> None:
             for listener in listeners:
-                listener(Event(act, queue, task_id, by=by))
+                listener(Event(act, queue, task_id, by=by, to=to, next=at, reason=reason))
 
         yield note
 

@@ -49,10 +49,10 @@ def test_a_task_is_told_from_its_first_attempt_to_its_end(kept: Stage, receiver:
     process = kept.run()
     kept.publish({"url": "/x?token=secret", "max_retries": 2, "roll_back": "/sorry"}, message_id="m")
     process.wait_for("event=done id=m.roll_back")
-    assert command.ran(kept.path, "dead", "replay", kept.name, "m") == "1 replayed\n"
+    assert command.ran(kept.path, "dead", "replay", kept.name, "--id", "m", "--yes") == "1 replayed\n"
     process.wait_for("event=done id=m ")
     waiting = kept.send("/later", countdown=80)
-    command.ran(kept.path, "waiting", "cancel", kept.name, waiting)
+    command.ran(kept.path, "waiting", "cancel", kept.name, "--id", waiting, "--yes")
     # Then all of it is told, in its order, a second later at most
     story = ["retried", "dead", "rolled_back", "done", "replayed", "done"]
     # A replayed task may be done before the command hears that it was taken.
@@ -78,6 +78,30 @@ def test_a_task_is_told_from_its_first_attempt_to_its_end(kept: Stage, receiver:
     assert f"{waiting}: it was cancelled by {replayed['by']}" in command.ran(kept.path, "history", waiting)
     assert "by the history: m: it " in command.ran(kept.path, "show", "m", code=1)
     assert "secret" not in json.dumps(told(kept, "m"))
+
+
+def test_what_operators_do_to_queue_and_tasks_is_told(kept: Stage) -> None:
+    """A pause with its reason, and each act on a task, in their order; a dry run is none."""
+    # Given a task that waits in a queue that is paused
+    task = kept.send("/x", countdown=80)
+    command.ran(kept.path, "pause", kept.name, "--reason", "deploy")
+    # When it is moved, hastened, cancelled and purged
+    this = (kept.name, "--id", task)
+    command.ran(kept.path, "waiting", "cancel", *this, "--dry-run")
+    command.ran(kept.path, "waiting", "move", *this, "--to", "+90s", "--yes")
+    command.ran(kept.path, "waiting", "run-now", *this, "--yes")
+    command.ran(kept.path, "ready", "cancel", *this, "--yes")
+    command.ran(kept.path, "dead", "purge", *this, "--yes")
+    command.ran(kept.path, "resume", kept.name)
+    # Then all of it is told, with who did it
+    acts = ["moved", "hastened", "cancelled", "purged"]
+    eventually(lambda: events_of(kept, task) == acts, "what was done to the task")
+    found = told(kept, "-q", kept.name)
+    assert [each["event"] for each in found] == ["paused", *acts, "resumed"]
+    assert {each["by"].split("@")[0] for each in found} == {getpass.getuser()}
+    paused, moved = found[:2]
+    assert (paused["reason"], "id" in paused) == ("deploy", False)
+    assert moved["next"] > moved["at"]
 
 
 def test_a_history_that_was_not_declared_stops_no_task(kept: Stage, receiver: Receiver) -> None:

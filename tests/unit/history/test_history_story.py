@@ -15,6 +15,8 @@ from taskqueue.history.story import ending
         ({"event": "retried", "attempt": 2, "next": "T"}, "attempt 2 failed; the next one is due at T"),
         ({"event": "dead", "attempt": 3, "reason": "failed"}, "it is dead (failed), after 3 attempts"),
         ({"event": "moved", "to": "b"}, "it was moved to b"),
+        ({"event": "moved", "next": "T", "by": "me@here"}, "it was moved to T by me@here"),
+        ({"event": "moved", "to": "b", "next": "T", "by": "me@here"}, "it was moved to b, T by me@here"),
         ({"event": "cancelled", "by": "me@here"}, "it was cancelled by me@here"),
     ],
 )

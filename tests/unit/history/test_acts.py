@@ -1,0 +1,66 @@
+"""What operators do to tasks, queues and schedules, as records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from taskqueue import events
+from taskqueue.events import Event
+from taskqueue.history import acts
+from taskqueue.history.records import Record, record
+from taskqueue.operate.acting import Choice
+from taskqueue.operate.filters import Filter
+from taskqueue.operate.reading import Facts
+from taskqueue.settings import Settings
+from taskqueue.task.message import Message
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+    """Give the records that are made, which go to no broker."""
+    found: list[Record] = []
+
+    @contextmanager
+    def recording(
+        settings: Settings, _: Callable[[int], None]
+    ) -> Iterator[tuple[Callable[[Event], None], ...]]:
+        yield (lambda event: found.append(record(5, event)),) if settings.history is not None else ()
+
+    monkeypatch.setattr(acts, "recording", recording)
+    return found
+
+
+def test_each_task_is_noted_once_it_is_done(heard: list[Record]) -> None:
+    """And not what was only looked at; with who did it, and where it went."""
+    with acts.noted(Settings(history=60), events.MOVED, "mail", to="bulk", at=10.0) as note:
+        choice = Choice(Filter(), note)
+        for number in range(3):
+            choice.takes(Facts(Message(b"{}", {}, {"message_id": f"t{number}"})))
+        choice.did(Facts(Message(b"{}", {}, {"message_id": "t1"})))
+    assert choice.done == 1
+    assert heard == [
+        {
+            "at": 5000, "event": "moved", "id": "t1", "queue": "mail", "to": "bulk",
+            "next": "1970-01-01T00:00:10.000+00:00", "by": acts.who(),
+        }
+    ]  # fmt: skip
+
+
+def test_a_pause_tells_who_why_and_until_when(heard: list[Record]) -> None:
+    """It is of the queue, and of no task."""
+    with acts.noted(Settings(history=60), acts.PAUSED, "mail", at=10.0, reason="deploy") as acted:
+        assert heard == []
+        acted(None)
+    (found,) = heard
+    assert "id" not in found
+    assert (found["event"], found["reason"], found["by"]) == ("paused", "deploy", acts.who())
+
+
+def test_nothing_is_noted_where_no_history_is_kept(heard: list[Record]) -> None:
+    """What is to be called is there all the same."""
+    with acts.noted(Settings(), acts.PURGED, "mail") as note:
+        note("t")
+    assert heard == []
