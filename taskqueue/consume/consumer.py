@@ -82,6 +82,7 @@ class Consumer:
             )
             for queue in settings.queues.values()
         ]
+        self._limited = sum(each.limited for each in self._subscriptions)
         self._timekeepers = [
             Timekeeper(
                 settings.way(queue),
@@ -166,8 +167,7 @@ class Consumer:
             # It may have been paused while this consumer was cut off.
             subscription.pause(told=False)
         self._pauses.connected(connection)
-        limited = sum(each.limited for each in self._subscriptions)
-        others = _OTHER_CHANNELS + len(self._timekeepers) + limited
+        others = _OTHER_CHANNELS + len(self._timekeepers) + self._limited
         room = max(0, connection.params.channel_max - others)
         for subscription in self._subscriptions[:room]:
             subscription.connected(connection)
@@ -192,7 +192,7 @@ class Consumer:
                 "the broker refuses the channels of %d queues, which take %d: raise the limit (rabbitmqctl "
                 "set_user_limits), or run some queues as another user (--queue)",
                 len(self._subscriptions),
-                len(self._parts) + _OTHER_CHANNELS + _BESIDE,
+                len(self._parts) + self._limited + _OTHER_CHANNELS + _BESIDE,
             )
         for each in self._parts:
             each.disconnected(reason)

@@ -200,6 +200,8 @@ class Subscription:
     def pause(self, *, told: bool = True) -> None:
         """Begin no task until `unpause`: what has not begun goes back to its place in the queue.
 
+        So do permits, as soon as what runs with them has ended, and no token of a rate is spent.
+
         `told` is False where nobody knows yet whether the queue is paused.
         """
         self._paused = told
@@ -207,6 +209,7 @@ class Subscription:
         # Before anything goes back, or it would come again.
         self._deliveries.pause()
         self.attempts.give_back()
+        self._give_back()
 
     def unpause(self) -> None:
         """Take tasks again, unless another queue runs one alone."""

@@ -90,10 +90,12 @@ class Turns:
             at = self._clock() + _AWAY
             self._send_away(attempt, at, has_slot=attempt.task.has_slot, unpermitted=True)
 
-        if self._permits is None:
-            begin()
-        elif self._attempts.stopping:
+        if self._attempts.stopping or self._attempts.paused:
+            if pace is not None:
+                pace.refund()
             self._settling.give_back(attempt)
+        elif self._permits is None:
+            begin()
         elif self._isolation.is_open:
             self._permits.ask(attempt, begin, away)
         else:

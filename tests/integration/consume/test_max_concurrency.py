@@ -9,6 +9,7 @@ from sandbox.receiver import Receiver
 from taskqueue.declare.apply import declare
 from taskqueue.limit import Permit, permit_publishes
 from taskqueue.topology import names
+from tests.support import command
 from tests.support.crowd import Crowd
 from tests.support.stage import Process, Stage, eventually
 
@@ -93,6 +94,24 @@ def test_a_limit_that_is_taken_out_holds_up_nobody(staged: Callable[..., Stage],
     eventually(lambda: crowd.most() > 3, "more at once than the former limit")
     limited.stop()
     receiver.wait_for(100, path="/crowd")
+    stage.settle()
+
+
+def test_a_paused_queue_keeps_no_permit(staged: Callable[..., Stage], receiver: Receiver) -> None:
+    """They are free as soon as what runs has ended, and taken again once the queue is resumed."""
+    crowd = Crowd(receiver, "/crowd", 0.5)
+    stage = staged(max_concurrency=2)
+    declare(stage.settings)
+    send(stage, 100)
+    stage.consume()
+    receiver.wait_for(4, path="/crowd")
+    command.ran(stage.path, "pause", stage.name)
+    eventually(lambda: stage.depth(names.permits(stage.name)) == 2, "both permits are given back")
+    assert len(receiver.to("/crowd")) < 100
+    crowd.seconds = 0.02
+    command.ran(stage.path, "resume", stage.name)
+    receiver.wait_for(100, path="/crowd")
+    assert crowd.most() == 2
     stage.settle()
 
 
