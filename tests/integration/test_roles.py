@@ -25,6 +25,13 @@ ROLES = {role: patterns for role, *patterns in _ROW.findall(DOCS.replace(r"\|", 
 SCHEDULE = "[schedule:yearly]\ncron = @yearly\nqueue = a\nurl = /yearly\n"
 
 
+def patterns(role: str) -> list[str]:
+    """Give the patterns of a role for a queue of which a history is kept."""
+    more = ROLES.get(f"{role} with history", ["^$"] * 3)
+    pairs = zip(ROLES[role], more, strict=True)
+    return ["|".join(each for each in pair if each != "^$") or "^$" for pair in pairs]
+
+
 class Site:
     """A virtual host, and commands of users with the rights of a role; `faults` is what went otherwise."""
 
@@ -39,10 +46,11 @@ class Site:
 
     def ini(self, role: str, queue: str = "a", schedules: str = SCHEDULE, **keys: Any) -> Path:
         """Write the configuration of a new user, with the patterns that the docs have for Q, on `a`."""
-        server = self.admin.user(*(pattern.replace("Q", "a") for pattern in ROLES[role]))
+        server = self.admin.user(*(pattern.replace("Q", "a") for pattern in patterns(role)))
         values = {
             "server": server, "management_url": self.admin.management_url, "levels": 1,
             "base_url": self.receiver.url, "min_backoff_seconds": 0.1, "jitter": 0,
+            "rate": "1000/s", "max_concurrency": 5, "history": "1d", "history_bytes": "100M",
         }  # fmt: skip
         lines = [*(f"{key} = {value}" for key, value in (values | keys).items()), f"[{queue}]", schedules]
         path = self._folder / f"{role}-{queue}.ini"
@@ -134,7 +142,10 @@ def test_the_consumer_settles_all_and_looks_at_nothing(site: Site) -> None:
     paths = sorted(request.path for request in site.receiver.requests)
     assert paths == ["/fails", "/fails", "/undone", "/works"]
     assert "permission" not in process.log
-    site.refused(ini, "declare", "inspect", "waiting list a", "dead list a", "dead purge a --all --yes")
+    assert "history: can't be written" not in process.log
+    site.refused(
+        ini, "declare", "inspect", "waiting list a", "dead list a", "dead purge a --all --yes", "history t"
+    )
     assert site.faults == []
 
 
@@ -168,5 +179,6 @@ def test_the_operator_looks_at_all_and_mends(site: Site) -> None:
     site.does(ini, "schedule", "run", "yearly", told="yearly@")
     site.does(ini, "schedule", "pause", "yearly")
     site.does(ini, "schedule", "resume", "yearly")
+    site.does(ini, "history", told="@")
     site.refused(ini, "declare")
     assert site.faults == []
