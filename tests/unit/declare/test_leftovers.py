@@ -1,0 +1,72 @@
+"""What `declare --prune` takes for left over, of what the management API lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from taskqueue.declare.prune import Leftover, sorted_out
+from taskqueue.settings import Settings, parse
+from taskqueue.topology import names
+from taskqueue.topology.plan import Plan, plan
+
+LIMITED = "rate = 5/s\nmax_concurrency = 2\n"
+
+
+def settings(*queues: str, history: bool = False) -> Settings:
+    """Give the configuration of queues with limits."""
+    kept = "history = 1d\n" if history else ""
+    sections = "".join(f"[{name}]\n{LIMITED}" for name in queues)
+    return parse(f"levels = 1\n{kept}{sections}", source="test", environ={})
+
+
+def listed(there: Plan, messages: dict[str, int], wanted: Settings) -> tuple[Leftover, ...]:
+    """Sort out what is there; `messages` are in these queues, and none in the others."""
+    queues: list[dict[str, Any]] = [
+        {
+            "name": each.name, "durable": True, "arguments": each.arguments, "consumers": 0,
+            "messages": messages.get(each.name, 0),
+        }
+        for each in there.queues
+    ]  # fmt: skip
+    exchanges: list[dict[str, Any]] = [
+        {"name": each.name, "durable": True, "type": each.type, "arguments": each.arguments}
+        for each in there.exchanges
+    ]
+    bindings = [
+        {
+            "source": each.exchange, "destination": each.queue, "destination_type": "queue",
+            "routing_key": each.routing_key,
+        }
+        for each in there.bindings
+    ]  # fmt: skip
+    return sorted_out(wanted, queues, exchanges, bindings)
+
+
+def test_all_of_a_queue_goes_with_it_its_limits_too() -> None:
+    """And nothing of a queue that is still named, nor the history, which is no queue's."""
+    there = plan(settings("a", "b", history=True).layout)
+    (found,) = listed(there, {}, settings("a"))
+    assert set(found.queues) == {each.name for each in there.queues if names.owner(each.name) == "b"} | {"b"}
+    assert set(found.exchanges) == {each.name for each in there.exchanges if names.owner(each.name) == "b"}
+    assert set(names.limits("b", paced=True, capped=True)) < set(found.queues)
+    assert names.looked("b") in found.queues
+    assert found.busy is None
+
+
+@pytest.mark.parametrize("name", ["b", "b.dead", "b.wait.0.3s"])
+def test_where_a_task_is_all_of_the_queue_stays(name: str) -> None:
+    """Permits and their book stand for no task, and keep nothing."""
+    limits = dict.fromkeys(names.limits("b", paced=True, capped=True), 1)
+    there = plan(settings("a", "b").layout)
+    (found,) = listed(there, limits, settings("a"))
+    assert found.busy is None
+    (found,) = listed(there, limits | {name: 1}, settings("a"))
+    assert found.busy == f"queue {name!r} holds 1 messages"
+
+
+def test_nothing_is_left_over_of_what_is_named() -> None:
+    """With limits and a history that are still wanted."""
+    wanted = settings("a", "b", history=True)
+    assert listed(plan(wanted.layout), {}, wanted) == ()
