@@ -29,7 +29,7 @@ _NAME = "taskqueue history"
 _FAILED = frozenset({events.RETRIED, events.DEAD, events.VOID})
 _COLUMNS = {
     "at": 24, "event": 9, "queue": 7, "id": 36, "attempt": 7, "status": 6, "ms": 4, "url": 12, "error": 12,
-    "by": 8, "next": 24, "reason": 7,
+    "by": 8, "to": 7, "next": 24, "reason": 7,
 }  # fmt: skip
 _AGO = re.compile(r"-?(?:\d+[dhms])+")
 _UNIT = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
