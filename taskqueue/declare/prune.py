@@ -273,7 +273,7 @@ def _leftover(
     ways: Iterable[Binding],
 ) -> Leftover:
     # What is in these is looked at later: it may stand for nothing.
-    signs = {names.wake(owner), names.schedule(owner), *names.limits(owner, paced=True, capped=True)}
+    signs = {names.wake(owner), names.schedule(owner), names.limit(owner), names.permits(owner)}
     busy = next((told for name in queues if name not in signs and (told := _busy(spare[name]))), None)
     classic = {name for name in queues if spare[name]["arguments"].get("x-queue-type", CLASSIC) == CLASSIC}
     leading = tuple(way for way in ways if way.queue in queues)

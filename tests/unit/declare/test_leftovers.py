@@ -21,12 +21,14 @@ def settings(*queues: str, history: bool = False) -> Settings:
     return parse(f"levels = 1\n{kept}{sections}", source="test", environ={})
 
 
-def listed(there: Plan, messages: dict[str, int], wanted: Settings) -> tuple[Leftover, ...]:
-    """Sort out what is there; `messages` are in these queues, and none in the others."""
+def listed(
+    there: Plan, messages: dict[str, int], wanted: Settings, consumed: str = ""
+) -> tuple[Leftover, ...]:
+    """Sort out what is there; `messages` are in these queues, and a consumer is on the one `consumed`."""
     queues: list[dict[str, Any]] = [
         {
-            "name": each.name, "durable": True, "arguments": each.arguments, "consumers": 0,
-            "messages": messages.get(each.name, 0),
+            "name": each.name, "durable": True, "arguments": each.arguments,
+            "messages": messages.get(each.name, 0), "consumers": int(each.name == consumed),
         }
         for each in there.queues
     ]  # fmt: skip
@@ -58,12 +60,19 @@ def test_all_of_a_queue_goes_with_it_its_limits_too() -> None:
 @pytest.mark.parametrize("name", ["b", "b.dead", "b.wait.0.3s"])
 def test_where_a_task_is_all_of_the_queue_stays(name: str) -> None:
     """Permits and their book stand for no task, and keep nothing."""
-    limits = dict.fromkeys(names.limits("b", paced=True, capped=True), 1)
+    limits = dict.fromkeys(names.limits("b", paced=False, capped=True), 1)
     there = plan(settings("a", "b").layout)
     (found,) = listed(there, limits, settings("a"))
     assert found.busy is None
     (found,) = listed(there, limits | {name: 1}, settings("a"))
     assert found.busy == f"queue {name!r} holds 1 messages"
+
+
+def test_a_queue_whose_consumers_see_a_pause_stays() -> None:
+    """They consume none of its tasks, but still share its rate."""
+    there = plan(settings("a", "b").layout)
+    (found,) = listed(there, {}, settings("a"), consumed=names.members("b"))
+    assert found.busy == "queue 'b.limit.rate' has 1 consumers"
 
 
 def test_nothing_is_left_over_of_what_is_named() -> None:
