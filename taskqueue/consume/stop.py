@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+_LOOK = 1.0
+"""Seconds after which a signal is heeded that has not interrupted the wait, as another thread got it."""
 
 
 class Stop:
@@ -24,4 +28,5 @@ class Stop:
     def wait(self) -> None:
         """Wait until it is asked for."""
         while not self.asked:
-            self._wake.get()
+            with suppress(Empty):
+                self._wake.get(timeout=_LOOK)

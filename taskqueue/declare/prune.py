@@ -122,6 +122,10 @@ async def prune(
     management API must know of it. That report was made after nothing led there any more. It counts what is
     ready, unacked and being dead-lettered in one look of the leader. Where that is nothing the queue is
     deleted, else it is bound again.
+
+    Classic queues keep the ways that lead on from their rungs, as they drop what expires and finds none. They
+    are deleted from the longest rung down to the work queue, each by the broker and only where it is empty.
+    So what expires meanwhile has come to one that is not deleted yet, which keeps what is left.
     """
     whole = [each for each in found if each.busy is None]
     todo = list(whole)

@@ -27,6 +27,9 @@ def test_it_writes_to_its_temporary_folder_only_and_stops_on_sigterm(tmp_path: P
     unshare = shutil.which("unshare")
     if os.geteuid() or unshare is None or shutil.which("setpriv") is None:
         pytest.skip("needs root, unshare and setpriv")
+    alone = [unshare, "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _INSIDE, "sh"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system allows no mounts and capabilities of our own")
     (port,) = free_ports(1)
     ini = tmp_path / "taskqueue.ini"
     ini.write_text(
@@ -34,7 +37,7 @@ def test_it_writes_to_its_temporary_folder_only_and_stops_on_sigterm(tmp_path: P
     )
     command = [sys.executable, "-m", "taskqueue", "run", "--config", str(ini)]
     process = subprocess.Popen(
-        [unshare, "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _INSIDE, "sh", *command],
+        [*alone, *command],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "TMPDIR": "/mnt", "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip

@@ -9,6 +9,7 @@ costs a third of the whole request (benchmarks/RESULTS.md).
 from __future__ import annotations
 
 from functools import partial
+from queue import LifoQueue
 from typing import Any, cast
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
@@ -22,10 +23,21 @@ MOST_ORIGINS = 100
 """Origins whose connections are kept. Those that were used longest ago are closed first."""
 
 
+class _Kept(LifoQueue[PlainConnection | None]):
+    """The places of a pool: what is open comes first, as there may be no descriptor to open anything."""
+
+    def _put(self, item: PlainConnection | None) -> None:
+        if item is None or item.is_closed:
+            self.queue.insert(0, item)
+        else:
+            self.queue.append(item)
+
+
 class PlainPool(HTTPConnectionPool):
     """The connections to one origin: take(), open() it where it is closed, and give() it back."""
 
     ConnectionCls = PlainConnection
+    QueueCls = cast("Any", _Kept)
 
     def take(self) -> PlainConnection:
         """Take the connection that was used last if it is alive, else a closed connection."""

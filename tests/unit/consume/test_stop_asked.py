@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -54,4 +55,23 @@ def test_a_signal_ends_the_wait_of_its_own_thread() -> None:
         stop.wait()
     finally:
         signal.signal(signal.SIGUSR1, former)
+    assert stop.asked
+
+
+def test_a_signal_that_another_thread_got_ends_the_wait_too() -> None:
+    """Python runs its handler once the main thread runs again, which nothing else sees to."""
+    stop = Stop()
+    former = signal.signal(signal.SIGUSR1, lambda *_: stop.ask())
+
+    def take() -> None:
+        time.sleep(0.05)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    thread = threading.Thread(target=take)
+    try:
+        thread.start()
+        stop.wait()
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    thread.join()
     assert stop.asked
