@@ -23,6 +23,9 @@ COMMANDS = {
     "inspect": (
         "Show what is ready, running, waiting and dead; exits with 1 where something is missing or unknown."
     ),
+    "probe": (
+        "Send a message of our own over each ladder and say how late it comes; exits with 1 where it is late."
+    ),
     "run": (
         "Run due tasks until SIGTERM, SIGINT or SIGHUP. Another one, a second later or more, ends it at once."
     ),

@@ -101,36 +101,49 @@ class Markers:
 
 
 def is_marker(message: Message) -> bool:
-    """Tell whether a message is a marker, of whatever look: its only way leads where nothing is kept."""
-    return not message.body and itinerary(message.headers) == (names.LOOK,)
+    """Tell whether a message is a marker, of whatever look or probe: its way ends where nothing is kept."""
+    return not message.body and itinerary(message.headers)[-1:] == (names.LOOK,)
 
 
 @asynccontextmanager
-async def marking(session: Session, settings: Settings, ladder: str) -> AsyncIterator[Markers]:
-    """Have the ladder to oneself: one look at a time.
+async def alone(session: Session, ladder: str) -> AsyncIterator[str]:
+    """Have the ladder to oneself, as one look or probe at a time; gives the queue for what comes meanwhile.
 
-    Waits for another look. Raises NotKnown where that does not end, BrokerUnreachable.
+    Waits for another. Raises NotKnown where that does not end, BrokerUnreachable.
     """
     queue = names.looking(ladder)
-    steps = settings.rungs
     await _locked(session, queue, ladder)
     try:
-        async with session.own_channel() as arrivals, session.publishing() as channel:
-            for unit in map(steps.unit, range(steps.levels)):
-                await _asked(arrivals, "queue_bind", queue, names.level(ladder, unit), names.LOOK)
-            await arrivals.consume(queue, window=0, settled=True)
-            markers = Markers(ladder, channel, arrivals)
-            receiving = asyncio.create_task(markers.receive())
-            try:
-                yield markers
-            finally:
-                receiving.cancel()
-                await asyncio.gather(receiving, return_exceptions=True)
+        yield queue
     finally:
         # Else it is gone with the connection, which may go on for a while.
         with suppress(TaskqueueError, Refused):
             async with session.channel() as channel:
                 await channel.ask("queue_delete", queue)
+
+
+@asynccontextmanager
+async def marking(session: Session, settings: Settings, ladder: str) -> AsyncIterator[Markers]:
+    """Have the ladder to oneself, and markers to look through it.
+
+    Waits for another look. Raises NotKnown where that does not end, BrokerUnreachable.
+    """
+    steps = settings.rungs
+    async with (
+        alone(session, ladder) as queue,
+        session.own_channel() as arrivals,
+        session.publishing() as channel,
+    ):
+        for unit in map(steps.unit, range(steps.levels)):
+            await asked(arrivals, "queue_bind", queue, names.level(ladder, unit), names.LOOK)
+        await arrivals.consume(queue, window=0, settled=True)
+        markers = Markers(ladder, channel, arrivals)
+        receiving = asyncio.create_task(markers.receive())
+        try:
+            yield markers
+        finally:
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
 
 
 async def _locked(session: Session, queue: str, ladder: str) -> None:
@@ -149,7 +162,8 @@ async def _locked(session: Session, queue: str, ladder: str) -> None:
         await asyncio.sleep(_POLL)
 
 
-async def _asked(channel: Channel, method: str, *arguments: str) -> None:
+async def asked(channel: Channel, method: str, *arguments: str) -> None:
+    """Ask the broker, and raise what it means where it refuses."""
     try:
         await channel.ask(method, *arguments)
     except Refused as error:

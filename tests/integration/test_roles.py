@@ -163,6 +163,7 @@ def test_the_operator_looks_at_all_and_mends(site: Site) -> None:
     site.does(ini, "inspect", told="waiting")
     site.does(ini, "inspect", "a", told="waiting")
     site.does(ini, "show", "t0", told="waiting")
+    site.does(ini, "probe", "a", "--max-late", "60", told="in time")
     site.does(ini, "waiting", "list", "a", told="t1")
     site.does(ini, "waiting", "show", "a", "t1", told="/1")
     site.does(ini, "waiting", "cancel", "a", "--id", "t1", "--yes")
