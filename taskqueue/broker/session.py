@@ -186,27 +186,32 @@ class Session:
         """Count what is ready in a queue and its consumers, None where there is no such queue.
 
         RabbitMQ answers zero for both where the leader of a quorum queue does not answer it in a quarter of a
-        second (``rabbit_quorum_queue:stat/2``). So zeros are believed only together with an empty
-        ``basic.get``, the leader's own word. Raises NotKnown without that word, and BrokerRefused.
+        second (``rabbit_quorum_queue:stat/2``). So zeros are believed only if they came sooner, together with
+        an empty ``basic.get``, the leader's own word: late ones may hide consumers that hold all of it.
+        Raises NotKnown where no such zeros come, and BrokerRefused.
         """
+        clock, heads = asyncio.get_running_loop().time, 0
+        until = clock() + PATIENCE
         async with self.channel() as channel:
-            for _ in range(_LOOKS):
+            while heads < _HEADS and clock() < until:
+                asked = clock()
                 try:
                     counts = await _declared(channel, queue)
+                    if counts.ready or counts.consumers:
+                        return counts
+                    late = clock() - asked >= _LATE
+                    head = await channel.get(queue)
                 except Refused as error:
                     if error.absent:
                         return None
                     raise error.told() from error
-                if counts.ready or counts.consumers:
+                if head is not None:
+                    channel.requeue(head)
+                    heads += 1
+                elif not late:
                     return counts
-                try:
-                    head = await channel.get(queue)
-                except Refused as error:
-                    raise error.told() from error
-                if head is None:
-                    return counts
-                channel.requeue(head)
-        raise NotKnown(f"{queue}: the broker counts nothing in it, and hands out messages")
+        told = "and hands out messages" if heads else "too late"
+        raise NotKnown(f"{queue}: the broker counts nothing in it, {told}")
 
     async def close(self) -> None:
         """Close the connection. If it hangs, cut it, so that the broker takes back what it had handed out."""
@@ -223,7 +228,10 @@ class Session:
                     transport.abort()
 
 
-_LOOKS = 3
+_HEADS = 3
+"""Messages that a queue hands out, which counts none, until it is given up."""
+_LATE = 0.2
+"""Seconds after which the broker may have answered for a leader that had not."""
 
 
 async def _declared(channel: Channel, queue: str) -> Counts:
