@@ -72,6 +72,7 @@ def test_a_silent_stream_stops_no_task_and_what_is_dropped_is_told(
     # Given a recorder that keeps ten records, and a consumer
     monkeypatch.setattr(recorder, "KEPT", 10)
     monkeypatch.setattr(recorder, "_CONFIRMING", 2.0)
+    monkeypatch.setattr(recorder, "_LEAVING", PATIENCE)
     settings = load(kept.path)
     dropped: list[int] = []
     told = threading.Event()
