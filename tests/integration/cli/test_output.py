@@ -27,7 +27,7 @@ DEAD: dict[str, Any] = {
     "taskqueue-runs": 3,
 }
 CAN_T_ASK = "taskqueue: can't ask here whether to delete for good: add --yes, or --dry-run to see which\n"
-REDIRECTIONS = ["", "<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
+REDIRECTIONS = ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]
 
 
 def shell(
@@ -157,8 +157,6 @@ def test_a_reader_that_has_enough_is_no_error(full: Stage) -> None:
     "environment",
     [
         {},
-        {"FORCE_COLOR": "1"},
-        {"COLUMNS": "40"},
         {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "COLUMNS": "40", "TERM": "xterm-256color"},
     ],
 )
