@@ -143,12 +143,12 @@ def do(deed: Deed, settings: Settings, *, dry_run: bool, yes: bool, as_json: boo
             return
         what = f"{seen.matched:,} of {seen.looked:,} {deed.kind} tasks of {deed.queue}"
         typer.confirm(f"{deed.verb} {what}?", abort=True, err=True)
-    with acts.noted(settings, deed.event, deed.queue, to=deed.to, at=deed.at) as note:
+    with acts.noted(settings, deed.event, deed.queue, tell=common.say, to=deed.to, at=deed.at) as note:
         acted = _in_session(deed, settings, deed.verb, partial(_noting, deed, note))
-    if as_json:
-        common.emit(_counts(acted))
-    else:
-        common.line(f"{acted.done} {deed.done}")
+        if as_json:
+            common.emit(_counts(acted))
+        else:
+            common.line(f"{acted.done} {deed.done}")
     _tell(deed, acted)
 
 

@@ -49,10 +49,10 @@ def pause(
         async with connected(settings, name="taskqueue pause") as session:
             await pausing.pause(session, queue, settings.queues[queue].ladder, about, lasts_ms=lasts_ms)
 
-    with acts.noted(settings, acts.PAUSED, queue, at=about.until, reason=reason) as acted:
+    with acts.noted(settings, acts.PAUSED, queue, tell=common.say, at=about.until, reason=reason) as acted:
         run(work())
         acted(None)
-    common.line(f"{queue}: paused{said(about)}")
+        common.line(f"{queue}: paused{said(about)}")
 
 
 def milliseconds(text: str) -> int:

@@ -28,7 +28,7 @@ def resume(
         async with connected(settings, name="taskqueue resume") as session:
             await pausing.resume(session, queue, settings.queues[queue].ladder)
 
-    with acts.noted(settings, acts.RESUMED, queue) as acted:
+    with acts.noted(settings, acts.RESUMED, queue, tell=common.say) as acted:
         run(work())
         acted(None)
-    common.line(f"{queue}: not paused")
+        common.line(f"{queue}: not paused")

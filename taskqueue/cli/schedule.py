@@ -62,13 +62,13 @@ def run(name: Name, *, as_json: common.Json = False, config: common.Config = Non
         async with connected(settings, name=_NAME) as session:
             return await schedules.run(session, settings, name)
 
-    with acts.noted(settings, events.SENT, settings.schedules[name].queue) as acted:
+    with acts.noted(settings, events.SENT, settings.schedules[name].queue, tell=common.say) as acted:
         sent = run_session(work())
         acted(sent)
-    if as_json:
-        common.emit({"id": sent, "schedule": name, "queue": settings.schedules[name].queue})
-    else:
-        common.line(sent)
+        if as_json:
+            common.emit({"id": sent, "schedule": name, "queue": settings.schedules[name].queue})
+        else:
+            common.line(sent)
 
 
 @commands.command()
@@ -80,10 +80,10 @@ def pause(name: Name, *, config: common.Config = None) -> None:
         async with connected(settings, name=_NAME) as session:
             await schedules.pause(session, settings, name)
 
-    with acts.noted(settings, acts.PAUSED, settings.schedules[name].queue) as acted:
+    with acts.noted(settings, acts.PAUSED, settings.schedules[name].queue, tell=common.say) as acted:
         run_session(work())
         acted(name)
-    common.line(f"{name}: paused")
+        common.line(f"{name}: paused")
 
 
 @commands.command()
@@ -95,10 +95,10 @@ def resume(name: Name, *, config: common.Config = None) -> None:
         async with connected(settings, name=_NAME) as session:
             await schedules.resume(session, settings, name)
 
-    with acts.noted(settings, acts.RESUMED, settings.schedules[name].queue) as acted:
+    with acts.noted(settings, acts.RESUMED, settings.schedules[name].queue, tell=common.say) as acted:
         run_session(work())
         acted(name)
-    common.line(f"{name}: resumed")
+        common.line(f"{name}: resumed")
 
 
 def _known(config: common.Config, name: str) -> Settings:

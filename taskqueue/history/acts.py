@@ -21,6 +21,7 @@ def noted(
     act: str,
     queue: str,
     *,
+    tell: Callable[[str], None],
     to: str | None = None,
     at: float | None = None,
     reason: str | None = None,
@@ -31,10 +32,11 @@ def noted(
     `to` is the queue that tasks were moved to, `at` when they come next or a pause ends (seconds since the
     epoch), `reason` what the operator said.
 
-    It records that for the history, beside the command, which never waits for it but at its end.
+    It records that for the history, beside the command, which never waits for it but at its end: so let it
+    say before what it did. A record that is lost is told to `tell`, and nothing else comes of that.
     """
     by = who() if settings.history is not None else None
-    with recording(settings, lambda _: None) as listeners:
+    with recording(settings, lambda _: None, tell=tell) as listeners:
 
         def note(task_id: str | None) -> None:
             for listener in listeners:

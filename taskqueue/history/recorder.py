@@ -51,21 +51,26 @@ _MARKS = 20_000
 _CONFIRMING = 10.0
 _LONGEST_DELAY = 30.0
 _LEAVING = 3.0
-"""Seconds that what is left gets when the process ends."""
+"""Seconds that what is left gets when a consumer ends."""
+_PATIENCE = 30.0
+"""The same where a command ends. Who did what is worth more, and its broker was there a moment ago."""
 _REMINDER = 60.0
 Listener = Callable[[Event], None]
 
 
 @contextmanager
-def recording(settings: Settings, dropped: Callable[[int], None]) -> Iterator[tuple[Listener, ...]]:
+def recording(
+    settings: Settings, dropped: Callable[[int], None], *, tell: Callable[[str], None] | None = None
+) -> Iterator[tuple[Listener, ...]]:
     """Record what the listeners that are given hear, while the context lasts; none where history is off.
 
-    `dropped` is told of records that were dropped, from another thread.
+    `dropped` is told of records that were dropped, from another thread. A command gives `tell`: it waits at
+    its end until its records are confirmed, 30 s at most, and what is lost is told by that in a line.
     """
     if settings.history is None:
         yield ()
         return
-    recorder = Recorder(settings, dropped)
+    recorder = Recorder(settings, dropped, tell=tell)
     recorder.start()
     try:
         yield (recorder.hear,)
@@ -101,18 +106,22 @@ class Recorder:
         settings: Settings,
         dropped: Callable[[int], None],
         *,
+        tell: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._dropped = dropped
+        self._tell = tell
         self._clock = clock
         self._writer = secrets.token_hex(6)
         self._heard: deque[tuple[float, Event]] = deque()
         self._overflow = self._reported = self._indexed = 0
+        self._taken = self._confirmed = 0
         self._batch: _Batch | None = None
         self._numbers = itertools.count(1)
         self._open = _Open(clock())
         self._failing = False
+        self._why: Exception | None = None
         self._reminded = 0.0
         self._backoff = Backoff(FLUSH, _LONGEST_DELAY, jitter=0.5)
         self._stopping = False
@@ -132,40 +141,57 @@ class Recorder:
         if len(self._heard) >= KEPT:
             self._overflow += 1
         else:
+            self._taken += 1
             self._heard.append((self._clock(), event))
 
     def stop(self) -> None:
-        """Write what is left, within some seconds; the rest is dropped, and told."""
+        """Write what is left, within some seconds; what is not confirmed then is dropped, and told."""
         self._stopping = True
         if self._loop is not None and self._asked is not None:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._asked.set)
-        self._thread.join(_LEAVING)
+        self._thread.join(_PATIENCE if self._tell and self._left() else _LEAVING)
         self._report()
-        left = len(self._heard) + (self._batch.size if self._batch else 0)
+        left = self._left()
         if left:
-            log.warning("history: the last records (%d) could not be written", left)
             self._dropped(left)
+        # Nobody reads the log of a command, which tells of the others.
+        lost = left + (self._overflow if self._tell else 0)
+        if lost:
+            what = "1 record" if lost == 1 else f"{lost} records"
+            why = self._why or "the broker is slow, or silent"
+            (self._tell or log.warning)(f"history: {what} could not be written: {why}")
+
+    def _left(self) -> int:
+        """Count what was taken and is not confirmed."""
+        return self._taken - self._confirmed
 
     def _run(self) -> None:
         asyncio.run(self._main())
 
     async def _main(self) -> None:
         self._loop, self._asked = asyncio.get_running_loop(), asyncio.Event()
+        last = False
         while True:
             try:
                 async with connected(self._settings, name="taskqueue history") as session:
                     await self._write(session)
             except (TaskqueueError, Refused, AMQPError, OSError) as error:
                 self._failed(error)
-            except Exception:
+            except Exception as error:
+                self._why = error
                 # A fault of ours must not end the history, and much less the tasks.
                 log.exception("history: unexpected error, going on with a fresh connection")
             else:
                 return
+            if last:
+                return
             await self._pause(self._backoff.next())
             if self._stopping:
-                return
+                if not self._left():
+                    return
+                # One more try, as the fault may have been one of a moment.
+                last = True
 
     async def _write(self, session: Session) -> None:
         async with session.own_channel() as channel:
@@ -189,6 +215,7 @@ class Recorder:
             # Where it was not confirmed it goes out again under its number, and a reader takes it once.
             await self._put(channel, batch.publish)
             self._batch = None
+            self._confirmed += batch.size
             self._open.last = batch.number
             self._open.marks |= batch.marks
             if len(self._open.marks) >= _MARKS or self._clock() - self._open.since >= INTERVAL:
@@ -230,11 +257,12 @@ class Recorder:
     def _written(self) -> None:
         if self._failing:
             self._failing = False
+            self._why = None
             self._backoff.reset()
             log.info("history: records are written again; %d were dropped in all", self._overflow)
 
     def _failed(self, error: Exception) -> None:
-        why = told(error) if isinstance(error, Refused) else error
+        why = self._why = told(error) if isinstance(error, Refused) else error
         if not self._failing:
             self._failing = True
             log.warning(

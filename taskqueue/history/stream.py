@@ -22,9 +22,10 @@ FIRST = "first"
 _LAST = "last"
 _OFFSET = "x-stream-offset"
 _WINDOW = 400
-_PATIENCE = 5.0
+_PATIENCE = 15.0
+"""Seconds that a message may take that is known to be there."""
 _EMPTY = 1.0
-"""Seconds without a message, and a count of none, after which a stream is empty."""
+"""Seconds without a message after which it is asked whether a stream has any."""
 _QUIET = 0.02
 Offset = str | int | datetime
 
@@ -41,16 +42,16 @@ async def end(session: Session, stream: str) -> tuple[int, Message] | None:
     """
     async with _consumed(session, stream, _LAST) as channel:
         found = await channel.next(_EMPTY)
+        if found is None and (await channel.ask("queue_declare", stream, passive=True)).message_count:
+            found = await channel.next(_PATIENCE)
+            if found is None:
+                raise NotKnown(f"{stream}: the broker counts messages in it, and hands out none: try again")
         last = None
         while found is not None:
             last = found.message
             # The channel answers this after all that the stream has given it so far: the rest of the chunk.
             await channel.ask("basic_qos", prefetch_count=_WINDOW)
             found = await channel.next(_QUIET)
-        if last is None:
-            counted = await channel.ask("queue_declare", stream, passive=True)
-            if counted.message_count:
-                raise NotKnown(f"{stream}: the broker counts messages in it, and hands out none: try again")
     return None if last is None else (_offset(last), last)
 
 

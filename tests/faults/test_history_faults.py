@@ -1,4 +1,7 @@
-"""The history when its stream is silent, gone, or cut off with its broker: tasks never wait for it."""
+"""The history when its stream is silent, gone, or cut off with its broker: tasks never wait for it.
+
+What an operator did is waited for, by the command that did it.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ from taskqueue import events
 from taskqueue.broker.session import connected, run
 from taskqueue.errors import TaskqueueError
 from taskqueue.events import Event
-from taskqueue.history import recorder
+from taskqueue.history import acts, recorder
 from taskqueue.history.search import Answer, find
 from taskqueue.settings import Settings, load
 from tests.support.command import ran
 from tests.support.command import run as command
-from tests.support.stage import Stage, eventually
+from tests.support.stage import PATIENCE, Stage, eventually
 
 STREAM = "taskqueue.history"
 
@@ -69,6 +72,7 @@ def test_a_silent_stream_stops_no_task_and_what_is_dropped_is_told(
     # Given a recorder that keeps ten records, and a consumer
     monkeypatch.setattr(recorder, "KEPT", 10)
     monkeypatch.setattr(recorder, "_CONFIRMING", 2.0)
+    monkeypatch.setattr(recorder, "_LEAVING", PATIENCE)
     settings = load(kept.path)
     dropped: list[int] = []
     told = threading.Event()
@@ -96,6 +100,47 @@ def test_a_silent_stream_stops_no_task_and_what_is_dropped_is_told(
     answer = found(settings, "t0")
     assert [each["id"] for each in answer.records] == ["t0"]
     assert answer.dropped == sum(dropped)
+
+
+@pytest.mark.slow
+def test_a_command_waits_until_what_it_did_is_recorded(
+    kept: Stage, private_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For longer than a consumer that ends, also where a first try has failed; not where it did nothing."""
+    # Given a stream that is silent for longer than a try takes, and no patience where nothing is recorded
+    monkeypatch.setattr(recorder, "_LEAVING", 0.0)
+    monkeypatch.setattr(recorder, "_PATIENCE", 4 * PATIENCE)
+    monkeypatch.setattr(recorder, "_CONFIRMING", 1.0)
+    settings = load(kept.path)
+    told: list[str] = []
+    acted, failed = threading.Event(), threading.Event()
+    failing = recorder.Recorder._failed
+
+    def fails(self: recorder.Recorder, error: Exception) -> None:
+        failing(self, error)
+        monkeypatch.setattr(recorder, "_CONFIRMING", PATIENCE)
+        failed.set()
+
+    monkeypatch.setattr(recorder.Recorder, "_failed", fails)
+
+    def work() -> None:
+        with acts.noted(settings, acts.HASTENED, kept.name, tell=told.append) as note:
+            note("task")
+            acted.set()
+
+    command = threading.Thread(target=work)
+    with silent(private_broker):
+        # When a command does something meanwhile, and another one does nothing
+        with acts.noted(settings, acts.HASTENED, kept.name, tell=told.append):
+            pass
+        command.start()
+        assert acted.wait(PATIENCE)
+        assert failed.wait(PATIENCE)
+    command.join(PATIENCE)
+    # Then it ends once the record is there, and nothing is told to be lost
+    assert not command.is_alive()
+    assert [each["event"] for each in found(settings, "task").records] == ["hastened"]
+    assert told == []
 
 
 @pytest.mark.slow

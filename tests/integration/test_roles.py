@@ -136,7 +136,7 @@ def test_the_consumer_settles_all_and_looks_at_nothing(site: Site) -> None:
     site.does(ini, "send", "a", "/fails", "--max-retries", "2", "--roll-back", "/undone")
     process = Process("run", "--config", str(ini))
     try:
-        site.receiver.wait_for(4, timeout=90)
+        site.receiver.wait_for(4)
     finally:
         process.stop()
     paths = sorted(request.path for request in site.receiver.requests)

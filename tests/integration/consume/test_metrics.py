@@ -21,6 +21,7 @@ from taskqueue.consume.health import QueueReport, Report
 from taskqueue.consume.metrics import Metrics, NullMetrics
 from taskqueue.errors import ConfigError
 from taskqueue.events import DEAD, DONE, MOVED, POSTPONED, RETRIED, ROLLED_BACK, SENT, WAITING, Event
+from tests.support.stage import PATIENCE
 
 Start = Callable[[str | None], tuple[Metrics, watch.Watch]]
 
@@ -53,7 +54,7 @@ def start() -> Iterator[Start]:
 def get(address: str, path: str = "/metrics") -> tuple[int, bytes]:
     """Read one page: its status and its body."""
     with urllib3.PoolManager() as pool:
-        answer = pool.request("GET", f"http://{address}{path}", timeout=5, retries=False)
+        answer = pool.request("GET", f"http://{address}{path}", timeout=PATIENCE, retries=False)
     return answer.status, answer.data
 
 
@@ -217,7 +218,7 @@ def test_without_the_extra_the_error_says_what_to_install(
         start(address)
     host, _, port = address.rpartition(":")
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, int(port)), timeout=5)
+        socket.create_connection((host, int(port)), timeout=PATIENCE)
 
 
 def test_without_an_address_nothing_is_counted_or_imported(

@@ -238,18 +238,18 @@ def test_waiting_tasks_and_the_consumer_survive_a_restart_of_the_broker(
     """What is due meanwhile runs afterwards; the consumer connects again by itself."""
     # Given tasks on the ladder and a consumer
     process = own_stage.run()
+    sent = time.time()
     own_stage.send("/soon", countdown=2)
     own_stage.send("/later", countdown=12)
-    sent = time.time()
     # When the broker is killed and comes back
     private_broker.kill()
     process.wait_for("connection lost")
     private_broker.restart()
     # Then the consumer comes back, and both run, none early
     process.wait_for(f"consuming from {own_stage.name}", times=2)
-    requests = {request.path: request.at for request in receiver.wait_for(2, timeout=60)}
-    assert requests["/soon"] >= sent + 1.9
-    assert requests["/later"] >= sent + 11.9
+    requests = {request.path: request.at for request in receiver.wait_for(2)}
+    assert requests["/soon"] >= sent + 2
+    assert requests["/later"] >= sent + 12
     own_stage.settle()
 
 

@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 
 from sandbox.receiver import Receiver
+from taskqueue import events
+from taskqueue.events import Event
+from taskqueue.history import recorder
+from taskqueue.settings import Settings
 from tests.support import command
 from tests.support.admin import Admin
 from tests.support.stage import Stage, eventually
@@ -105,7 +109,10 @@ def test_what_operators_do_to_queue_and_tasks_is_told(kept: Stage) -> None:
 
 
 def test_a_history_that_was_not_declared_stops_no_task(kept: Stage, receiver: Receiver) -> None:
-    """It is said once, `check` names it, and what is kept meanwhile is written when it is there."""
+    """It is said once, `check` names it, and what is kept meanwhile is written when it is there.
+
+    A command does what it is for, and says that its record is lost.
+    """
     # Given streams that somebody has deleted
     with kept.connection() as connection:
         for name in ("taskqueue.history", "taskqueue.history.index"):
@@ -118,6 +125,11 @@ def test_a_history_that_was_not_declared_stops_no_task(kept: Stage, receiver: Re
     assert "run 'taskqueue declare'" in process.log
     assert "taskqueue declare" in json.dumps(command.read(kept.path, "check", code=1))
     assert "run 'taskqueue declare'" in command.run(kept.path, "history", first).stderr.decode()
+    resumed = command.run(kept.path, "resume", kept.name)
+    assert (resumed.returncode, resumed.stdout.decode()) == (0, f"{kept.name}: not paused\n")
+    (lost,) = resumed.stderr.decode().splitlines()
+    assert lost.startswith("history: 1 record could not be written: ")
+    assert "run 'taskqueue declare'" in lost
     # Then they run, and nothing is lost once it is declared
     command.ran(kept.path, "declare")
     eventually(lambda: events_of(kept, first) == ["done"], "the record of the task")
@@ -146,6 +158,17 @@ def test_rights_on_the_history_are_asked_for_and_stop_no_task(
     assert not found["ok"]
     assert "taskqueue.history" in found["detail"]
     process.wait_for(f"event=done id={task}")
+
+
+def test_a_command_counts_all_that_is_lost_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what was too much to be kept; soon, where there is no broker to wait for."""
+    monkeypatch.setattr(recorder, "KEPT", 10)
+    told: list[str] = []
+    settings = Settings(history=60, servers=("amqp://127.0.0.1:9/",))
+    with recorder.recording(settings, lambda _: None, tell=told.append) as (hear,):
+        for number in range(13):
+            hear(Event(events.DONE, "mail", str(number)))
+    assert told == ["history: 13 records could not be written: no broker at 127.0.0.1:9: Connection refused"]
 
 
 def test_without_a_history_there_is_none(stage: Stage) -> None:

@@ -35,7 +35,7 @@ def together(client: Client, sends: Callable[[], object], ready: Callable[[], bo
     for thread in threads:
         thread.join(PATIENCE)
         assert not thread.is_alive()
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < PATIENCE
     return told
 
 
@@ -75,7 +75,7 @@ def test_sends_of_an_async_client_end_at_once() -> None:
         ended = asyncio.run(sends(f"amqp://127.0.0.1:{server.port}/"))
     assert [str(each) for each in ended] == [WORDS] * 8
     assert {type(each) for each in ended} == {PublishFailed}
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < PATIENCE
 
 
 @pytest.mark.parametrize("times", [1, 2])

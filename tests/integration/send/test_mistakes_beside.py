@@ -83,7 +83,7 @@ def test_a_mistake_costs_nobody_else_a_copy(admin: Admin, staged: Callable[..., 
     assert urlsplit(url).username
     with stage.connection() as connection:
         connection.channel().exchange_declare("theirs.wait", "direct")
-    with Client(url, timeout=20) as client:
+    with Client(url, timeout=PATIENCE) as client:
         made = took(client, stage.name, lambda: act(client, stage.name), error)
     assert made > 0
     half = THREADS * SENDS // 2

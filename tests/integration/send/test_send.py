@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from sandbox.receiver import Receiver
+from tests.support.command import LIMIT
 from tests.support.stage import Stage
 
 
 def send(stage: Stage, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """Run `taskqueue send` for the stage's queue, with `given` on its standard input."""
     command = [sys.executable, "-m", "taskqueue", "send", "--config", str(stage.path), stage.name, *arguments]
-    return subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=LIMIT)
 
 
 def test_it_prints_the_id_of_a_task_that_runs(stage: Stage, receiver: Receiver) -> None:

