@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskqueue.declare.prune import Leftover, sorted_out
+from taskqueue.declare.leftovers import Leftover, sorted_out
 from taskqueue.settings import Settings, parse
 from taskqueue.topology import names
 from taskqueue.topology.plan import Plan, plan
