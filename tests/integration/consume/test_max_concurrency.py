@@ -30,7 +30,6 @@ def test_no_more_run_at_once_than_the_limit_over_all_consumers(
     """Three consumers that could run twelve run three, and all there is; then the permits are free."""
     crowd = Crowd(receiver, "/crowd", 0.05)
     stage = staged(max_concurrency=3)
-    declare(stage.settings)
     send(stage, 120)
     for _ in range(3):
         stage.consume()
@@ -47,7 +46,6 @@ def test_one_at_a_time_is_one_after_the_other_on_whichever_consumer(
     """Each consumer gets its turn."""
     crowd = Crowd(receiver, "/crowd", 0.05)
     stage = staged(max_concurrency=1)
-    declare(stage.settings)
     send(stage, 80)
     for _ in range(2):
         stage.consume()
@@ -63,7 +61,6 @@ def test_running_consumers_go_by_the_limit_that_is_declared(
     """Up, down to one, and up again, while they run; no permit is lost or doubled by that."""
     crowd = Crowd(receiver, "/crowd", 0.2)
     stage = staged(max_concurrency=2, concurrency=6)
-    declare(stage.settings)
     send(stage, 600)
     for _ in range(2):
         stage.consume()
@@ -84,7 +81,6 @@ def test_a_limit_that_is_taken_out_holds_up_nobody(staged: Callable[..., Stage],
     """A consumer with an ini that has none runs beside one that still has it, and then alone."""
     crowd = Crowd(receiver, "/crowd", 0.1)
     stage = staged(max_concurrency=1, concurrency=5)
-    declare(stage.settings)
     send(stage, 100)
     limited = stage.consume()
     receiver.wait_for(5, path="/crowd")
@@ -101,7 +97,6 @@ def test_a_paused_queue_keeps_no_permit(staged: Callable[..., Stage], receiver: 
     """They are free as soon as what runs has ended, and taken again once the queue is resumed."""
     crowd = Crowd(receiver, "/crowd", 0.5)
     stage = staged(max_concurrency=2)
-    declare(stage.settings)
     send(stage, 100)
     stage.consume()
     receiver.wait_for(4, path="/crowd")
@@ -119,15 +114,14 @@ def test_two_limits_hold_at_once(staged: Callable[..., Stage], receiver: Receive
     """A rate that is the narrower one, then a number of requests at once that is."""
     crowd = Crowd(receiver, "/crowd", 0.05)
     stage = staged(max_concurrency=2, rate="20/s", concurrency=4)
-    declare(stage.settings)
-    send(stage, 130)
+    send(stage, 110)
     for _ in range(2):
         stage.consume()
     receiver.wait_for(80, path="/crowd")
     assert crowd.most() <= 2
     assert crowd.begun[79] - crowd.begun[0] > 3
     crowd.seconds = 0.4
-    receiver.wait_for(130, path="/crowd")
+    receiver.wait_for(110, path="/crowd")
     assert crowd.most() == 2
     stage.settle()
 
@@ -138,7 +132,6 @@ def test_a_permit_of_a_declare_that_died_lets_nothing_run(
     """The book knows no such edition: whoever gets it drops it, and the others stay."""
     crowd = Crowd(receiver, "/crowd", 0.1)
     stage = staged(max_concurrency=2, concurrency=6)
-    declare(stage.settings)
     with stage.connection() as connection:
         for permit in permit_publishes(stage.name, [Permit("dead", number) for number in range(3)]):
             connection.channel().basic_publish("", names.permits(stage.name), permit.message.body)
