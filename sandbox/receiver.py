@@ -107,7 +107,7 @@ class Receiver:
             self._scripts[path] = list(script) if isinstance(script, Sequence) else script
 
     def wait_for(
-        self, wanted: int | Callable[[list[Request]], bool], timeout: float = 30.0, path: str | None = None
+        self, wanted: int | Callable[[list[Request]], bool], timeout: float = 90.0, path: str | None = None
     ) -> list[Request]:
         """Wait until so many requests came (to `path`), or until `wanted` of the list is true.
 
