@@ -15,7 +15,7 @@ from taskqueue.topology import names
 from tests.conftest import connect
 from tests.support.admin import Admin
 from tests.support.command import ran, read, run
-from tests.support.stage import PATIENCE, Process
+from tests.support.stage import PATIENCE, Process, eventually
 
 Write = Callable[..., Path]
 
@@ -84,7 +84,12 @@ def test_a_consumer_of_a_paused_queue_outlives_its_prune(
         consumer.wait_for("consuming from b")
         ran(both, "pause", "b")
         consumer.wait_for("b: paused")
-        ran(write("a", **limits), "declare", "--prune")
+        alone = write("a", **limits)
+        # The management API knows some seconds later that nobody consumes.
+        eventually(
+            lambda: [left["busy"] for left in read(alone, "declare", "--prune")["leftovers"]] == [None],
+            "the queue is pruned",
+        )
         assert {name for name in admin.names("queues") if name.startswith("b")} == set()
         ran(write("a", "b", **limits), "declare")
         ran(both, "send", "b", "/x")
