@@ -19,8 +19,9 @@ from taskqueue.cli import common, console, plans
 from taskqueue.cli.plans import Outcome
 from taskqueue.declare import limits, schedules
 from taskqueue.declare import migrate as migration
-from taskqueue.declare import prune as pruning
 from taskqueue.declare.apply import NAME, apply, verify
+from taskqueue.declare.leftovers import leftovers as left_over
+from taskqueue.declare.prune import prune
 from taskqueue.declare.verify import Findings
 from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
 from taskqueue.settings import Settings, load
@@ -88,7 +89,7 @@ async def _declare(wanted: _Wanted) -> Outcome:
 async def _in_session(session: Session, wanted: _Wanted, progress: Progress) -> Outcome:
     findings = await verify(session, wanted.settings, progress)
     replaced = await migration.examine(session, wanted.settings, findings) if wanted.migrate else ()
-    leftovers = pruning.leftovers(wanted.whole, wanted.only) if wanted.prune else ()
+    leftovers = left_over(wanted.whole, wanted.only) if wanted.prune else ()
     found = Outcome(findings, replaced, None, leftovers)
     if findings.conflicts and not replaced and not wanted.dry_run:
         return found
@@ -111,7 +112,7 @@ async def _change(
         findings = Findings(findings.plan, findings.existing, ())
     else:
         await apply(session, wanted.settings, findings, progress)
-    removed = await pruning.prune(session, wanted.whole, found.leftovers, progress)
+    removed = await prune(session, wanted.whole, found.leftovers, progress)
     await limits.settle(session, wanted.settings, findings)
     # Last, as it sends anew what a prune may have led astray.
     written = await schedules.settle(session, wanted.settings, findings, progress)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from taskqueue.cron import moment
+from taskqueue.declare.leftovers import Leftover
 from taskqueue.declare.migrate import Replaced
-from taskqueue.declare.prune import Leftover
 from taskqueue.declare.schedules import KEPT, Written
 from taskqueue.declare.verify import Conflict, Findings
 from taskqueue.settings import Settings

@@ -73,22 +73,6 @@ async def _publish(channel: Channel, queue: str, *publishes: Publish) -> None:
         raise PublishFailed(msg) from error
 
 
-async def clear(session: Session, queue: str) -> None:
-    """Empty the queues for the permits of a queue that nobody consumes.
-
-    Nothing is lost: a permit stands for no task, and `declare` issues others. Raises NotKnown, BrokerRefused.
-    """
-    for name in (names.permits(queue), names.limit(queue)):
-        async with session.own_channel() as channel:
-            try:
-                while (found := await channel.get(name)) is not None:
-                    channel.ack(found)
-                await channel.ask("basic_qos", prefetch_count=0)
-            except Refused as error:
-                if not error.absent:
-                    raise error.told() from error
-
-
 async def _held(channel: Channel, queue: str, patience: float) -> list[Delivery]:
     deadline = asyncio.get_running_loop().time() + patience
     while True:

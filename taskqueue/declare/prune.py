@@ -1,116 +1,20 @@
-"""Remove what was declared for a former configuration: only what is proven to be empty.
-
-What belongs to a queue that the configuration no longer names is removed together or not at all: a task on
-an old ladder still needs every rung of it, and the work queue at its end. A ladder that is still named may
-have rungs that are not. Each of those goes by itself when it is empty, as a task that finds no way comes to
-the work queue.
-"""
+"""Remove what was declared for a former configuration: only what is proven to be empty."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from taskqueue.broker.asking import Channel
-from taskqueue.broker.management import Management
 from taskqueue.broker.session import Progress, Session
 from taskqueue.declare.apply import bind, unbind
 from taskqueue.declare.beginning import end
 from taskqueue.declare.emptiness import delete, reported, settled
-from taskqueue.declare.limits import clear
-from taskqueue.errors import BrokerUnreachable, ConfigError, NotKnown
+from taskqueue.declare.leftovers import Leftover, in_use
+from taskqueue.errors import NotKnown
 from taskqueue.settings import Settings
 from taskqueue.topology import names
-from taskqueue.topology.plan import CLASSIC, Binding, plan
-
-Listed = Mapping[str, Any]
-"""A queue, an exchange or a binding as the management API lists it."""
-_TARGET = "x-dead-letter-exchange"
-
-
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """What is removed together; `busy` says why it has to stay, None where it may go."""
-
-    owner: str
-    queues: tuple[str, ...]
-    exchanges: tuple[str, ...]
-    busy: str | None = None
-    known: bool = True
-    """Whether it is known to be empty or busy. It stays where nobody could tell."""
-    ways: tuple[Binding, ...] = ()
-    """Every binding that leads to one of the queues, but for those from a classic rung."""
-    classic: frozenset[str] = frozenset()
-    """The classic ones among the queues, which the broker itself deletes only where they are empty."""
-
-
-def leftovers(settings: Settings, only: Collection[str] | None = None) -> tuple[Leftover, ...]:
-    """Find what the virtual host has under our naming scheme and the configuration does not name.
-
-    `only` limits it to what belongs to these names. Raises ConfigError without `management_url`, as AMQP
-    itself can't list anything, and BrokerUnreachable where the API does not answer.
-    """
-    if settings.management_url is None:
-        raise ConfigError("--prune: needs 'management_url' in the configuration: AMQP can't list what exists")
-    management = Management(settings)
-    queues, exchanges, bindings = management.queues(), management.exchanges(), management.bindings()
-    if queues is None or exchanges is None or bindings is None:
-        raise BrokerUnreachable(f"{management.fault}: --prune can't find what is left over")
-    found = sorted_out(settings, queues, exchanges, bindings)
-    return tuple(each for each in found if only is None or each.owner in only)
-
-
-def sorted_out(
-    settings: Settings, queues: Iterable[Listed], exchanges: Iterable[Listed], bindings: Iterable[Listed]
-) -> tuple[Leftover, ...]:
-    """Sort what is listed by the queue it belongs to; what the plan has is left out.
-
-    An exchange `Q.wait.due` with our arguments shows that `Q` was ours. Without it nothing is touched:
-    applications of every kind have a queue `orders` and another `orders.dead`.
-    """
-    planned = plan(settings.layout)
-    # Separate, as a level exchange has the same name as its first quorum rung.
-    kept = {queue.name for queue in planned.queues}
-    kept_exchanges = {exchange.name for exchange in planned.exchanges}
-    listed = tuple(queues)
-    spare = {each["name"]: each for each in listed if each.get("durable") and each["name"] not in kept}
-    targets = {(each.get("arguments") or {}).get(_TARGET) for each in listed}
-    every = {each["name"]: each for each in exchanges if each.get("durable")}
-    ways = [
-        Binding(each["source"], each["destination"], each["routing_key"])
-        for each in bindings
-        if each["source"] and each["destination_type"] == "queue"
-    ]
-    owners = {owner for name in every if (owner := names.owner(name)) and _is_ours(every, owner)}
-    named = {*settings.queues, *settings.names, *(each.ladder for each in settings.queues.values())}
-    found = []
-    for owner in sorted(owners):
-        # What expires meanwhile in one comes to another that is looked at and deleted later.
-        rungs = sorted((name for name, queue in spare.items() if _rung_owner(queue) == owner), key=_downwards)
-        extra = [name for name in every if name not in kept_exchanges and names.owner(name) == owner]
-        if owner in named:
-            found += [
-                _leftover(owner, mine, tuple(level for level in extra if level == target), spare, ways)
-                for target, mine in _by_level(rungs, spare)
-            ]
-            # A prune that ended early leaves one like this.
-            found += [
-                Leftover(owner, (), (name,))
-                for name in extra
-                if name not in targets and _is_level(name, owner)
-            ]
-            # It keeps nothing. Last, as markers of a killed look may still stand on a rung.
-            if names.looked(owner) in spare:
-                found.append(_leftover(owner, (names.looked(owner),), (), spare, ways))
-        else:
-            timed = (names.wake(owner), names.schedule(owner))
-            limits = names.limits(owner, paced=True, capped=True)
-            aside = (names.moving(owner), names.lost(owner), names.looked(owner))
-            rest = (*timed, *limits, *aside, names.dead(owner), owner)
-            whole = (*rungs, *[name for name in rest if name in spare])
-            found.append(_leftover(owner, whole, tuple(extra), spare, ways))
-    return tuple(found)
+from taskqueue.topology.plan import Binding
 
 
 async def prune(
@@ -133,14 +37,12 @@ async def prune(
     try:
         for place, each in enumerate(whole):
             todo[place] = await _without_schedules(session, each)
-            if todo[place].busy is None and names.permits(each.owner) in each.queues:
-                await clear(session, each.owner)
         ways = [way for each in todo if each.busy is None for way in each.ways]
         await session.each("unbinding", unbind, ways, progress)
         await settled()
         todo = list(await session.each("looking", _looked_at, todo, progress))
         watched = tuple(
-            name for each in todo if each.busy is None for name in each.queues if name not in each.classic
+            name for each in todo if each.busy is None for name in each.proven if name not in each.classic
         )
         async with session.own_channel() as channel:
             for name in watched:
@@ -188,12 +90,12 @@ async def _looked_at(session: Session, found: Leftover) -> Leftover:
     """Ask each leader for its counts, as one that does not answer would hold up what comes next."""
     if found.busy is not None:
         return found
-    for queue in found.queues:
+    for queue in found.proven:
         try:
             counts = await session.counts(queue)
         except NotKnown as error:
             return replace(found, busy=f"queue {queue!r} is not known: {error}", known=False)
-        if counts is not None and (told := _told(queue, counts.ready, counts.consumers)):
+        if counts is not None and (told := in_use(queue, counts.ready, counts.consumers)):
             return replace(found, busy=told)
     return found
 
@@ -204,17 +106,17 @@ async def _remove(
     """Delete what is proven to be empty; the queues that others still need go last."""
     if found.busy is not None:
         return found
-    for queue in found.queues:
+    for queue in found.proven:
         if queue in found.classic:
             seen = await session.counts(queue)
-            if seen is not None and (told := _told(queue, seen.ready, seen.consumers)):
+            if seen is not None and (told := in_use(queue, seen.ready, seen.consumers)):
                 return replace(found, busy=told)
             continue
         held = counts[queue]
         consumers = (await watching.ask("queue_declare", queue, passive=True)).consumer_count
         if held is None or consumers == 0:
             return replace(found, busy=f"queue {queue!r}: nobody can tell whether it is empty", known=False)
-        if told := _told(queue, held, consumers - 1):
+        if told := in_use(queue, held, consumers - 1):
             return replace(found, busy=told)
     for queue in found.queues:
         if not await delete(session, queue, classic=queue in found.classic):
@@ -231,73 +133,3 @@ async def _delete_exchanges(session: Session, found: Leftover) -> None:
     for exchange in found.exchanges:
         async with session.channel() as channel:
             await channel.ask("exchange_delete", exchange)
-
-
-def _is_ours(exchanges: Mapping[str, Listed], owner: str) -> bool:
-    due = exchanges.get(names.due(owner))
-    if due is None:
-        return False
-    alternate = (due.get("arguments") or {}).get("alternate-exchange")
-    return (due["type"], alternate) in {("fanout", names.moving(owner)), ("direct", names.lost(owner))}
-
-
-def _rung_owner(queue: Listed) -> str | None:
-    """Name the ladder of a wait queue. Its arguments are the proof, not its name."""
-    found = names.timed(queue["name"])
-    arguments = queue.get("arguments") or {}
-    if found is None or arguments.get("x-message-ttl") != found.seconds * 1000:
-        return None
-    return found.ladder if arguments.get(_TARGET) == found.level else None
-
-
-def _downwards(rung: str) -> int:
-    found = names.timed(rung)
-    return -int(found.seconds * 1000) if found is not None else 0
-
-
-def _is_level(exchange: str, owner: str) -> bool:
-    # The exchange of a level has the name of its first rung.
-    found = names.timed(exchange)
-    return found is not None and found.ladder == owner and found.level == exchange
-
-
-def _by_level(rungs: Iterable[str], spare: Mapping[str, Listed]) -> list[tuple[str, tuple[str, ...]]]:
-    """Group rungs by the level exchange that they dead-letter to. It goes with the last of them."""
-    levels: dict[str, list[str]] = {}
-    for name in rungs:
-        levels.setdefault(str(spare[name]["arguments"][_TARGET]), []).append(name)
-    return [(level, tuple(queues)) for level, queues in levels.items()]
-
-
-def _leftover(
-    owner: str,
-    queues: tuple[str, ...],
-    exchanges: tuple[str, ...],
-    spare: Mapping[str, Listed],
-    ways: Iterable[Binding],
-) -> Leftover:
-    # What is in these is looked at later: it may stand for nothing.
-    signs = {names.wake(owner), names.schedule(owner), names.limit(owner), names.permits(owner)}
-    busy = next((told for name in queues if name not in signs and (told := _busy(spare[name]))), None)
-    classic = {name for name in queues if spare[name]["arguments"].get("x-queue-type", CLASSIC) == CLASSIC}
-    leading = tuple(way for way in ways if way.queue in queues)
-    if rungs := [name for name in classic if names.timed(name)]:
-        # A classic queue hands on at most once: what expires in it needs its way until it is deleted.
-        if owner in queues and owner not in classic:
-            busy = busy or "it has classic wait queues: declare it, run 'declare --migrate', then prune"
-        onward = {spare[name]["arguments"].get(_TARGET) for name in rungs}
-        onward |= {names.due(owner), names.moving(owner), names.lost(owner)}
-        leading = tuple(way for way in leading if way.exchange not in onward)
-    return Leftover(owner, queues, exchanges, busy, ways=leading, classic=frozenset(classic))
-
-
-def _busy(queue: Listed) -> str | None:
-    # The other two counts lack the messages that a quorum queue is handing on at the moment.
-    messages = max(queue.get("messages", 0), queue.get("messages_dlx", 0))
-    return _told(queue["name"], messages, queue.get("consumers", 0))
-
-
-def _told(queue: str, messages: int, consumers: int) -> str | None:
-    if messages:
-        return f"queue {queue!r} holds {messages} messages"
-    return f"queue {queue!r} has {consumers} consumers" if consumers else None

@@ -11,9 +11,9 @@ import pytest
 
 from sandbox.broker import Broker, Server
 from sandbox.receiver import Answer, Receiver, Request
-from taskqueue.declare.apply import declare
 from taskqueue.topology import names
 from tests.faults.test_poison import HANDLER, Consumers
+from tests.integration.consume.test_rate import most_over
 from tests.support.crowd import Crowd
 from tests.support.stage import PATIENCE, Stage, eventually
 
@@ -46,12 +46,11 @@ def test_the_permits_of_killed_consumers_come_back_and_none_is_lost_or_doubled(
     """One of three is killed, again and again; the others go on, and never more at once than the limit."""
     crowd = Crowd(receiver, PATH, 0.1)
     stage = staged(max_concurrency=2)
-    declare(stage.settings)
-    send(stage, 400)
     consumers = [stage.run() for _ in range(3)]
     for number in range(4):
-        seen = len(receiver.to(PATH))
-        receiver.wait_for(seen + 10, path=PATH)
+        # A consumer may be long in starting, and the others run what there is meanwhile.
+        send(stage, 100)
+        receiver.wait_for(len(receiver.to(PATH)) + 10, path=PATH)
         consumers[number % 3].kill()
         # What it had begun has an answer by then.
         receiver.wait_for(len(receiver.to(PATH)) + 10, path=PATH)
@@ -70,8 +69,7 @@ def test_the_permit_of_a_silent_consumer_goes_to_another_once_the_broker_has_giv
     """Nobody runs in its place before; and when it is back it runs no more than others let it."""
     crowd = Crowd(receiver, PATH, 0.5)
     stage = staged(server=f"{broker.url}?heartbeat=2", max_concurrency=1)
-    declare(stage.settings)
-    send(stage, 30)
+    send(stage, 80)
     silent = stage.run()
     receiver.wait_for(2, path=PATH)
     silent.signal(signal.SIGSTOP)
@@ -80,11 +78,13 @@ def test_the_permit_of_a_silent_consumer_goes_to_another_once_the_broker_has_giv
     assert crowd.most() == 1
     silent.signal(signal.SIGCONT)
     silent.wait_for("consuming from", times=2)
+    # What it may have begun before it knew has an answer by then.
+    receiver.wait_for(len(receiver.to(PATH)) + 2, path=PATH)
     crowd.most()
-    receiver.wait_for(16, path=PATH)
+    receiver.wait_for(len(receiver.to(PATH)) + 6, path=PATH)
     assert crowd.most() == 1
     crowd.seconds = 0.0
-    run_out(stage, receiver, 30)
+    run_out(stage, receiver, 80)
     assert permits(stage) == 1
 
 
@@ -95,7 +95,6 @@ def test_permits_outlive_a_broker_that_is_killed(
     """None is lost or doubled, and the consumers go on with as many at once as before."""
     crowd = Crowd(receiver, PATH, 0.1)
     stage = Stage(private_broker.url, receiver, tmp_path, max_concurrency=3, rate="200/s").declare()
-    declare(stage.settings)
     private_broker.sync()
     send(stage, 400)
     for _ in range(2):
@@ -125,21 +124,20 @@ def test_a_rate_holds_over_consumers_that_come_and_are_killed(
 
     receiver.answer(PATH, note)
     stage = staged(rate=f"{rate}/s")
-    send(stage, 40 * rate)
+    send(stage, 80 * rate)
     first = stage.run()
-    receiver.wait_for(3 * rate, path=PATH)
+    receiver.wait_for(3 * rate, timeout=PATIENCE, path=PATH)
     second = stage.run()
     stage.run()
-    receiver.wait_for(len(times) + 6 * rate, path=PATH)
+    receiver.wait_for(len(times) + 6 * rate, timeout=PATIENCE, path=PATH)
     first.kill()
     second.kill()
     killed = time.monotonic()
-    receiver.wait_for(len(times) + 10 * rate, path=PATH)
+    receiver.wait_for(len(times) + 10 * rate, timeout=PATIENCE, path=PATH)
     stage.stop()
 
-    for begin in range(len(times)):
-        in_ten = sum(1 for at in times[begin:] if at - times[begin] < 10)
-        assert in_ten <= 1.03 * rate * 10 + 0.1 * rate + 0.5 * rate
+    # What a busy machine has held up comes at once: up to a second of tokens, and what was on its way.
+    assert most_over(sorted(times), 1.03 * rate) < 1 + 0.1 * rate + 2 * rate
     # Far more than the third that was its share, as far as the slots let it that others have given.
     late = [at for at in times if at - killed > 5]
     assert len(late) > 2 * rate
@@ -152,7 +150,6 @@ def test_a_task_that_ends_its_consumers_is_dead_all_the_same_where_there_are_lim
     """It is counted over its turns, and the permit that it had each time is back."""
     crowd = Crowd(receiver, PATH, 0.1)
     stage = staged(handlers=HANDLER, delivery_limit=3, concurrency=4, max_concurrency=2, rate="20/s")
-    declare(stage.settings)
     send(stage, 10)
     stage.publish({"url": "/poison", "roll_back": "/rolled"}, message_id="poison")
     send(stage, 20)

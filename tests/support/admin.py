@@ -48,16 +48,16 @@ class Admin:
         patterns = {"configure": configure, "write": write, "read": read}
         self._send("PUT", f"permissions/{self.vhost}/{user}", patterns)
 
-    def policy(self, pattern: str, *, operator: bool = False, **definition: Any) -> None:
-        """Set the one policy of the virtual host; the keyword arguments are its keys, with _ for -."""
+    def policy(self, pattern: str, *, name: str = "test", operator: bool = False, **definition: Any) -> None:
+        """Set a policy of the virtual host; the keyword arguments are its keys, with _ for -."""
         kind = "operator-policies" if operator else "policies"
         keys = {key.replace("_", "-"): value for key, value in definition.items()}
         body = {"pattern": pattern, "definition": keys, "apply-to": "queues" if operator else "all"}
-        self._send("PUT", f"{kind}/{self.vhost}/test", body)
+        self._send("PUT", f"{kind}/{self.vhost}/{name}", body)
 
-    def drop_policy(self) -> None:
+    def drop_policy(self, name: str = "test") -> None:
         """Take it away."""
-        self._send("DELETE", f"policies/{self.vhost}/test")
+        self._send("DELETE", f"policies/{self.vhost}/{name}")
 
     def policy_of(self, queue: str) -> dict[str, Any]:
         """Give the policy in effect on a queue, as its leader told some seconds ago."""

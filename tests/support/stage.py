@@ -21,6 +21,7 @@ from sandbox.receiver import Receiver
 from taskqueue.broker.connect import connect, parameters
 from taskqueue.consume.consumer import Consumer
 from taskqueue.consume.metrics import NullMetrics
+from taskqueue.declare.apply import declare
 from taskqueue.send.client import Client
 from taskqueue.settings import Settings, parse
 from taskqueue.topology import names
@@ -160,7 +161,10 @@ class Stage:
         return self.settings
 
     def declare(self) -> Self:
-        """Create the whole topology, as the plan has it."""
+        """Create the whole topology, as the plan has it; the permits of a limit come by the real command."""
+        if any(queue.max_concurrency for queue in self.settings.queues.values()):
+            declare(self.settings)
+            return self
         with self.connection() as connection:
             channel = connection.channel()
             planned = plan(self.settings.layout)

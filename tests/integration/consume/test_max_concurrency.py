@@ -11,7 +11,7 @@ from taskqueue.limit import Permit, permit_publishes
 from taskqueue.topology import names
 from tests.support import command
 from tests.support.crowd import Crowd
-from tests.support.stage import Process, Stage, eventually
+from tests.support.stage import PATIENCE, Process, Stage, eventually
 
 
 def send(stage: Stage, count: int) -> None:
@@ -20,8 +20,11 @@ def send(stage: Stage, count: int) -> None:
         client.send_many({"url": "/crowd", "queue": stage.name} for _ in range(count))
 
 
-def _is_most(crowd: Crowd, limit: int) -> bool:
-    return crowd.most() == limit
+def most(crowd: Crowd, receiver: Receiver, over: int) -> int:
+    """Give the most at once over so many requests: for a moment there may be few by chance."""
+    crowd.most()
+    receiver.wait_for(len(receiver.to("/crowd")) + over, timeout=PATIENCE, path="/crowd")
+    return crowd.most()
 
 
 def test_no_more_run_at_once_than_the_limit_over_all_consumers(
@@ -30,7 +33,6 @@ def test_no_more_run_at_once_than_the_limit_over_all_consumers(
     """Three consumers that could run twelve run three, and all there is; then the permits are free."""
     crowd = Crowd(receiver, "/crowd", 0.05)
     stage = staged(max_concurrency=3)
-    declare(stage.settings)
     send(stage, 120)
     for _ in range(3):
         stage.consume()
@@ -47,7 +49,6 @@ def test_one_at_a_time_is_one_after_the_other_on_whichever_consumer(
     """Each consumer gets its turn."""
     crowd = Crowd(receiver, "/crowd", 0.05)
     stage = staged(max_concurrency=1)
-    declare(stage.settings)
     send(stage, 80)
     for _ in range(2):
         stage.consume()
@@ -63,17 +64,15 @@ def test_running_consumers_go_by_the_limit_that_is_declared(
     """Up, down to one, and up again, while they run; no permit is lost or doubled by that."""
     crowd = Crowd(receiver, "/crowd", 0.2)
     stage = staged(max_concurrency=2, concurrency=6)
-    declare(stage.settings)
     send(stage, 600)
     for _ in range(2):
         stage.consume()
     receiver.wait_for(5, path="/crowd")
     for limit in (6, 1, 4):
         declare(stage.configure(max_concurrency=limit, concurrency=6))
-        eventually(partial(_is_most, crowd, limit), f"{limit} at once")
-        seen = len(receiver.to("/crowd"))
-        receiver.wait_for(seen + 4 * limit, path="/crowd")
-        assert crowd.most() == limit
+        at_once = partial(most, crowd, receiver, 6 + 4 * limit)
+        eventually(lambda: at_once() == limit, f"{limit} at once")  # noqa: B023
+        assert at_once() <= limit
     crowd.seconds = 0.0
     receiver.wait_for(600, path="/crowd")
     stage.settle()
@@ -84,7 +83,6 @@ def test_a_limit_that_is_taken_out_holds_up_nobody(staged: Callable[..., Stage],
     """A consumer with an ini that has none runs beside one that still has it, and then alone."""
     crowd = Crowd(receiver, "/crowd", 0.1)
     stage = staged(max_concurrency=1, concurrency=5)
-    declare(stage.settings)
     send(stage, 100)
     limited = stage.consume()
     receiver.wait_for(5, path="/crowd")
@@ -101,7 +99,6 @@ def test_a_paused_queue_keeps_no_permit(staged: Callable[..., Stage], receiver: 
     """They are free as soon as what runs has ended, and taken again once the queue is resumed."""
     crowd = Crowd(receiver, "/crowd", 0.5)
     stage = staged(max_concurrency=2)
-    declare(stage.settings)
     send(stage, 100)
     stage.consume()
     receiver.wait_for(4, path="/crowd")
@@ -119,15 +116,14 @@ def test_two_limits_hold_at_once(staged: Callable[..., Stage], receiver: Receive
     """A rate that is the narrower one, then a number of requests at once that is."""
     crowd = Crowd(receiver, "/crowd", 0.05)
     stage = staged(max_concurrency=2, rate="20/s", concurrency=4)
-    declare(stage.settings)
-    send(stage, 130)
+    send(stage, 110)
     for _ in range(2):
         stage.consume()
     receiver.wait_for(80, path="/crowd")
     assert crowd.most() <= 2
     assert crowd.begun[79] - crowd.begun[0] > 3
     crowd.seconds = 0.4
-    receiver.wait_for(130, path="/crowd")
+    receiver.wait_for(110, path="/crowd")
     assert crowd.most() == 2
     stage.settle()
 
@@ -138,7 +134,6 @@ def test_a_permit_of_a_declare_that_died_lets_nothing_run(
     """The book knows no such edition: whoever gets it drops it, and the others stay."""
     crowd = Crowd(receiver, "/crowd", 0.1)
     stage = staged(max_concurrency=2, concurrency=6)
-    declare(stage.settings)
     with stage.connection() as connection:
         for permit in permit_publishes(stage.name, [Permit("dead", number) for number in range(3)]):
             connection.channel().basic_publish("", names.permits(stage.name), permit.message.body)

@@ -15,10 +15,12 @@ import pytest
 from taskqueue.broker.session import Progress, connected
 from taskqueue.broker.session import run as in_session
 from taskqueue.declare.apply import declare
-from taskqueue.declare.prune import Leftover, leftovers, prune
+from taskqueue.declare.leftovers import Leftover, leftovers
+from taskqueue.declare.prune import prune
 from taskqueue.errors import BrokerRefused, TaskqueueError, TopologyConflict
 from taskqueue.send.client import Client
 from taskqueue.settings import Settings, parse
+from taskqueue.topology import names
 from taskqueue.topology.plan import Plan, plan
 from tests.conftest import connect
 from tests.support.admin import PASSWORD, Admin
@@ -346,7 +348,7 @@ def test_prune_keeps_what_has_a_consumer(admin: Admin, write: Write, channel: am
 
 def test_prune_looks_again_right_before_it_removes(admin: Admin, write: Write, channel: amqp.Channel) -> None:
     """A task that came after the list was made, and a consumer of another queue: both keep all they need."""
-    old = write("a", "b", "c")
+    old = write("a", "b", "c", max_concurrency=2)
     ran(old, "declare")
     before = plan(settings_of(old).layout)
     settings = settings_of(write("a"))
@@ -358,6 +360,7 @@ def test_prune_looks_again_right_before_it_removes(admin: Admin, write: Write, c
     told = pruned(settings, found)
     assert told == ["queue 'b.dead' holds 1 messages", "queue 'c' has 1 consumers"]
     assert_as_before(admin, before)
+    assert [count(channel, names.permits(queue)) for queue in "bc"] == [2, 2]
 
 
 @pytest.mark.parametrize("queue_type", ["quorum", "classic"])

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from sandbox.receiver import Receiver
 from taskqueue.limit import read_permit
 from taskqueue.task.message import Message
 from taskqueue.topology import names
 from tests.conftest import connect
 from tests.support.admin import Admin
 from tests.support.command import ran, read, run
+from tests.support.stage import PATIENCE, Process, eventually
 
 Write = Callable[..., Path]
 
@@ -67,6 +69,33 @@ def test_the_queues_of_limits_are_pruned_with_their_queue(admin: Admin, write: W
     assert {name for name in admin.names("queues") if name.startswith("b")} == set()
     assert "b.limit" not in admin.names("exchanges")
     assert permits(admin, "a") == [0, 1]
+
+
+@pytest.mark.slow
+def test_a_consumer_of_a_paused_queue_outlives_its_prune(
+    admin: Admin, write: Write, receiver: Receiver
+) -> None:
+    """Nothing tells of it but its connection, as it takes neither tasks nor permits: so nothing is lost."""
+    limits = {"max_concurrency": 2, "base_url": receiver.url}
+    both = write("a", "b", **limits)
+    ran(both, "declare")
+    consumer = Process("run", "--config", str(both))
+    try:
+        consumer.wait_for("consuming from b")
+        ran(both, "pause", "b")
+        consumer.wait_for("b: paused")
+        alone = write("a", **limits)
+        # The management API knows some seconds later that nobody consumes.
+        eventually(
+            lambda: [left["busy"] for left in read(alone, "declare", "--prune")["leftovers"]] == [None],
+            "the queue is pruned",
+        )
+        assert {name for name in admin.names("queues") if name.startswith("b")} == set()
+        ran(write("a", "b", **limits), "declare")
+        ran(both, "send", "b", "/x")
+        receiver.wait_for(1, timeout=PATIENCE)
+    finally:
+        consumer.stop()
 
 
 def test_check_tells_what_a_consumer_may_not_read_for_its_limits(admin: Admin, write: Write) -> None:

@@ -32,7 +32,7 @@ from tests.support.stage import PATIENCE, Process, eventually
 QUEUE = "a"
 READY = 1500
 """Tasks in a work queue: enough of them that its replacement can be caught at any stage."""
-LATENESS = 15.0
+LATENESS = 30.0
 """Seconds that a task may be late on a busy machine, from its due time or the end of a migration on."""
 WINDOW = 64
 """Tasks that a migration may leave twice where it is killed."""
@@ -513,7 +513,7 @@ def test_two_migrations_at_once_lose_nothing(
     ran(former, "declare")
     due = ready(former)
     commands = [start("declare", "--migrate", "--yes", "--config", str(config)) for _ in range(2)]
-    assert {each.wait(60) for each in commands} <= {0, 1}
+    assert {each.wait() for each in commands} <= {0, 1}
     ran(config, "declare", "--migrate", "--yes")
     moved_at = time.time()
     assert_has(admin, plan(settings_of(config).layout), exactly=False)

@@ -28,7 +28,7 @@ from tests.support.timetable import (
     write,
 )
 
-LATE = 5.0
+LATE = 15.0
 """Seconds by which an occurrence may be late here: far more than the one that is promised, as CI is busy."""
 STRANGE = (b"", b"[]", b"\xff\x00", b'{"wake": "x", "asked": null}', b'{"format": "x"}')
 
@@ -99,13 +99,14 @@ def test_a_consumer_with_another_ini_goes_by_the_broker(timed: Stage, receiver: 
     # It has one of them in its ini, with another cron.
     timed.consume()
     receiver.wait_for(4, timeout=PATIENCE)
+    began = time.time()
     write(timed, fast="1-59/2 * * * * *", new="1-59/2 * * * * *")
     switched = time.time()
     eventually(lambda: len(occurrences(list(receiver.requests), "new")) >= 2, "the new one")
     requests = list(receiver.requests)
     old, new = occurrences(requests, "old"), occurrences(requests, "new")
     assert max(old) <= switched
-    assert min(new) >= switched - 1
+    assert min(new) >= began - 1
     fast = sorted(set(occurrences(requests)))
     assert [instant % 2 for instant in fast] == sorted(instant % 2 for instant in fast)
     steps = {later - earlier for earlier, later in pairwise(fast)}

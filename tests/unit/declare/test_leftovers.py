@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskqueue.declare.prune import Leftover, sorted_out
+from taskqueue.declare.leftovers import Leftover, sorted_out
 from taskqueue.settings import Settings, parse
 from taskqueue.topology import names
 from taskqueue.topology.plan import Plan, plan
@@ -55,6 +55,10 @@ def test_all_of_a_queue_goes_with_it_its_limits_too() -> None:
     assert set(names.limits("b", paced=True, capped=True)) < set(found.queues)
     assert names.looked("b") in found.queues
     assert found.busy is None
+    # Permits go last, and nobody asks whether they are used: they stand for no task.
+    permits = names.limits("b", paced=False, capped=True)
+    assert found.queues[-2:] == permits
+    assert set(found.queues) - set(found.proven) == set(permits)
 
 
 @pytest.mark.parametrize("name", ["b", "b.dead", "b.wait.0.3s"])
