@@ -1,9 +1,11 @@
-"""What the broker means by the reply code with which it closes a channel or a connection.
+"""What the broker answers: counts, or a reply code with which it closes a channel or a connection.
 
 https://www.rabbitmq.com/amqp-0-9-1-reference#constants
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from taskqueue.errors import BrokerRefused, NotKnown, PublishFailed, TaskqueueError
 
@@ -23,6 +25,14 @@ ANSWERS = REFUSALS | {_NOT_IMPLEMENTED, _INTERNAL_ERROR}
 NOT_LET_IN = frozenset({ACCESS_REFUSED, _NOT_ALLOWED})
 """By which a connection is refused the virtual host."""
 _ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a queue holds that is ready, and its consumers: the answer to a passive ``queue.declare``."""
+
+    ready: int
+    consumers: int
 
 
 def absent(code: int, reason: str) -> bool:

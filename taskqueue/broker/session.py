@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pika.channel import Channel as Raw
@@ -19,7 +18,7 @@ from pika.exceptions import AMQPError, NoFreeChannels
 
 from taskqueue.broker import connect as broker
 from taskqueue.broker.asking import PATIENCE, Channel
-from taskqueue.broker.replies import RESOURCE_LOCKED, Refused
+from taskqueue.broker.replies import RESOURCE_LOCKED, Counts, Refused
 from taskqueue.broker.wire import TolerantAsyncio
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotKnown
 from taskqueue.settings import Settings
@@ -34,19 +33,10 @@ CHANNELS = 16
 _KEPT_FREE = 3
 """Channels for what is looked at or held meanwhile, of those that the broker allows."""
 _CONNECTING = 10.0
-_LOOKS = 3
 _CLOSING = 10.0
 """Seconds to close a connection. A channel that is cut off at work crashes, and fills the broker's log."""
 _HANGING = 2.0
 """Seconds to close one on which a question has no answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What a queue holds that is ready, and its consumers."""
-
-    ready: int
-    consumers: int
 
 
 class Session:
@@ -196,27 +186,32 @@ class Session:
         """Count what is ready in a queue and its consumers, None where there is no such queue.
 
         RabbitMQ answers zero for both where the leader of a quorum queue does not answer it in a quarter of a
-        second (``rabbit_quorum_queue:stat/2``). So zeros are believed only together with an empty
-        ``basic.get``, the leader's own word. Raises NotKnown without that word, and BrokerRefused.
+        second (``rabbit_quorum_queue:stat/2``). So zeros are believed only if they came sooner, together with
+        an empty ``basic.get``, the leader's own word: late ones may hide consumers that hold all of it.
+        Raises NotKnown where no such zeros come, and BrokerRefused.
         """
+        clock, heads = asyncio.get_running_loop().time, 0
+        until = clock() + PATIENCE
         async with self.channel() as channel:
-            for _ in range(_LOOKS):
+            while heads < _HEADS and clock() < until:
+                asked = clock()
                 try:
                     counts = await _declared(channel, queue)
+                    if counts.ready or counts.consumers:
+                        return counts
+                    late = clock() - asked >= _LATE
+                    head = await channel.get(queue)
                 except Refused as error:
                     if error.absent:
                         return None
                     raise error.told() from error
-                if counts.ready or counts.consumers:
+                if head is not None:
+                    channel.requeue(head)
+                    heads += 1
+                elif not late:
                     return counts
-                try:
-                    head = await channel.get(queue)
-                except Refused as error:
-                    raise error.told() from error
-                if head is None:
-                    return counts
-                channel.requeue(head)
-        raise NotKnown(f"{queue}: the broker counts nothing in it, and hands out messages")
+        told = "and hands out messages" if heads else "too late"
+        raise NotKnown(f"{queue}: the broker counts nothing in it, {told}")
 
     async def close(self) -> None:
         """Close the connection. If it hangs, cut it, so that the broker takes back what it had handed out."""
@@ -231,6 +226,12 @@ class Session:
                 transport = getattr(self._connection, "_transport", None)
                 if transport is not None:
                     transport.abort()
+
+
+_HEADS = 3
+"""Messages that a queue hands out, which counts none, until it is given up."""
+_LATE = 0.2
+"""Seconds after which the broker may have answered for a leader that had not."""
 
 
 async def _declared(channel: Channel, queue: str) -> Counts:

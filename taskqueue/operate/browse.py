@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from taskqueue.broker.asking import BEHIND_MANY, Channel, Delivery
-from taskqueue.broker.replies import Refused
-from taskqueue.broker.session import Counts, Session
+from taskqueue.broker.replies import Counts, Refused
+from taskqueue.broker.session import Session
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
 
 Progress = Callable[[int, int], None]

@@ -7,7 +7,8 @@ from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from taskqueue.broker.management import Counts as Unready
-from taskqueue.broker.session import Counts, Session
+from taskqueue.broker.replies import Counts
+from taskqueue.broker.session import Session
 from taskqueue.errors import NotKnown
 from taskqueue.operate.due import Due, due
 from taskqueue.operate.rungs import Rung, rungs

@@ -16,8 +16,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from taskqueue.broker.replies import Refused
-from taskqueue.broker.session import Counts, Session
+from taskqueue.broker.replies import Counts, Refused
+from taskqueue.broker.session import Session
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
 from taskqueue.operate.markers import marking
 from taskqueue.operate.rung_look import Progress, RungLook, Visitor, Walk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -12,7 +13,10 @@ import amqp
 import pytest
 
 from sandbox.broker import Broker, cluster, find_script
+from taskqueue.broker.replies import Counts
+from taskqueue.broker.session import connected
 from taskqueue.send.client import Client
+from taskqueue.settings import load
 from tests.conftest import connect
 from tests.faults.silence import silent
 from tests.support.command import ran, read, run
@@ -196,3 +200,27 @@ def test_a_cluster_node_that_hangs_makes_nothing_zero(tmp_path: Path) -> None:
             finally:
                 os.killpg(hung.pid, signal.SIGCONT)
         assert counts(config) == (WAITING, READY, DEAD)
+
+
+def test_what_a_late_leader_hides_is_looked_for_again(config: Path, broker_of_this_file: Broker) -> None:
+    """Where another look holds all of a queue, a late zero and its empty head do not make it empty."""
+    queue = "mail.dead"
+    held = 0
+
+    def got(_message: amqp.Message) -> None:
+        nonlocal held
+        held += 1
+
+    async def ask() -> Counts | None:
+        async with connected(load(config), name="test") as session:
+            with silent(broker_of_this_file, queue):
+                asked = asyncio.create_task(session.counts(queue))
+                # By now the broker has counted for its leader, and the head is asked for.
+                await asyncio.wait([asked], timeout=0.6)
+            return await asked
+
+    with connect(broker_of_this_file.url) as connection:
+        connection.channel().basic_consume(queue, callback=got)
+        while held < DEAD:
+            connection.drain_events(timeout=30)
+        assert asyncio.run(ask()) == Counts(ready=0, consumers=1)

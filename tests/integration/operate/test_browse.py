@@ -17,7 +17,8 @@ from sandbox.broker import Server
 from taskqueue.broker import connect as hosts
 from taskqueue.broker import session as broker_session
 from taskqueue.broker.asking import Channel
-from taskqueue.broker.session import Counts, Session, connected, run
+from taskqueue.broker.replies import Counts
+from taskqueue.broker.session import Session, connected, run
 from taskqueue.errors import NotDeclared, NotKnown
 from taskqueue.operate import browse
 from taskqueue.settings import Settings
@@ -29,7 +30,7 @@ COUNT = 1500
 LOOK_AND_STAY = """
 import asyncio, sys
 from taskqueue.operate import browse
-from taskqueue.broker.session import Counts, connected
+from taskqueue.broker.session import connected
 from taskqueue.settings import Settings
 
 async def main(server, queue):
