@@ -207,7 +207,8 @@ class Channel:
     def close(self) -> None:
         """Close it, if it still is open: what it holds goes back; behind an answer that is still to come."""
         if self._raw.is_open:
-            # pika rejects one by one what it has handed out to nobody; here all is handed out.
+            # pika would cancel first: a classic queue then counts neither consumer nor what is still out.
+            self._raw._cancelled.update(self._raw._consumers)  # type: ignore[attr-defined]  # noqa: SLF001
             self._raw.close()
 
     async def _answered(self, begin: Callable[[], object], patience: float, what: str) -> Any:

@@ -66,10 +66,32 @@ class Look:
         for _ in range(self.count):
             if self._room == 0:
                 await self._turn_page(self._next_size())
+                if self._page == 1 and (await self._counts()).consumers > 1:
+                    self._shared = True
+                    raise NotKnown(_SHARED.format(self._queue))
             found = await self._next()
             if found is None:
                 return
             yield found
+
+    async def finds_nothing(self) -> bool:
+        """Tell whether the queue is empty and nobody holds a message of it, by two pages of one message each.
+
+        Where the first is the only consumer and nothing is ready, it alone may hold a message. One that holds
+        any still counts beside the second after its end; a classic queue has handed it out by then.
+        """
+        await self._turn_page(1)
+        counts = await self._counts()
+        self._shared = counts.consumers > 1
+        if counts != Counts(ready=0, consumers=1):
+            return False
+        await self._turn_page(1)
+        if (await self._counts()).consumers > 1:
+            return False
+        found = await self._channel.next(0)
+        if found is not None:
+            self._arrived(found)
+        return found is None
 
     def take(self, found: Delivery) -> None:
         """Ack a message, which removes it from the queue."""
@@ -121,9 +143,6 @@ class Look:
         await self._channel.consume(self._queue, window=size, tag=self._tag, patience=BEHIND_MANY)
         if former:
             await self._channel.ask("basic_cancel", former, patience=BEHIND_MANY)
-        if self._page == 1 and (await self._counts()).consumers > 1:
-            self._shared = True
-            raise NotKnown(_SHARED.format(self._queue))
 
     async def _next(self) -> Delivery | None:
         """Wait for a message; None once the queue has handed out all that was ready.
@@ -158,11 +177,15 @@ class Look:
         return found
 
     async def _counts(self) -> Counts:
-        answer = await self._channel.ask("queue_declare", self._queue, patience=BEHIND_MANY, passive=True)
-        if not answer.consumer_count:
-            # We are one consumer at least, so this zero is not the leader's.
-            raise NotKnown(f"{self._queue}: its leader does not answer: the look is not complete")
-        return Counts(answer.message_count, answer.consumer_count)
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        while True:
+            answer = await self._channel.ask("queue_declare", self._queue, patience=BEHIND_MANY, passive=True)
+            # We are one consumer at least, so a zero is not the leader's: it is late, or there is none.
+            if answer.consumer_count:
+                return Counts(answer.message_count, answer.consumer_count)
+            if asyncio.get_running_loop().time() > deadline:
+                raise NotKnown(f"{self._queue}: its leader does not answer: the look is not complete")
+            await asyncio.sleep(_POLL)
 
 
 @asynccontextmanager
@@ -200,27 +223,28 @@ async def _whole(session: Session, queue: str) -> Counts:
     """Wait until nobody holds a message of a queue, and prove that where the broker counts nothing.
 
     Where its leader is late the broker counts neither messages nor consumers, and its head is empty too while
-    another look holds all of it.
+    another look holds all of it. What that gives back after the count is in no zero either.
     """
     deadline = asyncio.get_running_loop().time() + _PATIENCE
     while True:
         counts = await _undisturbed(session, queue)
-        if counts.ready or await _alone(session, queue):
+        if counts.ready or await _empty(session, queue):
             return counts
         if asyncio.get_running_loop().time() > deadline:
             raise NotKnown(_SHARED.format(queue))
         await asyncio.sleep(_POLL)
 
 
-async def _alone(session: Session, queue: str) -> bool:
-    """Tell whether nobody else has a consumer: with one of our own, a zero is not the leader's word."""
-    try:
-        async with session.own_channel() as channel:
-            await channel.consume(queue, window=1)
-            answer = await channel.ask("queue_declare", queue, passive=True)
-    except Refused as error:
-        raise error.told() from error
-    return int(answer.consumer_count) == 1
+async def _empty(session: Session, queue: str) -> bool:
+    async with session.own_channel() as channel:
+        looking = Look(channel, queue, 0, math.inf)
+        try:
+            empty = await looking.finds_nothing()
+            if not empty:
+                await looking.end()
+        except Refused as error:
+            raise error.told() from error
+    return empty
 
 
 async def _undisturbed(session: Session, queue: str) -> Counts:

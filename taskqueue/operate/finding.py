@@ -54,7 +54,8 @@ async def find(
             found += await _on_ladder(session, ladder, settings, task_id)
     for view in overview.views:
         dead = names.dead(view.name)
-        if view.state.dead != 0 and f"queue {dead}" not in view.state.missing:
+        # Whatever was counted before: it may have died since.
+        if f"queue {dead}" not in view.state.missing:
             progress(dead)
             found += [
                 Found(view.name, "dead", dead_task(message, view.name))
@@ -68,7 +69,7 @@ async def find(
 async def _ready(session: Session, views: tuple[View, ...], task_id: str, progress: Progress) -> list[Found]:
     found = []
     for view in views:
-        if view.pause is not None and view.state.ready and view.state.consumers == 0:
+        if view.pause is not None and view.state.consumers == 0:
             progress(view.name)
             seen: list[Facts] = []
 

@@ -139,8 +139,8 @@ class RungLook:
             await asyncio.gather(releasing, return_exceptions=True)
 
     async def give_back(self) -> None:
-        """Have the broker give nothing more; what came again goes back first, to be first in line."""
-        if self._tag:
+        """Put what came again back first, to be first in line; all else goes back when the channel closes."""
+        if self._again:
             await self._channel.ask("basic_cancel", self._tag, patience=BEHIND_MANY)
         for tag in sorted(self._again):
             self._channel.give_back(tag)

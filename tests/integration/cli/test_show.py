@@ -9,6 +9,11 @@ from typing import Any
 import pika
 
 from sandbox.receiver import Answer, Receiver
+from taskqueue.broker.management import Management
+from taskqueue.broker.session import connected, run
+from taskqueue.operate.finding import find
+from taskqueue.operate.overview import look
+from taskqueue.settings import load
 from tests.support import command
 from tests.support.stage import Stage
 
@@ -41,6 +46,26 @@ def test_a_task_is_found_where_it_is(stage: Stage) -> None:
         assert not method.redelivered, "nobody has looked at it"
     assert stage.waiting() == 1
     assert command.ran(stage.path, "show", waiting, "nope", code=2) == ""
+
+
+def test_what_came_to_the_end_of_its_way_after_the_count_is_found(stage: Stage) -> None:
+    """The counts of an overview say nothing of a task that has died since, or is ready in a paused queue."""
+    command.ran(stage.path, "pause", stage.name)
+    settings = load(stage.path)
+
+    async def both() -> list[tuple[str, ...]]:
+        async with connected(settings, name="test") as session:
+            overview = await look(session, settings, Management(settings))
+            with stage.connection() as connection:
+                channel = connection.channel()
+                channel.confirm_delivery()
+                for queue, task_id in ((f"{stage.name}.dead", "gone"), (stage.name, "ready")):
+                    properties = pika.BasicProperties(message_id=task_id, headers=DEAD)
+                    channel.basic_publish("", queue, b'{"url": "/x"}', properties, mandatory=True)
+            places = [await find(session, settings, overview, each, print) for each in ("gone", "ready")]
+            return [tuple(found.place for found in each) for each in places]
+
+    assert run(both()) == [("dead",), ("ready",)]
 
 
 def test_a_task_that_runs_may_be_in_its_queue(stage: Stage, receiver: Receiver) -> None:

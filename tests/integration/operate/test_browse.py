@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import amqp
@@ -81,6 +82,10 @@ def filled(connection: pika.BlockingConnection, queue_name: str, request: pytest
 
 def _ready(connection: pika.BlockingConnection, queue: str) -> int:
     return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
+
+
+def _consumers(connection: pika.BlockingConnection, queue: str) -> int:
+    return int(connection.channel().queue_declare(queue, passive=True).method.consumer_count)
 
 
 def _numbers(connection: pika.BlockingConnection, queue: str) -> list[int]:
@@ -261,6 +266,49 @@ def test_a_late_leader_does_not_make_what_another_look_holds_absent(
         return await second
 
     assert in_session(both) == list(range(COUNT))
+
+
+@pytest.mark.parametrize("left", [1, COUNT])
+def test_what_another_look_gives_back_after_a_late_zero_is_seen(
+    in_session: InSession,
+    connection: pika.BlockingConnection,
+    filled: str,
+    monkeypatch: pytest.MonkeyPatch,
+    left: int,
+) -> None:
+    """Nobody else has a consumer by then, so that alone proves nothing; a single one goes to our consumer."""
+    counted = Session.counts
+
+    async def both(session: Session) -> list[int]:
+        async with AsyncExitStack() as first:
+            looking = await first.enter_async_context(browse.look(session, filled))
+            async for found in looking:
+                if int(found.message.body) >= left:
+                    looking.take(found)
+
+            async def late(_session: Session, _queue: str) -> Counts | None:
+                monkeypatch.setattr(Session, "counts", counted)
+                await first.aclose()
+                return Counts(ready=0, consumers=0)
+
+            monkeypatch.setattr(Session, "counts", late)
+            return await _look(session, filled)
+
+    assert in_session(both) == list(range(left))
+    assert _numbers(connection, filled) == list(range(left))
+
+
+def test_a_queue_is_empty_where_nothing_is_ready_and_nobody_holds_any(
+    in_session: InSession, connection: pika.BlockingConnection, filled: str
+) -> None:
+    """To prove that costs no wait, and leaves no consumer."""
+    connection.channel().queue_purge(filled)
+
+    async def count(session: Session) -> tuple[int, list[int]]:
+        return await browse.count(session, filled), await _look(session, filled)
+
+    assert in_session(count) == (0, [])
+    eventually(lambda: _consumers(connection, filled) == 0, "no consumer")
 
 
 def test_a_look_that_another_one_keeps_waiting_says_that_it_is_not_known(
