@@ -109,7 +109,12 @@ def _matches(pattern: str, name: str) -> bool:
 
 def harms(item: Exchange | Queue, policy: Mapping[str, Any]) -> Iterator[Harm]:
     """Say what the definition of a policy, as it is in effect, breaks of one thing that is planned."""
-    told = _of_exchange(item, policy) if isinstance(item, Exchange) else _of_queue(item, policy)
+    if isinstance(item, Exchange):
+        told = _of_exchange(item, policy)
+    elif names.stands_for_pause(item.name):
+        told = _of_pause(item, policy)
+    else:
+        told = _of_queue(item, policy)
     for key, effect in told:
         yield Harm(item, key, policy[key], effect)
 
@@ -117,6 +122,12 @@ def harms(item: Exchange | Queue, policy: Mapping[str, Any]) -> Iterator[Harm]:
 def _of_exchange(exchange: Exchange, policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "alternate-exchange" in policy and exchange.alternate is None:
         yield "alternate-exchange", "a task that finds no way there goes elsewhere, and counts as kept"
+
+
+def _of_pause(queue: Queue, policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    # Nobody reads what comes to it: what counts is that it is there.
+    if _lower(policy, queue.arguments, "expires"):
+        yield "expires", "the pause is over once it has lasted so long"
 
 
 def _of_queue(queue: Queue, policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -137,9 +148,9 @@ def _of_queue(queue: Queue, policy: Mapping[str, Any]) -> Iterator[tuple[str, st
         yield "delivery-limit", f"tasks that were handed out or looked at more often {gone}"
     refuses = policy.get("overflow", arguments.get("x-overflow")) == "reject-publish"
     for key in _LIMITS:
-        if key in policy:
+        if _lower(policy, arguments, key):
             yield key, "a full queue takes no more tasks" if refuses else f"tasks over it {gone}"
-    if "overflow" in policy and not refuses and "x-overflow" in arguments:
+    if "overflow" in policy and not refuses and arguments.get("x-overflow") == "reject-publish":
         effect = "what goes on from there may get lost with a node" if forwards else "it no longer refuses"
         yield "overflow", effect
     if rung and "dead-letter-routing-key" in policy:

@@ -105,6 +105,12 @@ def paused(queue: str) -> str:
     return f"{queue}.paused"
 
 
+def stands_for_pause(name: str) -> bool:
+    """Tell whether a queue is one whose existence pauses another."""
+    found = owner(name)
+    return found is not None and name == paused(found)
+
+
 def pause_note(queue: str) -> str:
     """Name the queue that holds who has paused `queue`, and why."""
     return f"{queue}.paused.note"

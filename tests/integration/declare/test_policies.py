@@ -15,7 +15,7 @@ from taskqueue.declare.apply import declare
 from taskqueue.settings import parse
 from tests.conftest import connect
 from tests.support.admin import Admin
-from tests.support.command import run
+from tests.support.command import ran, run
 from tests.support.stage import Stage, eventually
 
 BREAKING: tuple[tuple[str, dict[str, Any], str], ...] = (
@@ -77,12 +77,13 @@ def test_an_operator_policy_counts_too(admin: Admin, config: Path) -> None:
 
 def test_what_a_policy_does_not_change_is_fine(admin: Admin, config: Path) -> None:
     """Arguments protect against it, or it belongs to somebody else's queues."""
+    ran(config, "pause", "a", "--for", "1h")
     admin.policy("^other", max_length=3)
     assert found(config)["ok"] is True
     admin.policy(
         "", dead_letter_exchange="x", dead_letter_strategy="at-most-once", delivery_limit=2_000_000_000
     )
-    every = ("a", "a.dead", "a.wait.0.3s")
+    every = ("a", "a.dead", "a.wait.0.3s", "a.paused", "a.paused.note")
     eventually(
         lambda: all("delivery-limit" in admin.policy_of(queue) for queue in every), "the policy in effect"
     )

@@ -10,6 +10,7 @@ import pytest
 from taskqueue.broker.management import Policies
 from taskqueue.declare.policies import due, harms
 from taskqueue.topology.ladder import Ladder
+from taskqueue.topology.pause import PAUSE_NOTE, pause_queue
 from taskqueue.topology.plan import CLASSIC, KEPT, QUORUM, Exchange, Layout, Queue, plan
 
 ITEMS = {
@@ -122,6 +123,29 @@ def test_what_is_due_follows_from_the_policies_that_are_set(
 ) -> None:
     """One of each kind counts, by its priority."""
     assert due(queue, Policies({}, {}, policies, operators)) == expected
+
+
+PAUSED = Queue("a.paused", pause_queue(None))
+
+
+@pytest.mark.parametrize(
+    ("queue", "policy", "effects"),
+    [
+        (PAUSED, {"delivery-limit": 5, "message-ttl": 5} | LIMIT | REFUSES, {}),
+        (PAUSED, {"expires": 5}, {"expires": "the pause is over"}),
+        (Queue("a.paused", pause_queue(5)), {"expires": 9}, {}),
+        (Queue("a.paused", pause_queue(9)), {"expires": 5}, {"expires": "the pause is over"}),
+        (Queue("a.paused.note", PAUSE_NOTE), {"delivery-limit": 2_000_000_000} | LIMIT | DROPS, {}),
+        (Queue("a.paused.note", PAUSE_NOTE), {"delivery-limit": 5}, {"delivery-limit": "are deleted"}),
+    ],
+)
+def test_a_pause_is_ended_by_no_policy_but_one_that_deletes_its_queue(
+    queue: Queue, policy: dict[str, Any], effects: dict[str, str]
+) -> None:
+    """Nobody reads what comes to it; the note of who and why is read."""
+    found = {harm.key: harm.effect for harm in harms(queue, policy)}
+    assert found.keys() == effects.keys()
+    assert all(words in found[key] for key, words in effects.items())
 
 
 def test_the_parking_queue_of_a_migration_is_as_a_dead_queue() -> None:
