@@ -134,7 +134,7 @@ async def prune(
         for place, each in enumerate(whole):
             todo[place] = await _without_schedules(session, each)
             if todo[place].busy is None and names.permits(each.owner) in each.queues:
-                await clear(session, each.owner)
+                todo[place] = replace(todo[place], busy=await clear(session, each.owner))
         ways = [way for each in todo if each.busy is None for way in each.ways]
         await session.each("unbinding", unbind, ways, progress)
         await settled()
