@@ -74,6 +74,15 @@ def permit_publishes(queue: str, permits: Iterable[Permit]) -> Iterator[Publish]
         yield _publish(queue, names.permits(queue), document)
 
 
+def is_book(message: Message) -> bool:
+    """Tell whether a message is a book, of whatever version: all of them tell their version and the limit."""
+    try:
+        found = json.loads(message.body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and type(found.get("version")) is int and "limit" in found
+
+
 def read_book(message: Message) -> Book:
     """Read a book; raises UnreadableBook."""
     try:

@@ -92,7 +92,11 @@ def chosen(
 def _listed(ids: Sequence[str]) -> list[str]:
     named = [each for each in ids if each != "-"]
     if len(named) < len(ids):
-        listed = [line.strip() for line in sys.stdin]
+        # Whatever the locale: ids are UTF-8 wherever they come from.
+        try:
+            listed = [line.strip() for line in sys.stdin.buffer.read().decode("utf-8-sig").split("\n")]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--id -: can't read it: {error}") from error
         named += [line for line in listed if line]
         if not named:
             raise ConfigError("--id -: no id came from standard input")

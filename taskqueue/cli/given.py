@@ -41,9 +41,9 @@ def _payload(option: str) -> str:
     try:
         text = option
         if option == "-":
-            text = sys.stdin.buffer.read().decode("utf-8")
+            text = sys.stdin.buffer.read().decode("utf-8-sig")
         elif option.startswith("@"):
-            text = Path(option[1:]).read_text(encoding="utf-8")
+            text = Path(option[1:]).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--payload: can't read it: {error}") from error
     value("--payload", text)

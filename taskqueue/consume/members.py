@@ -29,11 +29,21 @@ JOINING = 0.8
 class Members:
     """Tells a pace its share; `clock` gives the seconds since the epoch."""
 
-    def __init__(self, queue: str, pace: Pace, *, link: Link, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        queue: str,
+        pace: Pace,
+        *,
+        link: Link,
+        clock: Callable[[], float],
+        stray: Callable[[Delivery, str], None],
+    ) -> None:
+        """Hand what is none of ours to `stray`, with the name of the queue that it was in."""
         self._queue = names.members(queue)
         self._pace = pace
         self._link = link
         self._clock = clock
+        self._bury = stray
         self._channel: ConfirmChannel | None = None
         self._counted = float("-inf")
         self._among = 0
@@ -66,5 +76,4 @@ class Members:
             channel.count(self._queue, counted)
 
     def _stray(self, delivery: Delivery) -> None:
-        log.error("%s: a message that is none of ours: dropped", self._queue)
-        delivery.channel.ack(delivery.tag)
+        self._bury(delivery, self._queue)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from taskqueue.broker.channel import ConfirmChannel, Delivery
 from taskqueue.broker.link import Link
-from taskqueue.limit import Permit, UnreadableBook, latest, read_book
+from taskqueue.limit import Permit, UnreadableBook, is_book, latest, read_book
 from taskqueue.topology import names
 
 log = logging.getLogger(__name__)
@@ -24,16 +24,25 @@ _ANSWER = 30.0
 class PermitBook:
     """What the broker says of the permits of a queue.
 
-    `found` is called after each read; with False where somebody has asked for another read meanwhile.
+    `found` is called after each read; with False where somebody has asked for another read meanwhile. What is
+    no book goes to `stray`, with the name of its queue.
     """
 
-    def __init__(self, queue: str, link: Link, *, found: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        queue: str,
+        link: Link,
+        *,
+        found: Callable[[bool], None],
+        stray: Callable[[Delivery, str], None],
+    ) -> None:
         self.limit = 0
         self.asked = float("-inf")
         """When it was read last, or somebody tried (monotonic)."""
         self._queue = queue
         self._link = link
         self._found = found
+        self._stray = stray
         self._editions: frozenset[str] = frozenset()
         self._channel: ConfirmChannel | None = None
         self._copies: list[Delivery] = []
@@ -79,7 +88,10 @@ class PermitBook:
             if channel is not self._channel:
                 return
             if delivery is not None:
-                self._copies.append(delivery)
+                if is_book(delivery.message):
+                    self._copies.append(delivery)
+                else:
+                    self._stray(delivery, names.limit(self._queue))
                 self._next(channel)
             elif self._copies:
                 self._end(channel)

@@ -59,7 +59,7 @@ class Permits:
     """Begins each attempt once there is a permit for it, or sends it away.
 
     `running` counts the requests of this process, of which there may be `concurrency`. `room` is told how
-    many may be there at once from now on.
+    many may be there at once from now on. What is none of ours goes to `stray`, with the name of its queue.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Permits:
         concurrency: int,
         running: Callable[[], int],
         room: Callable[[int], None],
+        stray: Callable[[Delivery, str], None],
     ) -> None:
         self.stopping = False
         """Nothing waits any more, and what is free goes back at once."""
@@ -80,8 +81,9 @@ class Permits:
         self._concurrency = concurrency
         self._running = running
         self._room = room
+        self._stray = stray
         self._at_once = 1
-        self._book = PermitBook(queue, link, found=self._judge)
+        self._book = PermitBook(queue, link, found=self._judge, stray=stray)
         self._channel: ConfirmChannel | None = None
         self._consumer: str | None = None
         self._usable: deque[_Held] = deque()
@@ -198,8 +200,7 @@ class Permits:
     def _arrived(self, delivery: Delivery) -> None:
         permit = read_permit(delivery.message)
         if permit is None:
-            log.error("%s: a message that is none of ours: dropped", names.permits(self._queue))
-            delivery.channel.ack(delivery.tag)
+            self._stray(delivery, names.permits(self._queue))
             return
         self._unjudged.append(_Held(delivery.tag, permit, self._link.monotonic()))
         if self._book.knows(permit):

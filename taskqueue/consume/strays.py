@@ -1,4 +1,4 @@
-"""What lies in a queue of schedules and is none of ours comes to the dead queue, as an invalid task does.
+"""What lies in a queue of schedules or limits and is none of ours comes to the dead queue, as if invalid.
 
 Everything here runs on the I/O thread.
 """
@@ -32,17 +32,20 @@ def bury(delivery: Delivery, place: str, way: Way, link: Link, now: float) -> No
     log.error("%s: a message that is none of ours: it comes to the dead queue", place)
     dead = Dead(INVALID, f"body: none of ours, and it was in {place}", 0)
     publishes = successors(with_id(delivery.message), None, dead, way=way, now=now)
-    confirm(publishes, delivery, way.queue, link, lambda: delivery.channel.ack(delivery.tag))
+    confirm(publishes, delivery, place, link, lambda: delivery.channel.ack(delivery.tag))
 
 
 def confirm(
-    publishes: tuple[Publish, ...], delivery: Delivery, queue: str, link: Link, then: Callable[[], None]
+    publishes: tuple[Publish, ...], delivery: Delivery, what: str, link: Link, then: Callable[[], None]
 ) -> None:
-    """Have all confirmed that follows from a delivery, one after the other; then go on if it can be acked."""
+    """Have all confirmed that follows from a delivery, one after the other; then go on if it can be acked.
+
+    `what` tells in the log what is held where the broker refuses it.
+    """
     if not publishes:
         then()
         return
-    held: Held[Settlement] = Held(f"schedules of {queue}", link, overdue=_give_back, changed=_nothing)
+    held: Held[Settlement] = Held(what, link, overdue=_give_back, changed=_nothing)
     Settlement(
         _Settled(then), held, link=link, delivery=delivery, task=None, decision=Done(()), publishes=publishes
     ).start()

@@ -26,6 +26,7 @@ from taskqueue.consume.permits import Permits
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.receipt import Receipt
 from taskqueue.consume.settling import Settling
+from taskqueue.consume.strays import bury
 from taskqueue.consume.telling import Telling
 from taskqueue.consume.turns import Turns
 from taskqueue.consume.verdict import Verdict
@@ -107,7 +108,11 @@ class Subscription:
             telling=telling,
             progressed=self._progressed,
         )
-        members = None if pace is None else Members(queue.name, pace, link=link, clock=clock)
+
+        def stray(delivery: Delivery, place: str) -> None:
+            bury(delivery, place, way, link, clock())
+
+        members = None if pace is None else Members(queue.name, pace, link=link, clock=clock, stray=stray)
         self._permits = None
         if queue.max_concurrency:
             self._permits = Permits(
@@ -116,6 +121,7 @@ class Subscription:
                 concurrency=queue.concurrency,
                 running=lambda: self.attempts.running,
                 room=self._narrow,
+                stray=stray,
             )
         self._limiter = None
         if members or self._permits:

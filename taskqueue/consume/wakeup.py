@@ -170,7 +170,7 @@ class WakeUp:
         self._link.later(_AGAIN, give_back)
 
     def _confirm(self, publishes: tuple[Publish, ...], then: Callable[[], None]) -> None:
-        confirm(publishes, self._delivery, self._way.queue, self._link, then)
+        confirm(publishes, self._delivery, f"schedules of {self._way.queue}", self._link, then)
 
     def _end(self) -> None:
         if self._channel.is_open:

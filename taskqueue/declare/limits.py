@@ -11,7 +11,16 @@ from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session
 from taskqueue.declare.verify import Findings
 from taskqueue.errors import NotKnown, PublishFailed
-from taskqueue.limit import Book, UnreadableBook, book_publish, latest, permit_publishes, read_book
+from taskqueue.limit import (
+    Book,
+    UnreadableBook,
+    book_publish,
+    is_book,
+    latest,
+    permit_publishes,
+    read_book,
+    read_permit,
+)
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.message import Publish
 from taskqueue.topology import names
@@ -73,12 +82,32 @@ async def _publish(channel: Channel, queue: str, *publishes: Publish) -> None:
         raise PublishFailed(msg) from error
 
 
+async def foreign(session: Session, queue: str) -> str | None:
+    """Tell why the queues for the permits of a queue have to stay: one holds a message that is none of ours.
+
+    All that is looked at goes back. Raises NotKnown, BrokerRefused.
+    """
+    for name, is_ours in ((names.permits(queue), read_permit), (names.limit(queue), is_book)):
+        async with session.own_channel() as channel:
+            try:
+                while (found := await channel.get(name)) is not None:
+                    if not is_ours(found.message):
+                        why = "holds a message that is none of ours: look at it, and take it out"
+                        return f"queue {name!r} {why}"
+            except Refused as error:
+                if not error.absent:
+                    raise error.told() from error
+    return None
+
+
 async def _held(channel: Channel, queue: str, patience: float) -> list[Delivery]:
     deadline = asyncio.get_running_loop().time() + patience
     while True:
         copies = []
         while (found := await channel.get(queue)) is not None:
-            copies.append(found)
+            # What is none stays, and a consumer brings it to the dead queue.
+            if is_book(found.message):
+                copies.append(found)
         if copies or asyncio.get_running_loop().time() > deadline:
             return copies
         await asyncio.sleep(_POLL)

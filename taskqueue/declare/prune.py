@@ -11,6 +11,7 @@ from taskqueue.declare.apply import bind, unbind
 from taskqueue.declare.beginning import end
 from taskqueue.declare.emptiness import delete, reported, settled
 from taskqueue.declare.leftovers import Leftover, in_use
+from taskqueue.declare.limits import foreign
 from taskqueue.errors import NotKnown
 from taskqueue.settings import Settings
 from taskqueue.topology import names
@@ -37,6 +38,8 @@ async def prune(
     try:
         for place, each in enumerate(whole):
             todo[place] = await _without_schedules(session, each)
+            if todo[place].busy is None and names.permits(each.owner) in each.queues:
+                todo[place] = replace(todo[place], busy=await foreign(session, each.owner))
         ways = [way for each in todo if each.busy is None for way in each.ways]
         await session.each("unbinding", unbind, ways, progress)
         await settled()

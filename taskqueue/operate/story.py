@@ -41,7 +41,9 @@ def nowhere(views: tuple[View, ...]) -> Iterator[str]:
         yield from _held_up(view, is_ready=True)
     if len(maybe) > _SHOWN:
         yield f"or in one of {len(maybe) - _SHOWN:,} more queues in which tasks are ready or run"
-    first = "else" if maybe else "nothing is ready or runs there:"
+    held = [line for view in views if (line := _may_be_held(view))]
+    yield from held[:_SHOWN]
+    first = "else" if maybe or held else "nothing is ready or runs there:"
     yield f"{first} it is done, moved on while it was looked for, or was never sent"
 
 
@@ -52,6 +54,17 @@ def _may_have_it(view: View) -> bool:
         return False
     runs = state.consumers != 0 if state.unacked is None else state.unacked > 0
     return state.ready != 0 or runs
+
+
+def _may_be_held(view: View) -> str | None:
+    """Say that the broker may have the task, though its wait is over."""
+    held, count = view.ladder.held, f" (it holds {view.ladder.held:,})" if view.ladder.held else ""
+    if held != 0 and view.state.cut_off(view.ladder):
+        return (
+            f"it may have come due: the broker holds that{count}, as queue {view.name} is missing: "
+            "run `taskqueue declare`"
+        )
+    return f"the broker may hold it, though its wait is over{count}: it comes by itself" if held else None
 
 
 def _waits(task: WaitingTask, queue: str, now: float) -> Iterator[str]:

@@ -204,8 +204,11 @@ def _check_shared(
         raise ConfigError(
             f"{where}: {ladder!r} is a queue that waits on {queues[ladder].ladder!r}: name that, or another"
         )
-    if ladder not in queues and (names.owner(ladder) is not None or names.is_rabbitmqs(ladder)):
-        raise ConfigError(f"{where}: is a name that belongs to a queue or to RabbitMQ: choose another")
+    taken = names.owner(ladder) is not None or names.is_rabbitmqs(ladder) or names.is_historys(ladder)
+    if ladder not in queues and taken:
+        raise ConfigError(
+            f"{where}: is a name that belongs to a queue, the history or RabbitMQ: choose another"
+        )
 
 
 def _check_backoff(queue: QueueSettings, section: ini.Section, top: ini.Section, source: str) -> None:

@@ -31,6 +31,9 @@ def shown(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > _LARGEST_SHOWN:
         # Python writes no number of very many digits.
         return "a number of very many digits"
+    if isinstance(value, int) and not isinstance(value, bool):
+        # pika's own kind of it would be written with an L.
+        value = int(value)
     text = ascii(value) if isinstance(value, (str, bytes, int, float, type(None))) else type(value).__name__
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 

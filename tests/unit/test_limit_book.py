@@ -11,6 +11,7 @@ from taskqueue.limit import (
     Permit,
     UnreadableBook,
     book_publish,
+    is_book,
     latest,
     permit_publishes,
     read_book,
@@ -58,6 +59,7 @@ def test_books_and_permits_are_read_as_they_were_written() -> None:
     book, permits = Book(3).limited(2, "a")
     publish = book_publish("mail", book)
     assert (publish.exchange, publish.routing_keys) == ("mail.limit", ("mail.limit",))
+    assert is_book(publish.message)
     assert read_book(publish.message) == book
     published = list(permit_publishes("mail", permits))
     assert {each.routing_keys for each in published} == {("mail.limit.permits",)}
@@ -70,5 +72,14 @@ def test_books_and_permits_are_read_as_they_were_written() -> None:
 def test_what_is_none_is_no_permit_and_no_book(body: bytes) -> None:
     """A foreign message lets nothing run, and changes no limit."""
     assert read_permit(Message(body)) is None
+    assert not is_book(Message(body))
     with pytest.raises(UnreadableBook):
         read_book(Message(body))
+
+
+def test_the_book_of_a_later_version_is_one_though_it_can_not_be_read() -> None:
+    """It stays, for who can read it."""
+    later = Message(b'{"version": 7, "limit": {"by": "host"}}')
+    assert is_book(later)
+    with pytest.raises(UnreadableBook):
+        read_book(later)

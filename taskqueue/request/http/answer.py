@@ -17,6 +17,8 @@ _LENGTH = re.compile("[0-9]+")
 _MOST_DIGITS = 18
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _CHUNKED = "chunked"
+CR_ALONE = "lines that end with CR alone"
+"""What is wrong with a head of which the writer will send no LF."""
 _CODING = re.compile(rf"({_NAME.pattern})([ \t]*;.*)?")
 
 
@@ -103,7 +105,7 @@ def read_head(data: bytes) -> Head:
 def check_line_ends(data: bytes | bytearray, begin: int = 0) -> None:
     """Raise BadAnswer where CRs alone make an empty line from `begin` on: its writer will send no LF."""
     if _CR_LINE.search(data, begin):
-        raise BadAnswer("lines that end with CR alone")
+        raise BadAnswer(CR_ALONE)
 
 
 def framing(head: Head, method: str) -> Framing:

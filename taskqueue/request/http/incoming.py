@@ -58,7 +58,10 @@ class Incoming:
     def head(self) -> Head:
         """Read the head of the final answer; raises BadAnswer, Ended or another OSError."""
         while self._final is None and not self._parsed():
-            self._fill()
+            if self._data.endswith(b"\r\r"):
+                self._fill_behind_cr()
+            else:
+                self._fill()
         assert self._final is not None  # noqa: S101 the loop ends no other way
         return self._final
 
@@ -83,6 +86,19 @@ class Incoming:
         if framing.length > most:
             return self._beginning(most, needed=needed), False
         return self._exactly(framing.length), True
+
+    def _fill_behind_cr(self) -> None:
+        """Receive what follows two CRs: the LF of a line soon, or nothing where CRs alone end the head."""
+        allowance = self._sock.allowance
+        ends = None if allowance is None else allowance.ends
+        self._hurry()
+        try:
+            self._fill()
+        except TimeoutError as error:
+            raise BadAnswer(answer.CR_ALONE) from error
+        finally:
+            if allowance is not None and ends is not None:
+                allowance.ends = ends
 
     def _parsed(self) -> bool:
         """Take heads off the data until there is a final one; False where that has not come yet."""

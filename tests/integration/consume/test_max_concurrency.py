@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
@@ -143,6 +144,29 @@ def test_a_permit_of_a_declare_that_died_lets_nothing_run(
     assert crowd.most() == 2
     eventually(lambda: stage.depth(names.permits(stage.name)) == 2, "the permits that count are left")
     stage.settle()
+
+
+def test_what_is_none_of_ours_in_the_queues_of_limits_is_dead_and_holds_nothing_up(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """Whoever may publish can put it there; a task among it is not lost."""
+    stage = staged(max_concurrency=2, rate="500/s")
+    declare(stage.settings)
+    places = (names.limit(stage.name), names.permits(stage.name), names.members(stage.name))
+    bodies = (b'{"url": "/lost"}', b"\xff", b"[]", b'{"version": 1}')
+    stage.consume()
+    with stage.connection() as connection:
+        for place in places:
+            for body in bodies:
+                connection.channel().basic_publish("", place, body)
+    send(stage, 20)
+    receiver.wait_for(20, path="/crowd")
+    dead = stage.dead(len(places) * len(bodies))
+    assert Counter(body for _, body, _ in dead) == dict.fromkeys(bodies, len(places))
+    assert {headers["taskqueue-reason"] for headers, _, _ in dead} == {"invalid"}
+    assert {headers["taskqueue-error"].rpartition(" ")[2] for headers, _, _ in dead} == set(places)
+    stage.settle()
+    assert [stage.depth(place) for place in places] == [1, 2, 0]
 
 
 def test_a_limit_without_its_queues_ends_the_consumer_with_what_to_run(

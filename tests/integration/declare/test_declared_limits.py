@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from amqp import Message as Content
 
 from sandbox.receiver import Receiver
 from taskqueue.limit import read_permit
@@ -96,6 +97,18 @@ def test_a_consumer_of_a_paused_queue_outlives_its_prune(
         receiver.wait_for(1, timeout=PATIENCE)
     finally:
         consumer.stop()
+
+
+@pytest.mark.parametrize("place", [names.limit("b"), names.permits("b")])
+def test_what_is_none_of_ours_is_not_pruned(admin: Admin, write: Write, place: str) -> None:
+    """It may be a task: whoever prunes is told where it is."""
+    ran(write("a", "b", max_concurrency=2), "declare")
+    with connect(admin.url) as connection:
+        connection.channel().basic_publish(Content(b'{"url": "/x"}'), "", place)
+    printed = run(write("a", max_concurrency=2), "declare", "--prune")
+    assert printed.returncode == 1
+    assert f"queue '{place}' holds a message that is none of ours" in printed.stderr.decode()
+    assert place in admin.names("queues")
 
 
 def test_check_tells_what_a_consumer_may_not_read_for_its_limits(admin: Admin, write: Write) -> None:

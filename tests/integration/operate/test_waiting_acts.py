@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -181,15 +182,16 @@ def test_a_terminal_is_asked_and_elsewhere_it_takes_yes(stage: Stage) -> None:
 
 
 def test_ids_are_read_from_standard_input(stage: Stage) -> None:
-    """One a line, as another command prints them."""
+    """One a line, as another command prints them: in UTF-8 whatever the locale, and maybe behind a BOM."""
     fill(stage, 5)
     command_line = ["waiting", "cancel", stage.name, "--id", "-", "--yes", "--config", str(stage.path)]
     done = subprocess.run(
         [sys.executable, "-m", "taskqueue", *command_line],
-        input=b"t1\n\n t3\nt9\n", capture_output=True, timeout=command.LIMIT, check=False,
+        input="\ufefft1\n\n t3\r\né\n".encode(), env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True, timeout=command.LIMIT, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, b"2 cancelled\n")
-    assert done.stderr.decode() == f"t9 is not among the waiting tasks of {stage.name}\n"
+    assert done.stderr.decode() == f"\\xe9 is not among the waiting tasks of {stage.name}\n"
     assert listed(stage).keys() == {"t0", "t2", "t4"}
 
 

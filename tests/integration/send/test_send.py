@@ -52,7 +52,8 @@ def test_a_payload_may_come_from_a_file_or_standard_input(
 ) -> None:
     """It is sent as it was written."""
     stage.consume()
-    (tmp_path / "payload.json").write_text('[1,  "ü"]', encoding="utf-8")
+    # With a byte order mark, as some editors write it.
+    (tmp_path / "payload.json").write_text('[1,  "ü"]', encoding="utf-8-sig")
     send(stage, "/file", "--payload", f"@{tmp_path / 'payload.json'}")
     send(stage, "/stdin", "--payload", "-", given='{"from":  "stdin"}')
     bodies = {request.path: request.body.decode() for request in receiver.wait_for(2)}

@@ -89,6 +89,7 @@ class Site:
             concurrency=4,
             running=lambda: self.running,
             room=lambda _: None,
+            stray=lambda *_: None,
         )
         self.permits.opened(cast("ConfirmChannel", self.channel))
 

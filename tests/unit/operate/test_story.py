@@ -70,6 +70,22 @@ def test_a_dead_task_says_why_and_how_it_runs_again() -> None:
         ({"ready": None}, ["not dead", "an unknown number ready", "else"]),
         ({"unacked": 3, "flow": rates(3)}, ["not dead", "3 running", "none is settled", "else"]),
         ({"missing": ("queue mail",), "ready": None}, ["not dead", "nothing is ready or runs there"]),
+        (
+            {"missing": ("queue mail",), "ready": None, "ladder_held": None},
+            ["not dead", "it may have come due: the broker holds that, as queue mail is missing", "else"],
+        ),
+        (
+            {"missing": ("queue mail",), "ready": None, "ladder_held": 3},
+            [
+                "not dead",
+                "holds that (it holds 3), as queue mail is missing",
+                "else",
+            ],
+        ),
+        (
+            {"ladder_held": 3},
+            ["not dead", "the broker may hold it, though its wait is over (it", "else"],
+        ),
     ],
 )
 def test_a_task_that_is_found_nowhere_may_run_or_be_done(changes: dict[str, Any], words: list[str]) -> None:

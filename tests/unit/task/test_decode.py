@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+import pika.compat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -242,6 +243,11 @@ def test_the_way_that_a_message_came_tells_for_which_queue_it_was(keys: Any, que
 def test_what_can_not_be_a_task_is_refused_with_field_and_value(fields: Any, words: str) -> None:
     """An operator sees in the dead queue what is wrong, and where."""
     assert words in refusal(fields)
+
+
+def test_a_number_of_a_header_is_shown_as_one() -> None:
+    """Our library pika reads a 64-bit integer as a kind of its own, which writes itself with an L."""
+    assert refusal({"url": "/x"}, headers={state.RUNS: pika.compat.long(2**40)}).endswith(f"got {2**40}")
 
 
 def test_a_password_in_a_url_is_not_shown() -> None:
