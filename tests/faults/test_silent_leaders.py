@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import amqp
@@ -106,23 +107,30 @@ def test_what_does_not_answer_is_never_shown_as_zero(
 
 def test_no_command_acts_on_a_queue_that_does_not_answer(broker_of_this_file: Broker, config: Path) -> None:
     """No task is cancelled, replayed, purged or told to be absent; afterwards the same commands succeed."""
-    commands = [
-        (RUNG, ["waiting", "list", "mail"]),
-        (RUNG, ["waiting", "cancel", "mail", "--id", "w1", "--yes"]),
-        ("mail.dead", ["dead", "list", "mail"]),
-        ("mail.dead", ["dead", "show", "mail", "d1"]),
-        ("mail.dead", ["dead", "replay", "mail", "--id", "d2", "--yes"]),
-        ("mail.dead", ["dead", "purge", "mail", "--all", "--yes"]),
-    ]
-    for queue, arguments in commands:
-        with silent(broker_of_this_file, queue):
-            done = run(config, *arguments)
-        assert done.returncode == 1, (arguments, done.stdout)
-        assert b"did not answer" in done.stderr, (arguments, done.stderr)
-        assert done.stderr.count(b"\n") == 1
+    commands = {
+        RUNG: [
+            ["waiting", "list", "mail"],
+            ["waiting", "cancel", "mail", "--id", "w1", "--yes"],
+        ],
+        "mail.dead": [
+            ["dead", "list", "mail"],
+            ["dead", "show", "mail", "d1"],
+            ["dead", "replay", "mail", "--id", "d2", "--yes"],
+            ["dead", "purge", "mail", "--all", "--yes"],
+        ],
+    }
+    for queue, lines in commands.items():
+        # All at once, as each of them waits for its answer.
+        with silent(broker_of_this_file, queue), ThreadPoolExecutor() as pool:
+            ended = list(pool.map(lambda words: run(config, *words), lines))
+        for arguments, done in zip(lines, ended, strict=True):
+            assert done.returncode == 1, (arguments, done.stdout)
+            assert b"did not answer" in done.stderr, (arguments, done.stderr)
+            assert done.stderr.count(b"\n") == 1
     assert counts(config) == (WAITING, READY, DEAD)
-    for _, arguments in commands:
-        ran(config, *arguments)
+    for lines in commands.values():
+        for arguments in lines:
+            ran(config, *arguments)
     assert counts(config) == (WAITING - 1, READY + 1, 0)
 
 
