@@ -105,9 +105,8 @@ def test_what_is_none_of_ours_is_not_pruned(admin: Admin, write: Write, place: s
     ran(write("a", "b", max_concurrency=2), "declare")
     with connect(admin.url) as connection:
         connection.channel().basic_publish(Content(b'{"url": "/x"}'), "", place)
-    printed = run(write("a", max_concurrency=2), "declare", "--prune")
-    assert printed.returncode == 1
-    assert f"queue '{place}' holds a message that is none of ours" in printed.stderr.decode()
+    printed = ran(write("a", max_concurrency=2), "declare", "--prune")
+    assert f"queue '{place}' holds a message that is none of ours" in printed
     assert place in admin.names("queues")
 
 
