@@ -13,8 +13,8 @@ from sandbox.peer import Peer, Script, Visit, answering
 from sandbox.receiver import Answer, Receiver
 from tests.support.stage import Process, Stage, eventually
 
-TIMEOUT = 4.0
-SLACK = 6.0
+TIMEOUT = 6.0
+SLACK = 20.0
 """Seconds that a busy machine may take beside the timeout."""
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n"
 LONGEST = 8 * 2**20
@@ -52,7 +52,7 @@ def test_a_receiver_that_never_finishes_is_left_at_the_timeout_and_blocks_nobody
         assert time.monotonic() - begin < TIMEOUT
         ((headers, _, _),) = stage.dead()
         assert time.monotonic() - begin < TIMEOUT + SLACK
-    assert headers["taskqueue-error"].startswith("timed out after 4 s")
+    assert headers["taskqueue-error"].startswith(f"timed out after {TIMEOUT:g} s")
     stage.settle()
 
 
