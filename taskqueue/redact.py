@@ -10,7 +10,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d+)?")
 # The only schemes in whose paths people write an @.
 _WEB = frozenset({"http", "https"})
-_STARTS = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*://|https?:)(.*)", re.DOTALL | re.IGNORECASE)
+_STARTS = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*://|https?:|//)(.*)", re.DOTALL | re.IGNORECASE)
 _IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s\"'<>]*)")
 _LITERAL = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 HIDDEN = "(hidden)"
@@ -66,7 +66,8 @@ def _without_login(found: re.Match[str]) -> str:
 def _hidden(scheme: str, rest: str) -> str:
     """Leave out what is, or may be, the login in what follows the scheme of a URL."""
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if scheme.lower() in _WEB and "@" not in authority and _HOST.fullmatch(authority):
+    # Behind a slash too many stands what was meant for the host.
+    if scheme.lower() in _WEB and authority and "@" not in authority and _HOST.fullmatch(authority):
         return rest
     return rest.rpartition("@")[2]
 

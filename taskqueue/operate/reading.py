@@ -104,7 +104,9 @@ def url_of(body: bytes) -> str | None:
         return None
     url = text(document.get("url")) if isinstance(document, dict) else None
     # A login stands before an @. A path may hold an @ too: only a URL that may hold a login is written anew.
-    return url if url is None or "@" not in url or not is_full(url) else redacted(url)
+    if url is None or "@" not in url or not (is_full(plain := url.lstrip()) or plain.startswith("//")):
+        return url
+    return redacted(plain)
 
 
 def text(value: object) -> str | None:

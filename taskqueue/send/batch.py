@@ -38,6 +38,10 @@ class Broker(Protocol):
     def unreached(self) -> str | None:
         """Say why there never was a connection to it, None where there was one."""
 
+    @property
+    def lost(self) -> str | None:
+        """Say why the last connection was lost, None where the broker has confirmed something since."""
+
 
 class Outstanding:
     """The publishes of one call that have no confirm yet."""
@@ -116,7 +120,7 @@ def not_in_time(outstanding: Outstanding, broker: Broker) -> TaskqueueError:
     if (trouble := broker.unreached) is not None:
         return BrokerUnreachable(f"no broker: {trouble}")
     alarm, ids = broker.alarm, outstanding.ids
-    why = f"it has raised an alarm, {alarm}, and takes no publishes" if alarm else "no answer"
+    why = f"it has raised an alarm, {alarm}, and takes no publishes" if alarm else broker.lost or "no answer"
     what, plural, they = ("it", "", "it") if len(ids) == 1 else ("those", "s", "they")
     which = ", ".join(ids) if len(ids) <= _NAMED else "those of this error"
     return PublishFailed(

@@ -13,6 +13,13 @@ def closed() -> PublishFailed:
     return PublishFailed("the client was closed before the broker had confirmed: send again with the same id")
 
 
+def too_few_channels(allowed: int, needed: int) -> BrokerRefused:
+    """Say that the broker allows a connection fewer channels than a send takes."""
+    return BrokerRefused(
+        f"the broker allows {allowed} channels (channel_max), and a send takes {needed}: raise that"
+    )
+
+
 def refusal(publish: Publish, code: int, reason: str) -> TaskqueueError:
     """Say what the broker had against the one publish that it closed a channel over."""
     if code == NOT_FOUND:

@@ -19,7 +19,7 @@ from taskqueue.broker.trial import Trial
 from taskqueue.broker.wire import TolerantConnection, too_large
 from taskqueue.errors import BrokerUnreachable, PublishFailed, TaskqueueError
 from taskqueue.send.batch import Batch, WaitingThread
-from taskqueue.send.failures import closed, not_declared, refusal
+from taskqueue.send.failures import closed, not_declared, refusal, too_few_channels
 from taskqueue.task.message import Publish
 
 WINDOW = 1000
@@ -27,6 +27,8 @@ WINDOW = 1000
 _GOODBYE = 5.0
 _REOPEN = 1.0
 _LOOK = 1.0
+_CHANNELS = 2
+"""Channels that a send takes: one for what was sent there before, and one to try an exchange."""
 _MOST_REFUSALS = 3
 """How often a channel may close over a publish, or over one beside it, before that publish is given up."""
 
@@ -62,6 +64,7 @@ class Sender:
         self._looking = False
         self._unreachable = 0
         self._trouble: str | None = None
+        self._lost: str | None = None
         self._ever_connected = False
         self._unfinished: set[_Sending] = set()
         self._is_closed = False
@@ -88,6 +91,11 @@ class Sender:
         if self._ever_connected:
             return None
         return self._trouble or f"{', '.join(map(where, self._hosts))}: no answer in time"
+
+    @property
+    def lost(self) -> str | None:
+        """Say why the last connection was lost, None where the broker has confirmed something since."""
+        return None if self._lost is None else f"lost the connection: {self._lost}"
 
     def send(self, publishes: Iterable[Publish], timeout: float, *, through_alarms: bool = True) -> None:
         """Publish all and wait for every confirm; no wait is longer than `timeout` seconds.
@@ -137,6 +145,7 @@ class Sender:
     def disconnected(self, reason: str) -> None:
         """Forget the channel. What was on it waits for the next one."""
         self._connection = None
+        self._lost = reason
         self._proven.clear()
         for trial in tuple(self._trials.values()):
             trial.abandon(reason)
@@ -209,7 +218,10 @@ class Sender:
             self._trials[exchange] = Trial(self._link, connection, sending.publish, ended)
         except AMQPError:
             # No channel is free, or the connection is about to end.
-            self._hold(sending)
+            if connection.params.channel_max < _CHANNELS:
+                self._end(sending, too_few_channels(connection.params.channel_max, _CHANNELS))
+            else:
+                self._hold(sending)
 
     def _hold(self, sending: _Sending) -> None:
         self._waiting.append(sending)
@@ -230,6 +242,7 @@ class Sender:
         publish = sending.publish
         match outcome:
             case Outcome.CONFIRMED:
+                self._lost = None
                 self._end(sending)
             case Outcome.LOST:
                 self._hold(sending)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sandbox.receiver import Receiver
-from taskqueue import Client
+from taskqueue import BrokerRefused, Client, PublishFailed
 from taskqueue.declare.apply import declare
 from taskqueue.settings import load
 from tests.support.admin import Admin
@@ -81,6 +81,33 @@ def test_a_limit_of_the_connection_leaves_the_first_queues_at_work(
     finally:
         process.stop()
     assert sorted(request.path for request in receiver.requests) == ["/a", "/a", "/b", "/c"]
+
+
+def test_a_send_that_has_too_few_channels_says_so_at_once(
+    admin: Admin, receiver: Receiver, tmp_path: Path
+) -> None:
+    """With two it goes out."""
+    path = configured(tmp_path / "few.ini", admin.url, receiver)
+    declare(load(path))
+    with Client(f"{admin.url}?channel_max=1") as client, pytest.raises(BrokerRefused, match="a send takes 2"):
+        client.send("/a", "a")
+    with Client(f"{admin.url}?channel_max=2") as client:
+        client.send("/a", "a")
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_a_send_of_a_user_that_may_have_too_few_channels_gives_the_words_of_the_broker(
+    admin: Admin, receiver: Receiver, tmp_path: Path, most: int
+) -> None:
+    """It ends the connection over them again and again, so nothing else would tell."""
+    declare(load(configured(tmp_path / "few.ini", admin.url, receiver)))
+    url = admin.user(".*", ".*", ".*")
+    admin.limit("max-channels", most, str(urlsplit(url).username))
+    with (
+        Client(url, timeout=8.0) as client,
+        pytest.raises(PublishFailed, match=r"lost the connection: .*number of channels opened for user"),
+    ):
+        client.send("/a", "a")
 
 
 def test_commands_do_with_few_channels(admin: Admin, receiver: Receiver, tmp_path: Path) -> None:

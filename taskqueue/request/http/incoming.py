@@ -72,7 +72,8 @@ class Incoming:
         except (BlockingIOError, ssl.SSLWantReadError):
             return False
         self._data += data
-        return not data or self._parsed()
+        # Where CRs alone end lines, two of them are the end of a head.
+        return not data or self._parsed() or self._data.endswith(b"\r\r")
 
     def body(self, framing: Framing, most: int, *, needed: bool) -> tuple[bytes, bool]:
         """Read a body up to `most` bytes, and tell whether that was all of it.

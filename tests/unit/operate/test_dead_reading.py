@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -188,3 +189,18 @@ def test_a_replayed_task_is_due_at_once_or_in_its_turn_or_when_it_was_before_it_
     again = revived(Facts(Message(b"{}", headers), "mail"), WAY, now=NOW, earliest=earliest)
     assert again.message.headers == {"taskqueue-due": int(due * 1000), "taskqueue-replays": 4}
     assert (again.exchange, again.routing_keys) == WAY.route(int(due * 1000), NOW)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://u:SECRET@h/x", "http://h/x"),
+        (" http://u:SECRET@h/x", "http://h/x"),
+        ("//u:SECRET@h/x", "h/x"),
+        ("http:///u:SECRET@h/x", "http://h/x"),
+        ("/users/@me", "/users/@me"),
+    ],
+)
+def test_a_url_is_shown_without_its_login(url: str, shown: str) -> None:
+    """However wrong it is; a path keeps what it holds."""
+    assert dead_task(Message(json.dumps({"url": url}).encode()), "mail").url == shown

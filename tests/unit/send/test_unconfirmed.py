@@ -22,7 +22,7 @@ TASKS = [{"url": "/x", "id": f"mine-{number}"} for number in range(8)]
 class Broker:
     """Stands where the sender does: a broker that confirms some tasks, and has an alarm then."""
 
-    unreached = None
+    unreached = lost = None
 
     def __init__(self, confirms: int, alarm: str = "") -> None:
         self._confirms = confirms
