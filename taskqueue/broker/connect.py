@@ -17,6 +17,7 @@ from pika.exceptions import (
     AuthenticationError,
     ConnectionClosed,
     ConnectionOpenAborted,
+    IncompatibleProtocolError,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
 )
@@ -31,6 +32,7 @@ HEARTBEAT = 30
 OLDEST = (3, 10)
 """The first RabbitMQ whose quorum queues have message TTL and at-least-once dead-lettering."""
 _IN_REPR = re.compile(r"""^ConnectionClosed\w*: \(\d+\) (?P<text>'.*'|".*")$""", re.DOTALL)
+_HUNG_UP = re.compile("Transport indicated EOF|ConnectionResetError|BrokenPipeError")
 _NOT_LET_IN = re.compile(r"vhost .* not found$|access to vhost .* refused for user '.*'$")
 """A virtual host that is not there, or not for this user; all else is told by the broker's words alone."""
 
@@ -205,6 +207,8 @@ def _told(error: BaseException | str) -> str:
         return "no answer in time"
     if isinstance(error, ConnectionClosed):
         return f"{error.reply_code} {error.reply_text}"
+    if isinstance(error, IncompatibleProtocolError) and _HUNG_UP.search(str(error)):
+        return "it hung up before it spoke AMQP: is it a broker, and does it want TLS (amqps)?"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -13,6 +13,7 @@ import pika
 import pytest
 
 from sandbox.broker import Server
+from sandbox.peer import Peer, Visit
 from taskqueue import BrokerUnreachable, Client
 from tests.support.stage import PATIENCE, Process, Stage
 
@@ -42,6 +43,22 @@ def test_a_program_gets_one_line_of_ours_for_each_try(caplog: pytest.LogCaptureF
     tries = [record for record in caplog.records if "can't connect" in record.getMessage()]
     assert tries
     assert {record.name.partition(".")[0] for record in caplog.records} == {"taskqueue"}
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x28"]
+)
+def test_what_is_no_broker_or_wants_tls_is_told_in_words(answer: bytes) -> None:
+    """The port of a web server, or the one for TLS."""
+
+    def play(visit: Visit) -> None:
+        visit.sock.recv(8)
+        visit.send(answer)
+
+    with Peer(play) as peer:
+        client = Client(f"amqp://guest:guest@127.0.0.1:{peer.port}/", timeout=20)
+        with client, pytest.raises(BrokerUnreachable, match=r"hung up before it spoke AMQP: .* \(amqps\)"):
+            client.send("/x")
 
 
 def test_a_program_that_wants_to_see_pika_work_can(caplog: pytest.LogCaptureFixture) -> None:
