@@ -10,16 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-LIMIT = 180.0
-"""Seconds that a command may take; far more than any does."""
+from tests.support import forking
+
+LIMIT = forking.LIMIT
 
 
 def run(config: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end, without a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "taskqueue", *arguments, "--config", str(config)],
-        capture_output=True, stdin=subprocess.DEVNULL, timeout=LIMIT, check=False,
-    )  # fmt: skip
+    return forking.run(*arguments, "--config", str(config))
 
 
 def ran(config: Path, *arguments: str, code: int = 0) -> str:
