@@ -14,7 +14,7 @@ OLDEST := $(VENV)-oldest
 TOOLS := $(VENV)-tools
 ARGS ?=
 # Tests at once, each with a broker of its own: they wait for brokers more than they compute.
-JOBS ?= 4
+JOBS ?= 6
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .PHONY: help install broker postgres promtool demo test unit lint types format bench soak test-rabbitmq4 test-oldest \
@@ -43,7 +43,7 @@ promtool: install ## Make sure there is promtool, which checks the alert rules
 demo: install broker ## Watch real tasks being delivered, delayed, retried and given up
 	$(BIN)/python -m sandbox.demo $(ARGS)
 
-test: install broker postgres promtool ## Run all tests on a real broker (JOBS=4 at once; ARGS=… goes to pytest)
+test: install broker postgres promtool ## Run all tests on a real broker (JOBS=6 at once; ARGS=… goes to pytest)
 	$(PYTEST) -m "not soak" $(ARGS)
 
 unit: install promtool ## Run the tests that need no broker

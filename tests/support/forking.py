@@ -122,7 +122,7 @@ def _serve(path: str) -> Sequence[str]:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.path[0] = folder
+    sys.path[:1] = [folder, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     return list(arguments)
 
 
