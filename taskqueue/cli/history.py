@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -19,7 +18,7 @@ from taskqueue.cli import common, console, tables
 from taskqueue.errors import ConfigError
 from taskqueue.history import search
 from taskqueue.history.records import Record
-from taskqueue.history.search import Answer, Progress
+from taskqueue.history.search import Answer
 from taskqueue.history.story import ending
 from taskqueue.settings import Settings, load
 from taskqueue.task.settle import roll_back_id
@@ -98,7 +97,12 @@ class _Wanted:
 
 async def _found(settings: Settings, task_id: str | None, wanted: _Wanted) -> Answer:
     async with connected(settings, name=_NAME) as session:
-        with _progress() as progress:
+        with tables.looking() as tell:
+
+            def progress(count: int) -> None:
+                if count % 200 == 0:
+                    tell(f"{count:,} batches read")
+
             if task_id is None:
                 return await search.within(
                     session, wanted.since, wanted.now, wanted.keep, progress, named=wanted.named
@@ -141,13 +145,3 @@ def _moment(text: str, now: float) -> float:
             "--since: must be how long ago (90m, 1h30m, 2d), or a time such as 2026-11-27T08:00Z, "
             f"got {text[:60]!r}"
         ) from None
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show on a terminal how far it is."""
-    if not console.err.is_terminal:
-        yield lambda _: None
-        return
-    with console.err.status("looking") as status:
-        yield lambda count: status.update(f"{count:,} batches read") if count % 200 == 0 else None

@@ -7,10 +7,11 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated
 
-import pika
 import typer
 
 from taskqueue import logs
@@ -18,6 +19,7 @@ from taskqueue.broker.connect import parameters
 from taskqueue.cli import common
 from taskqueue.consume import watch
 from taskqueue.consume.consumer import GRACE, Consumer
+from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.supervisor import (
     GAVE_UP,
     PATIENCE,
@@ -69,16 +71,8 @@ def run(
         raise SystemExit(_supervise(settings, count))
     with (
         watch.one(settings.metrics) as (metrics, watched_by),
-        recording(settings, metrics.history_dropped) as listeners,
+        _consumer(settings, whole, metrics, watched_by) as consumer,
     ):
-        consumer = Consumer(
-            settings,
-            _hosts(settings),
-            metrics,
-            known=whole.queues,
-            watch=watched_by,
-            listeners=listeners,
-        )
         _heed_signals(consumer)
         consumer.run(grace=grace)
 
@@ -103,15 +97,7 @@ def _child(settings: Settings, whole: Settings, grace: float) -> None:
     """Run one of several consumers, until a signal comes or the parent ends."""
     which = os.environ[PROCESS]
     metrics, watched_by = watch.child(place(which))
-    with recording(settings, metrics.history_dropped) as listeners:
-        consumer = Consumer(
-            settings,
-            _hosts(settings),
-            metrics,
-            known=whole.queues,
-            watch=watched_by,
-            listeners=listeners,
-        )
+    with _consumer(settings, whole, metrics, watched_by) as consumer:
         threading.Thread(target=_watch_parent, args=(consumer,), daemon=True).start()
         _heed_signals(consumer)
         # The parent had the signals blocked. One that came in the meantime is delivered now.
@@ -126,8 +112,14 @@ def _watch_parent(consumer: Consumer) -> None:
     consumer.stop()
 
 
-def _hosts(settings: Settings) -> list[pika.URLParameters]:
-    return parameters(settings, name="taskqueue run")
+@contextmanager
+def _consumer(
+    settings: Settings, whole: Settings, metrics: Metrics, watched_by: watch.Watch | None
+) -> Iterator[Consumer]:
+    """Give a consumer, whose events are recorded as long as the context lasts."""
+    with recording(settings, metrics.history_dropped) as listeners:
+        hosts = parameters(settings, name="taskqueue run")
+        yield Consumer(settings, hosts, metrics, known=whole.queues, watch=watched_by, listeners=listeners)
 
 
 def _heed_signals(consumer: Consumer) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +13,7 @@ from taskqueue.cli import common, console, tables
 from taskqueue.history.search import recorded
 from taskqueue.operate import story
 from taskqueue.operate.dead import DeadTask
-from taskqueue.operate.finding import Found, Progress, find
+from taskqueue.operate.finding import Found, find
 from taskqueue.operate.overview import Overview, look
 from taskqueue.settings import Settings, load
 
@@ -65,19 +63,11 @@ def show(
 async def _found(settings: Settings, task_id: str) -> tuple[tuple[Found, ...], Overview, tuple[str, ...]]:
     async with connected(settings, name=_NAME) as session:
         overview = await look(session, settings, Management(settings))
-        with _progress() as progress:
-            found = await find(session, settings, overview, task_id, progress)
+        with tables.looking() as tell:
+            found = await find(
+                session, settings, overview, task_id, lambda what: tell(f"looking through {what}")
+            )
             return found, overview, () if found else await recorded(session, settings, task_id, time.time())
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show on a terminal what is looked at."""
-    if not console.err.is_terminal:
-        yield lambda _: None
-        return
-    with console.err.status("looking") as status:
-        yield lambda what: status.update(f"looking through {what}")
 
 
 def _document(found: Found) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -111,6 +111,16 @@ def moment(seconds: float | None) -> str | None:
     except (ValueError, OverflowError, OSError):
         return f"{seconds:.0f}"
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@contextmanager
+def looking() -> Iterator[Callable[[str], None]]:
+    """Show on a terminal what is told to be looked at."""
+    if not console.err.is_terminal:
+        yield lambda _: None
+        return
+    with console.err.status("looking") as status:
+        yield status.update
 
 
 @contextmanager
