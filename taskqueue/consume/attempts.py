@@ -85,6 +85,11 @@ class Attempts:
         for attempt in self._withdraw():
             self._settling.give_back(attempt)
 
+    def begin_again(self) -> None:
+        """Leave out what has not begun and was lost; all else goes on waiting for a worker."""
+        for attempt in self._withdraw():
+            self.begin(attempt)
+
     def stop(self) -> None:
         """Begin no more, and give back what has not begun."""
         self.stopping = True

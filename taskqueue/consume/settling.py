@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from taskqueue.broker.channel import Delivery
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.deliveries import Deliveries
 from taskqueue.consume.held import Held
@@ -173,7 +173,7 @@ class Settling:
         else:
             self._deliveries.give_back(attempt.delivery)
 
-    def channel_lost(self) -> None:
+    def deliveries_lost(self) -> None:
         """Give up what is held: the broker hands it out again."""
         for settlement in self._held.drop_orphans():
             self.lost(settlement)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Container
 from typing import Protocol
 
-from taskqueue.broker.channel import Delivery
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.attempts import Attempts, MakeLine
@@ -120,7 +120,7 @@ class Subscription:
         self._limiter = None
         if members or self._permits:
             self._limiter = Limiter(queue, link=link, owner=owner, members=members, permits=self._permits)
-        turns = Turns(
+        self._turns = Turns(
             queue,
             link=link,
             pace=pace,
@@ -133,7 +133,7 @@ class Subscription:
             clock=clock,
         )
         self._receipt = Receipt(
-            queue, known, turns=turns, settling=self.settling, notices=notices, clock=clock
+            queue, known, turns=self._turns, settling=self.settling, notices=notices, clock=clock
         )
         self._stands_still = False
         isolation.join(self)
@@ -260,8 +260,9 @@ class Subscription:
                 self.settling.give_back(attempt)
 
     def _lost(self) -> None:
-        self.settling.channel_lost()
-        self.attempts.give_back()
+        self.settling.deliveries_lost()
+        self.attempts.begin_again()
+        self._turns.lost()
         self._give_back()
         self._progressed()
 

@@ -46,6 +46,8 @@ class Turns:
     ) -> None:
         self._deliveries = deliveries
         self._clock = clock
+        self._alone: tuple[int, Attempt] | None = None
+        """What is to run alone, and waits until nothing else does."""
         self._queue = queue
         self._link = link
         self._pace = pace
@@ -65,6 +67,15 @@ class Turns:
             self._take_permit(attempt, lambda: self._begin(attempt))
         else:
             self._take_token(attempt, self._pace, now)
+
+    def lost(self) -> None:
+        """Have all go on where the task that they wait for has gone back, and is to come again."""
+        if self._alone is None or self._deliveries.holds(self._alone[1].delivery):
+            return
+        (turn, _), self._alone = self._alone, None
+        if self._permits is not None:
+            self._permits.reserved -= 1
+        self._isolation.finish(turn)
 
     def _send_away(self, attempt: Attempt, at: float, *, has_slot: bool, unpermitted: bool = False) -> None:
         """Put a task on the ladder until a time, in seconds since the epoch."""
@@ -122,6 +133,9 @@ class Turns:
         permits = self._permits
 
         def begin() -> None:
+            if self._alone is not asked:
+                return
+            self._alone = None
             if permits is not None:
                 permits.reserved -= 1
             self._attempts.begin(attempt)
@@ -133,6 +147,7 @@ class Turns:
         if not turn:
             self._settling.put_back(attempt)
             return
+        asked = self._alone = turn, attempt
         self._link.later(_EMPTYING, lambda: self._isolation.hasten(turn))
         self._link.later(_EMPTYING + self._queue.timeout + _EMPTYING, lambda: self._isolation.finish(turn))
         log.warning(
