@@ -14,6 +14,7 @@ from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import CHANNELS, Session, connected, run
 from taskqueue.cli import common, tables
+from taskqueue.cli.check_broker import check_advanced, check_faults, check_held
 from taskqueue.cli.check_history import check_history
 from taskqueue.cli.checks import Check, document, failure, named, some, table, unknown
 from taskqueue.cli.picture import held_back
@@ -28,6 +29,7 @@ from taskqueue.schedule.messages import require_tasks
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
 from taskqueue.topology.plan import (
+    QUORUM,
     Exchange,
     Plan,
     Queue,
@@ -87,6 +89,8 @@ async def _check_broker(settings: Settings) -> list[Check]:
         except BrokerRefused as error:
             return [*found, failure("version", error)]
         found.append(Check("version", ok=True, detail=f"{about.get('product')} {about.get('version')}"))
+        if settings.queue_type == QUORUM:
+            found.append(check_faults(about))
         management = Management(settings)
         listed = await asyncio.to_thread(management.listed)
         found += await _check_queues(session, settings, management, listed)
@@ -96,6 +100,8 @@ async def _check_broker(settings: Settings) -> list[Check]:
             advice = "check 'management_url'"
             return [*found, Check("management", ok=False, detail=management.fault, advice=advice)]
         found.append(_check_alarms(settings, await asyncio.to_thread(management.alarms)))
+        if settings.queue_type == QUORUM:
+            found.append(await asyncio.to_thread(check_advanced, management))
         # A queue whose leader is away does not tell its policy.
         if all(each.ok for each in found if each.check == "leaders"):
             found.append(await _check_policies(settings, management))
@@ -153,7 +159,7 @@ async def _check_counts(
         for queue in queues
         for told in held_back(queue, of[queue.ladder])
     ]
-    return [_check_leaders(queues, ladders), *held]
+    return [_check_leaders(queues, ladders), *held, *check_held(ladders)]
 
 
 def _check_leaders(queues: Iterable[QueueState], ladders: Iterable[LadderState]) -> Check:
