@@ -12,7 +12,7 @@ from pika.channel import Channel as Raw
 from pika.exceptions import AMQPError
 
 from taskqueue.broker import connect as broker
-from taskqueue.broker.counted import counting
+from taskqueue.broker.counted import Counted
 from taskqueue.broker.replies import ANSWERS, Refused, Returned, not_taken
 from taskqueue.broker.wire import FaultyProperties, to_message, to_properties
 from taskqueue.errors import BrokerUnreachable, InvalidTask, NotKnown, PublishFailed, TaskqueueError
@@ -50,7 +50,7 @@ class Channel:
 
     def __init__(self, raw: Raw) -> None:
         self._raw = raw
-        self._earlier = counting(raw.connection.server_properties)
+        self._counted = Counted.by(raw.connection.server_properties)
         self._waiting: asyncio.Future[Any] | None = None
         self._error: TaskqueueError | Refused | None = None
         self._sequence = 0
@@ -106,7 +106,7 @@ class Channel:
 
     def _delivery(self, method: Any, properties: Any, body: bytes) -> Delivery:
         message = to_message(properties, body)
-        earlier = self._earlier(message.headers, method.redelivered)
+        earlier = self._counted.earlier(message.headers, redelivered=method.redelivered)
         return Delivery(method.delivery_tag, message, method.redelivered, earlier)
 
     async def confirms(self) -> None:

@@ -10,7 +10,7 @@ import pika
 from pika import spec
 from pika.channel import Channel
 
-from taskqueue.broker.counted import counting
+from taskqueue.broker.counted import Counted
 from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.outcome import Outcome, Pending
 from taskqueue.broker.wire import FaultyProperties, HeadersTooLarge, to_message, to_properties
@@ -57,7 +57,7 @@ class ConfirmChannel:
         """Tags of deliveries that were given up, as the broker has taken them back."""
         self.connection = connection
         """The connection that it is a channel of."""
-        self._earlier = counting(connection.server_properties)
+        self._counted = Counted.by(connection.server_properties)
         self._raw: Channel = connection.channel(on_open_callback=self._on_open)
         self._raw.add_on_close_callback(self._on_close)
 
@@ -211,7 +211,7 @@ class ConfirmChannel:
 
     def _delivery(self, method: Any, properties: Any, body: bytes) -> Delivery:
         message = to_message(properties, body)
-        earlier = self._earlier(message.headers, method.redelivered)
+        earlier = self._counted.earlier(message.headers, redelivered=method.redelivered)
         return Delivery(self, method.delivery_tag, message, method.redelivered, earlier)
 
     def _on_none(self, _frame: Any) -> None:

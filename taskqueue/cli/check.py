@@ -159,7 +159,7 @@ async def _check_counts(
         for queue in queues
         for told in held_back(queue, of[queue.ladder])
     ]
-    return [_check_leaders(queues, ladders), *held, *check_held(ladders)]
+    return [_check_leaders(queues, ladders), *held, *check_held(queues, ladders)]
 
 
 def _check_leaders(queues: Iterable[QueueState], ladders: Iterable[LadderState]) -> Check:

@@ -11,7 +11,7 @@ from taskqueue.broker.management import Management
 from taskqueue.cli.checks import Check, some, unknown
 from taskqueue.operate import advanced
 from taskqueue.operate.advanced import SETTING
-from taskqueue.operate.inspect import LadderState
+from taskqueue.operate.inspect import LadderState, QueueState
 
 _Version = tuple[int, ...]
 _ASK = f"to see it: rabbitmqctl eval 'application:get_env(rabbit, {SETTING}).'"
@@ -84,10 +84,10 @@ def check_advanced(management: Management) -> Check:
     return Check(name, ok=True, detail=f"nodes read {some(found.files)}; that it has {SETTING} is not told")
 
 
-def check_held(ladders: Iterable[LadderState]) -> Iterable[Check]:
-    """Say where the broker could not hand on what is due."""
+def check_held(queues: Iterable[QueueState], ladders: Iterable[LadderState]) -> Iterable[Check]:
+    """Say where the broker could not hand on what is due, though the work queue is there."""
     for ladder in ladders:
-        if ladder.held:
+        if ladder.held and not any(queue.cut_off(ladder) for queue in queues):
             told = f"{ladder.held:,} on ladder {ladder.name}, though their wait is over"
             advice = f"a few are on their way at any time; where they stay, see {_RUNBOOK}"
             yield Check("held", ok=True, detail=told, advice=advice)

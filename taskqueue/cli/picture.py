@@ -92,7 +92,7 @@ class Picture:
         read = self.overview.advanced
         lacks = f"; {some(read.without)} reads none" if read is not None and read.without else ""
         for name, ladder in self.overview.ladders.items():
-            if ladder.held:
+            if ladder.held and not any(view.state.cut_off(ladder) for view in self.overview.views):
                 yield (
                     f"{name}: {ladder.held:,} held by the broker, though their wait is over: it tries again "
                     f"{WITHIN}{lacks}; where they stay, see docs/operate.md, 'The broker is down'"

@@ -6,6 +6,7 @@ of a node that it reads none, and of the others that they may have the setting.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from taskqueue.broker.management import Management
@@ -32,7 +33,11 @@ class Advanced:
 
 def look(management: Management) -> Advanced | None:
     """Ask what the nodes read; None where that is not known, as nobody may ask, or a node has only begun."""
-    nodes = management.config_files()
+    return judge(management.config_files())
+
+
+def judge(nodes: Mapping[str, Sequence[str] | None] | None) -> Advanced | None:
+    """Tell which of the files that each node reads may have the setting."""
     if not nodes or any(files is None for files in nodes.values()):
         return None
     could = {
