@@ -1,4 +1,4 @@
-"""Tasks that a node without deploy/advanced.config could not hand on: what tells of them, and what releases them.
+"""Tasks that a node without advanced.config could not hand on: what tells of them, and releases them.
 
 A node that starts does not know its bindings yet. Here the way is taken away by hand, and comes back.
 """
