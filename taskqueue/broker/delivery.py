@@ -24,6 +24,11 @@ class Delivery:
     """How often it has."""
 
     @property
+    def overdue(self) -> bool:
+        """The broker has taken it back, as it was out for too long."""
+        return self.tag in self.channel.released
+
+    @property
     def lost(self) -> bool:
         """It can't be acked any more: the broker hands it out again."""
-        return not self.channel.is_open or self.tag in self.channel.released
+        return not self.channel.is_open or self.overdue

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.deliveries import Deliveries
 from taskqueue.consume.results import Results
 from taskqueue.consume.settling import Settling
 from taskqueue.consume.telling import Telling
 from taskqueue.consume.verdict import Verdict
-from taskqueue.consume.workers import Attempt
+from taskqueue.consume.workers import Attempt, identity
 from taskqueue.settings import QueueSettings
 from taskqueue.task.result import Result
+
+log = logging.getLogger(__name__)
 
 
 class Line(Protocol):
@@ -62,6 +66,10 @@ class Attempts:
         self._verdict = verdict
         self._telling = telling
         self._progressed = progressed
+        self._begun: dict[tuple[str, int, bytes], Attempt] = {}
+        """Those at or before a worker."""
+        self._adopted: dict[Attempt, Delivery] = {}
+        """What they settle in place of the delivery that they have lost."""
         self._results = Results(link, each=self._end, then=self._ended)
         self._line = make_line(queue, self._results.add)
 
@@ -73,7 +81,23 @@ class Attempts:
         if not self._deliveries.holds(attempt.delivery):
             return
         self.running += 1
+        self._begun[identity(attempt.delivery, attempt.task)] = attempt
         self._line.submit(attempt)
+
+    def adopt(self, again: Attempt) -> bool:
+        """Have the request that runs for a task settle its next delivery, as it lost its own; else False.
+
+        What was out for too long runs anew: each time is to count, until it is dead.
+        """
+        attempt = self._begun.get(identity(again.delivery, again.task))
+        if attempt is None:
+            return False
+        former = self._adopted.get(attempt, attempt.delivery)
+        if former.overdue or self._deliveries.holds(former):
+            return False
+        self._adopted[attempt] = again.delivery
+        log.info("%s: it comes again while its request runs, which goes on for it", again.task.id)
+        return True
 
     def put_back(self) -> None:
         """Put back what has not begun, at the end of the queue."""
@@ -105,16 +129,25 @@ class Attempts:
 
     def _withdraw(self) -> list[Attempt]:
         withdrawn = self._line.drop()
-        self.running -= len(withdrawn)
+        for attempt in withdrawn:
+            self._over(attempt)
         return withdrawn
 
-    def _end(self, attempt: Attempt, result: Result) -> None:
+    def _over(self, attempt: Attempt) -> Delivery:
+        """Count an attempt no more, and give the delivery that it settles."""
         self.running -= 1
+        key = identity(attempt.delivery, attempt.task)
+        if self._begun.get(key) is attempt:
+            del self._begun[key]
+        return self._adopted.pop(attempt, attempt.delivery)
+
+    def _end(self, attempt: Attempt, result: Result) -> None:
+        delivery = self._over(attempt)
         decision = self._verdict.on(attempt.task, result)
-        if not self._deliveries.holds(attempt.delivery):
+        if not self._deliveries.holds(delivery):
             self._telling.void(attempt.task, result)
             return
-        self._settling.settle(attempt.delivery, attempt.task, decision, result)
+        self._settling.settle(delivery, attempt.task, decision, result)
 
     def _ended(self) -> None:
         self._deliveries.flush()

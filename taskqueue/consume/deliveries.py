@@ -8,7 +8,7 @@ from collections.abc import Callable
 from taskqueue.broker.channel import ConfirmChannel
 from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
-from taskqueue.broker.replies import ACCESS_REFUSED, absent
+from taskqueue.broker.replies import ACCESS_REFUSED, absent, unacked_too_long
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume import losses
 from taskqueue.consume.parting import Parting
@@ -29,8 +29,7 @@ class Deliveries:
     can't be acked any more: the broker hands it out again. `left` is called once nothing more can come after
     `pause` or `stop`. `missing` is called with the reason where something of the queue is not declared,
     `refused` where the user may not do what its consumer does, and nothing of it was ever consumed.
-    `hoarding` is called where more is out than is soon worked off, since the receivers are slower than they
-    were, or hang.
+    `hoarding` is called where more is out than is soon worked off, as the receivers turned slow, or hang.
     """
 
     def __init__(
@@ -280,6 +279,8 @@ class Deliveries:
         if channel is not self._channel:
             return
         begun = self._state is not Phase.OPENING
+        if unacked_too_long(code, reason):
+            channel.released.update(self._room.acks.eldest(self._link.monotonic()))
         self._channel, self._state = None, Phase.CLOSED
         self._window.lost()
         self.parting.lost()

@@ -59,6 +59,8 @@ class Turns:
 
     def take(self, attempt: Attempt, now: float, *, alone: bool) -> None:
         """Take the turn of an attempt, now or as soon as it is one; with nothing beside it if `alone`."""
+        if self._attempts.adopt(attempt):
+            return
         if self._attempts.stopping or self._attempts.paused:
             self._settling.give_back(attempt)
         elif alone:

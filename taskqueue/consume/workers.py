@@ -31,6 +31,11 @@ class Attempt:
         return self.delivery.earlier_deliveries + self.task.crashes
 
 
+def identity(delivery: Delivery, task: Task) -> tuple[str, int, bytes]:
+    """Tell what identifies a task and its attempt, however often it is handed out."""
+    return task.id, task.runs, delivery.message.body
+
+
 class Pool:
     """The threads of one process: as many as there is work for, and none for long without work.
 

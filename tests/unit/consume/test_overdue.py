@@ -128,3 +128,32 @@ def test_what_came_with_the_eldest_counts_as_too_old_too() -> None:
     acks.flush()
     assert acks.eldest(5.0) == [2]
     assert Acks().eldest(5.0) == []
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_ran_beside_it_settles_its_next_delivery_where_the_channel_is_closed(
+    stage: Stage, *, ends: bool
+) -> None:
+    """It comes again while its request runs: that is not made twice. What took too long is."""
+    slow = stage.begin("slow")
+    stage.broker.now += TIMEOUT / 2
+    beside = stage.begin("beside")
+    stage.broker.now += TIMEOUT / 2
+    reason = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out" if ends else "lost"
+    stage.process.channel.lose(406 if ends else 541, reason)
+    stage.broker.pump()
+    while not stage.process.channel.receive:
+        stage.process.fire()
+        stage.broker.pump()
+    # The one that is to run alone comes last: nothing is taken after it.
+    assert [entry.id for entry in stage.broker.places["q"]] == ["slow", "beside"]
+    for pick in (1, 0):
+        stage.process.channel.deliver(pick)
+        stage.broker.pump()
+    again = {entry.id for entry in stage.process.channel.out.values()}
+    assert again == {"slow", "beside"}
+    stage.answer(beside, 200)
+    assert {entry.id for entry in stage.process.channel.out.values()} == {"slow"}
+    stage.answer(slow, 200)
+    left = {"slow"} if ends else set()
+    assert {entry.id for entry in stage.process.channel.out.values()} == left

@@ -155,7 +155,7 @@ def test_a_token_that_a_pause_comes_before_is_not_spent() -> None:
     held: list[Callable[[], None]] = []
     begun: list[Attempt] = []
     pace = Pace(2.0)
-    attempts = SimpleNamespace(stopping=False, paused=False, begin=begun.append)
+    attempts = SimpleNamespace(stopping=False, paused=False, begin=begun.append, adopt=lambda _attempt: False)
     stubs: dict[str, Any] = {
         "attempts": attempts,
         "isolation": SimpleNamespace(is_open=True),
