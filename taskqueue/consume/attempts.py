@@ -13,7 +13,7 @@ from taskqueue.consume.results import Results
 from taskqueue.consume.settling import Settling
 from taskqueue.consume.telling import Telling
 from taskqueue.consume.verdict import Verdict
-from taskqueue.consume.workers import Attempt, identity
+from taskqueue.consume.workers import Attempt
 from taskqueue.settings import QueueSettings
 from taskqueue.task.result import Result
 
@@ -55,23 +55,35 @@ class Attempts:
         telling: Telling,
         progressed: Callable[[], None],
     ) -> None:
-        self.running = 0
-        """Attempts at or before a worker, or whose result was not looked at yet."""
         self.stopping = False
         """None begins any more."""
         self.paused = False
         """None begins for now."""
+        self._concurrency = queue.concurrency
         self._deliveries = deliveries
         self._settling = settling
         self._verdict = verdict
         self._telling = telling
         self._progressed = progressed
-        self._begun: dict[tuple[str, int, bytes], Attempt] = {}
-        """Those at or before a worker."""
-        self._adopted: dict[Attempt, Delivery] = {}
-        """What they settle in place of the delivery that they have lost."""
+        self._begun: dict[Attempt, Delivery] = {}
+        """Those at or before a worker, or whose result was not looked at yet, and what each of them settles."""
         self._results = Results(link, each=self._end, then=self._ended)
         self._line = make_line(queue, self._results.add)
+
+    @property
+    def running(self) -> int:
+        """Count the attempts at or before a worker, or whose result was not looked at yet."""
+        return len(self._begun)
+
+    @property
+    def counted(self) -> int:
+        """Count those whose delivery the broker has not taken back for being out too long."""
+        return sum(not delivery.overdue for delivery in self._begun.values())
+
+    @property
+    def crowded(self) -> bool:
+        """No worker is free."""
+        return self.running >= self._concurrency
 
     def begin(self, attempt: Attempt) -> None:
         """Have an attempt run as soon as a worker is free."""
@@ -80,8 +92,7 @@ class Attempts:
             return
         if not self._deliveries.holds(attempt.delivery):
             return
-        self.running += 1
-        self._begun[identity(attempt.delivery, attempt.task)] = attempt
+        self._begun[attempt] = attempt.delivery
         self._line.submit(attempt)
 
     def adopt(self, again: Attempt) -> bool:
@@ -89,15 +100,15 @@ class Attempts:
 
         What was out for too long runs anew: each time is to count, until it is dead.
         """
-        attempt = self._begun.get(identity(again.delivery, again.task))
-        if attempt is None:
+        if not again.delivery.redelivered:
             return False
-        former = self._adopted.get(attempt, attempt.delivery)
-        if former.overdue or self._deliveries.holds(former):
-            return False
-        self._adopted[attempt] = again.delivery
-        log.info("%s: it comes again while its request runs, which goes on for it", again.task.id)
-        return True
+        for attempt, former in self._begun.items():
+            lost = not (former.overdue or self._deliveries.holds(former))
+            if lost and attempt.identity == again.identity:
+                self._begun[attempt] = again.delivery
+                log.info("%s: it comes again while its request runs, which goes on for it", again.task.id)
+                return True
+        return False
 
     def put_back(self) -> None:
         """Put back what has not begun, at the end of the queue."""
@@ -130,19 +141,11 @@ class Attempts:
     def _withdraw(self) -> list[Attempt]:
         withdrawn = self._line.drop()
         for attempt in withdrawn:
-            self._over(attempt)
+            del self._begun[attempt]
         return withdrawn
 
-    def _over(self, attempt: Attempt) -> Delivery:
-        """Count an attempt no more, and give the delivery that it settles."""
-        self.running -= 1
-        key = identity(attempt.delivery, attempt.task)
-        if self._begun.get(key) is attempt:
-            del self._begun[key]
-        return self._adopted.pop(attempt, attempt.delivery)
-
     def _end(self, attempt: Attempt, result: Result) -> None:
-        delivery = self._over(attempt)
+        delivery = self._begun.pop(attempt)
         decision = self._verdict.on(attempt.task, result)
         if not self._deliveries.holds(delivery):
             self._telling.void(attempt.task, result)

@@ -14,7 +14,7 @@ from taskqueue.consume.moves import Moves
 from taskqueue.consume.outcomes import Outcomes
 from taskqueue.consume.settlement import Settlement
 from taskqueue.consume.telling import Telling
-from taskqueue.consume.workers import Attempt, identity
+from taskqueue.consume.workers import Attempt
 from taskqueue.events import Event
 from taskqueue.settings import QueueSettings
 from taskqueue.task.decide import INVALID, Again, Dead, Done, Move, suspect, unmoved
@@ -120,7 +120,7 @@ class Settling:
         """Settle a task by the outcome that it had when its delivery was lost; False where none is known."""
         if not delivery.redelivered:
             return False
-        settlement = self._outcomes.take(identity(delivery, task), self._link.monotonic())
+        settlement = self._outcomes.take(Attempt(delivery, task).identity, self._link.monotonic())
         if settlement is None:
             return False
         log.info(
@@ -240,7 +240,9 @@ class Settling:
         """Settle a delivery in another way than was tried."""
         self._end(settlement)
         if settlement.task is not None:
-            self._outcomes.take(identity(settlement.delivery, settlement.task), self._link.monotonic())
+            self._outcomes.take(
+                Attempt(settlement.delivery, settlement.task).identity, self._link.monotonic()
+            )
         self.settle(delivery, task, decision, settlement.result)
 
     def unmoved(self, settlement: Settlement, why: str) -> None:
@@ -273,4 +275,6 @@ class Settling:
             isinstance(decision, Again) and task is not None and decision.runs == task.runs
         )
         if task is not None and not unrun:
-            self._outcomes.keep(identity(settlement.delivery, task), settlement, self._link.monotonic())
+            self._outcomes.keep(
+                Attempt(settlement.delivery, task).identity, settlement, self._link.monotonic()
+            )

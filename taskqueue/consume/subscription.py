@@ -146,8 +146,7 @@ class Subscription:
     @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits for a confirm, but for what is refused when it stops."""
-        waits = self._deliveries.parting.waits or (self._permits is not None and not self._permits.idle)
-        return not waits and not self.attempts.running and self.settling.idle
+        return not self.attempts.running and self._waits_for_nothing
 
     @property
     def just_acked(self) -> bool:
@@ -156,8 +155,11 @@ class Subscription:
 
     @property
     def still(self) -> bool:
-        """Nothing can come, and all that came is settled."""
-        return self.idle and self._deliveries.paused
+        """Nothing can come, and nothing that came is counted against its task if the process ends.
+
+        A request that has outlasted the broker may go on for long, and everybody would wait for it.
+        """
+        return not self.attempts.counted and self._waits_for_nothing and self._deliveries.paused
 
     def report(self) -> QueueReport:
         """Say how it stands."""
@@ -230,6 +232,11 @@ class Subscription:
     def close(self) -> None:
         """Close the connections to receivers; after the link and the threads have ended."""
         self.attempts.close()
+
+    @property
+    def _waits_for_nothing(self) -> bool:
+        waits = self._deliveries.parting.waits or (self._permits is not None and not self._permits.idle)
+        return not waits and self.settling.idle
 
     def _take_again(self) -> None:
         if not self._suspended and not self.attempts.paused:

@@ -24,7 +24,7 @@ _ACKED = 0.1
 _EMPTYING = 30.0
 """Seconds that other queues get to finish what they run, before one attempt runs alone or all go on."""
 _AWAY = 1.0
-"""Seconds on the ladder for a task that got no permit: each consumer has about one a second of them."""
+"""Seconds on the ladder for a task that got no permit, or no worker alone."""
 
 
 class Turns:
@@ -140,7 +140,11 @@ class Turns:
             self._alone = None
             if permits is not None:
                 permits.reserved -= 1
-            self._attempts.begin(attempt)
+            if self._attempts.crowded:
+                # By requests that outlast the broker. Behind them it would be out for too long as well.
+                self._send_away(attempt, self._clock() + _AWAY, has_slot=attempt.task.has_slot)
+            else:
+                self._attempts.begin(attempt)
 
         turn = self._isolation.ask(lambda: self._settling.hold(_ACKED, begin))
         if turn and permits is not None:

@@ -30,10 +30,10 @@ class Attempt:
         """How often the task was handed out before without an answer."""
         return self.delivery.earlier_deliveries + self.task.crashes
 
-
-def identity(delivery: Delivery, task: Task) -> tuple[str, int, bytes]:
-    """Tell what identifies a task and its attempt, however often it is handed out."""
-    return task.id, task.runs, delivery.message.body
+    @property
+    def identity(self) -> tuple[str, int, bytes]:
+        """What identifies a task and its attempt, however often it is handed out."""
+        return self.task.id, self.task.runs, self.delivery.message.body
 
 
 class Pool:
