@@ -66,7 +66,7 @@ class Attempts:
         self._telling = telling
         self._progressed = progressed
         self._begun: dict[Attempt, Delivery] = {}
-        """Those at or before a worker, or whose result was not looked at yet, and what each of them settles."""
+        """Those at or before a worker, or whose result was not looked at yet, each with what it settles."""
         self._results = Results(link, each=self._end, then=self._ended)
         self._line = make_line(queue, self._results.add)
 
