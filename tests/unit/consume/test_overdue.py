@@ -157,3 +157,47 @@ def test_what_ran_beside_it_settles_its_next_delivery_where_the_channel_is_close
     stage.answer(slow, 200)
     left = {"slow"} if ends else set()
     assert {entry.id for entry in stage.process.channel.out.values()} == left
+
+
+def calm(stage: Stage, seconds: float) -> None:
+    """Let the broker answer, and some seconds pass."""
+    until = stage.broker.now + seconds
+    process = stage.process
+    while True:
+        channel = process.channel
+        if channel.cancelled:
+            cancelled, channel.cancelled, channel.receive = channel.cancelled, None, None
+            cancelled()
+        elif any(at <= until for at, _, _ in process.timers):
+            process.fire()
+        else:
+            return
+        stage.broker.pump()
+
+
+def test_a_suspect_waits_for_no_request_that_outlasts_the_broker(stage: Stage) -> None:
+    """That may go on for hours, and nothing is counted for it any more."""
+    stage.begin("slow")
+    stage.outlast()
+    stage.process.channel.deliver(0)
+    stage.broker.pump()
+    calm(stage, 2.0)
+    again = stage.process.begin()
+    assert again is not None
+    assert again.task.id == "slow"
+
+
+def test_a_suspect_that_finds_no_worker_goes_away_for_a_moment(stage: Stage) -> None:
+    """Behind requests that outlast the broker it would be out for too long too, and counted."""
+    stage.begin("slow")
+    stage.begin("slow too")
+    stage.outlast()
+    assert [entry.id for entry in stage.broker.places["q"]] == ["slow", "slow too"]
+    stage.process.channel.deliver(1)
+    stage.broker.pump()
+    calm(stage, 2.0)
+    assert stage.process.begin() is None
+    stage.broker.publishing[0].confirm(0, multiple=False)
+    stage.broker.pump()
+    assert [entry.id for entry in stage.broker.places["q.wait"]] == ["slow too"]
+    assert not stage.process.channel.out
