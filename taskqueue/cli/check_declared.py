@@ -36,8 +36,7 @@ async def check_declared(
         )
     except (BrokerRefused, NotKnown) as error:
         return failure("declared", error, name)
-    seen = [item for item in items if item not in findings.unseen]
-    missing = [item for item in seen if item not in findings.existing]
+    missing = findings.missing
     if findings.conflicts:
         told = some([str(conflict) for conflict in findings.conflicts])
         return Check("declared", ok=False, detail=told, queue=name, advice=findings.conflicts[0].advice)
@@ -49,4 +48,9 @@ async def check_declared(
     rest = "; their settings are seen only by who may declare" if may.declare else ""
     if findings.unseen:
         rest = f" of {len(items)}; the others may be seen only by who has a permission on them{rest}"
-    return Check("declared", ok=True, detail=f"{len(seen)} queues and exchanges{rest}", queue=name)
+    return Check(
+        "declared",
+        ok=True,
+        detail=f"{len(items) - len(findings.unseen)} queues and exchanges{rest}",
+        queue=name,
+    )

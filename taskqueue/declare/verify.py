@@ -93,6 +93,11 @@ class Findings:
     unseen: frozenset[Exchange | Queue] = frozenset()
     """What the user may not look at: from 4.2.7 and 4.3.1 on that takes a permission on it, whichever."""
 
+    @property
+    def missing(self) -> list[Exchange | Queue]:
+        """What does not exist, as far as the user may look."""
+        return [item for item in self.plan.items if item not in self.existing | self.unseen]
+
     def require_none(self) -> None:
         """Raise TopologyConflict where anything conflicts: it names the first few."""
         if not self.conflicts:
