@@ -22,7 +22,6 @@ PATIENCE = 5.0
 """Seconds that an answer may take; a leader that answers at all does so in milliseconds."""
 BEHIND_MANY = 20.0
 """The same for an answer that may come behind thousands of messages on its channel."""
-
 _LAST_CONFIRMS = 1.0
 """Seconds after an alarm in which what the broker had taken before it is confirmed."""
 
@@ -35,7 +34,6 @@ class Delivery:
     message: Message
     redelivered: bool
     earlier_deliveries: int = 0
-    """How often the broker has handed it out before."""
 
 
 @dataclass(slots=True)

@@ -155,10 +155,7 @@ class Subscription:
 
     @property
     def still(self) -> bool:
-        """Nothing can come, and nothing that came is counted against its task if the process ends.
-
-        A request that has outlasted the broker may go on for long, and everybody would wait for it.
-        """
+        """Nothing can come, and only requests that outlast the broker are left: they may go on for long."""
         return not self.attempts.counted and self._waits_for_nothing and self._deliveries.paused
 
     def report(self) -> QueueReport:
