@@ -17,11 +17,12 @@ ARGS ?=
 JOBS ?= 6
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
-.PHONY: help install broker postgres promtool demo test unit lint types format bench soak test-rabbitmq4 test-oldest \
+.PHONY: help install broker postgres promtool demo test unit lint types format bench soak test-rabbitmq4 \
+	test-rabbitmq-newest test-oldest \
 	dist licences sbom audit clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with the command taskqueue and everything for development
 
@@ -74,8 +75,11 @@ $(BENCH_STAMP): $(STAMP)
 soak: install broker ## Run the tests that take many minutes
 	$(BIN)/python -m pytest -m soak $(ARGS)
 
-test-rabbitmq4: install ## Run the tests that need a broker on RabbitMQ 4 (as root)
+test-rabbitmq4: install ## Run the tests that need a broker on RabbitMQ 4.0, that of Debian trixie (as root)
 	TASKQUEUE_TEST_NODE="$$(scripts/get-rabbitmq4)" $(PYTEST) -m "not soak" tests/integration tests/faults $(ARGS)
+
+test-rabbitmq-newest: install ## The same on the newest RabbitMQ that Debian has, 4.3 or later (as root)
+	@TASKQUEUE_TEST_SUITE=testing $(MAKE) test-rabbitmq4 ARGS='$(ARGS)'
 
 test-oldest: $(OLDEST)/.installed ## Run the tests without a broker with the oldest packages that pyproject.toml allows
 	$(OLDEST)/bin/python -m pytest -W "ignore:'click:DeprecationWarning" tests/unit $(ARGS)

@@ -27,8 +27,10 @@ from benchmarks.contenders import Contender
 from benchmarks.receiver import Receiver
 from benchmarks.throughput import Measured, measure
 from sandbox.broker import Broker
-from taskqueue.broker.channel import ConfirmChannel, Delivery, Outcome
+from taskqueue.broker.channel import ConfirmChannel
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
+from taskqueue.broker.outcome import Outcome
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.task.message import Publish
 

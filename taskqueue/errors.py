@@ -37,6 +37,10 @@ class BrokerRefused(TaskqueueError):
     """The broker answered and refused: permissions, version, or a missing feature."""
 
 
+class AccessRefused(BrokerRefused):
+    """The user lacks a permission for what was asked."""
+
+
 class NotDeclared(TaskqueueError):
     """A queue or an exchange that should exist does not: run `taskqueue declare`."""
 

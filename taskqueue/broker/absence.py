@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskqueue.broker.session import Session
-from taskqueue.errors import NotKnown
+from taskqueue.errors import AccessRefused, NotKnown
 from taskqueue.topology import names
 from taskqueue.topology.plan import Exchange, Plan, Queue
 
@@ -29,8 +29,8 @@ async def absent(session: Session, plan: Plan, listed: Listed | None) -> frozens
             for item in reversed(owned[owner]):
                 if item.name in {owner, names.wait(owner)} and await session.exists(item.kind, item.name):
                     return True
-        except NotKnown:
-            # Whoever looks at the rest says which of it does not answer.
+        except (AccessRefused, NotKnown):
+            # Whoever looks at the rest says which of it does not answer, or may not be looked at.
             return True
         return False
 

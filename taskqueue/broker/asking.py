@@ -12,6 +12,7 @@ from pika.channel import Channel as Raw
 from pika.exceptions import AMQPError
 
 from taskqueue.broker import connect as broker
+from taskqueue.broker.counted import Counted
 from taskqueue.broker.replies import ANSWERS, Refused, Returned, not_taken
 from taskqueue.broker.wire import FaultyProperties, to_message, to_properties
 from taskqueue.errors import BrokerUnreachable, InvalidTask, NotKnown, PublishFailed, TaskqueueError
@@ -21,7 +22,6 @@ PATIENCE = 5.0
 """Seconds that an answer may take; a leader that answers at all does so in milliseconds."""
 BEHIND_MANY = 20.0
 """The same for an answer that may come behind thousands of messages on its channel."""
-
 _LAST_CONFIRMS = 1.0
 """Seconds after an alarm in which what the broker had taken before it is confirmed."""
 
@@ -33,6 +33,7 @@ class Delivery:
     tag: int
     message: Message
     redelivered: bool
+    earlier_deliveries: int = 0
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Channel:
 
     def __init__(self, raw: Raw) -> None:
         self._raw = raw
+        self._counted = Counted.by(raw.connection.server_properties)
         self._waiting: asyncio.Future[Any] | None = None
         self._error: TaskqueueError | Refused | None = None
         self._sequence = 0
@@ -93,13 +95,17 @@ class Channel:
         """
 
         def got(_channel: object, method: Any, properties: Any, body: bytes) -> None:
-            message = to_message(properties, body)
-            self._answer(Delivery(method.delivery_tag, message, method.redelivered))
+            self._answer(self._delivery(method, properties, body))
 
         found: Delivery | None = await self._answered(
             lambda: self._raw.basic_get(queue, got), PATIENCE, f"the head of {queue}"
         )
         return found
+
+    def _delivery(self, method: Any, properties: Any, body: bytes) -> Delivery:
+        message = to_message(properties, body)
+        earlier = self._counted.earlier(message.headers, redelivered=method.redelivered)
+        return Delivery(method.delivery_tag, message, method.redelivered, earlier)
 
     async def confirms(self) -> None:
         """Have every publish confirmed from now on."""
@@ -162,8 +168,7 @@ class Channel:
         arrived = self._arrived
 
         def received(_channel: object, method: Any, properties: Any, body: bytes) -> None:
-            message = to_message(properties, body)
-            arrived.put_nowait(Delivery(method.delivery_tag, message, method.redelivered))
+            arrived.put_nowait(self._delivery(method, properties, body))
 
         await self.ask("basic_qos", patience=patience, prefetch_count=window)
         given = {"auto_ack": settled, "consumer_tag": tag or None, "arguments": dict(arguments or {}) or None}

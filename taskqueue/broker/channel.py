@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pika
 from pika import spec
 from pika.channel import Channel
 
+from taskqueue.broker.counted import Counted
+from taskqueue.broker.delivery import Delivery
+from taskqueue.broker.outcome import Outcome, Pending
 from taskqueue.broker.wire import FaultyProperties, HeadersTooLarge, to_message, to_properties
-from taskqueue.task.message import DELIVERIES, Message, Publish
+from taskqueue.task.message import Publish
 from taskqueue.topology.plan import Exchange, Queue
 
 if TYPE_CHECKING:
@@ -26,51 +27,12 @@ CONFIRM_DEADLINE = 30.0
 _SWEEP = 2.0
 
 
-class Outcome(enum.Enum):
-    """What became of a publish."""
-
-    CONFIRMED = "confirmed"
-    RETURNED = "returned: no queue is bound for its routing key"
-    NACKED = "refused by the broker (nack): a queue is full or its leader unavailable"
-    LOST = "not confirmed: the channel was closed, or the confirm did not come in time"
-    UNFIT = "not publishable: its headers can't be encoded"
-    TOO_LARGE = "not publishable: its headers are too large for a frame of the broker (frame_max), or at all"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Delivery:
-    """A message that the broker has handed out, and the channel on which it can be acked."""
-
-    channel: ConfirmChannel
-    tag: int
-    message: Message
-    redelivered: bool = False
-    """The broker has handed it out before."""
-
-    @property
-    def earlier_deliveries(self) -> int:
-        """How often the broker has handed this message out before."""
-        if not self.redelivered:
-            # The header tells of another queue that it was in.
-            return 0
-        count = self.message.headers.get(DELIVERIES, 0)
-        return count if isinstance(count, int) else 0
-
-
-@dataclass(slots=True)
-class _Pending:
-    publish: Publish
-    done: Callable[[Outcome], None]
-    since: float
-    returned: bool = False
-
-
 class ConfirmChannel:
     """One channel of a link's connection, to publish and to consume on; used on the I/O thread only.
 
     `opened` is called once it is in confirm mode, `closed` once with the broker's reply code (0
     where there is none) and the reason, after every outstanding publish has ended as LOST.
-    A consumer that the broker cancels ends the channel.
+    A consumer that the broker cancels ends the channel, unless it has a function for that.
     """
 
     def __init__(
@@ -85,13 +47,17 @@ class ConfirmChannel:
         self._opened = opened
         self._closed = closed
         self._sequence = 0
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         self._confirms = False
         self._ended = False
         self._retired = False
         self._none: Callable[[], None] | None = None
+        self._if_cancelled: dict[str, tuple[Callable[..., None], Callable[[], None]]] = {}
+        self.released: set[int] = set()
+        """Tags of deliveries that were given up, as the broker has taken them back."""
         self.connection = connection
         """The connection that it is a channel of."""
+        self._counted = Counted.by(connection.server_properties)
         self._raw: Channel = connection.channel(on_open_callback=self._on_open)
         self._raw.add_on_close_callback(self._on_close)
 
@@ -128,7 +94,7 @@ class ConfirmChannel:
             done(Outcome.UNFIT)
             return
         self._sequence += 1
-        self._pending[self._sequence] = _Pending(publish, done, self._link.monotonic())
+        self._pending[self._sequence] = Pending(publish, done, self._link.monotonic())
 
     def verify(self, needed: Sequence[Exchange | Queue], there: Callable[[], None]) -> None:
         """Look up each of `needed` by its name; `there` is called once all were found.
@@ -160,23 +126,31 @@ class ConfirmChannel:
         """Have at most `count` deliveries out at once for each consumer that begins from now on."""
         self._raw.basic_qos(prefetch_count=count, callback=lambda _: done())
 
-    def consume(self, queue: str, received: Callable[[Delivery], None], begun: Callable[[], None]) -> str:
+    def consume(
+        self,
+        queue: str,
+        received: Callable[[Delivery], None],
+        begun: Callable[[], None],
+        cancelled: Callable[[], None] | None = None,
+    ) -> str:
         """Have each message of a queue handed to `received`, and give the consumer's tag.
 
-        `begun` is called once the broker has agreed.
+        `begun` is called once the broker has agreed, `cancelled` where it cancels the consumer by itself.
         """
 
         def handed_out(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            message = to_message(properties, body)
-            received(Delivery(self, method.delivery_tag, message, method.redelivered))
+            received(self._delivery(method, properties, body))
 
-        return self._raw.basic_consume(queue, on_message_callback=handed_out, callback=lambda _: begun())
+        tag = self._raw.basic_consume(queue, on_message_callback=handed_out, callback=lambda _: begun())
+        if cancelled is not None:
+            self._if_cancelled[tag] = (handed_out, cancelled)
+        return tag
 
     def get(self, queue: str, got: Callable[[Delivery | None], None]) -> None:
         """Take the message at the head of a queue, None where nothing is ready; one look at a time."""
 
         def found(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            got(Delivery(self, method.delivery_tag, to_message(properties, body), method.redelivered))
+            got(self._delivery(method, properties, body))
 
         if self._none is None:
             self._raw.add_callback(self._on_none, [spec.Basic.GetEmpty], one_shot=False)
@@ -195,6 +169,11 @@ class ConfirmChannel:
         """Put a delivery back into its queue, by a nack: another consumer may have it at once."""
         self._raw.basic_nack(tag, requeue=True)
 
+    def release(self, tag: int) -> None:
+        """Give up a delivery that the broker has most likely taken back; if it has not, it does so now."""
+        self.released.add(tag)
+        self.requeue(tag)
+
     def cancel(self, consumer_tag: str, done: Callable[[], None]) -> None:
         """Have a consumer take no more; what is on its way still comes, and `done` is called after it.
 
@@ -202,7 +181,12 @@ class ConfirmChannel:
         """
         raw: Any = self._raw
         reply = (spec.Basic.CancelOk, {"consumer_tag": consumer_tag})
-        raw._rpc(spec.Basic.Cancel(consumer_tag=consumer_tag), lambda _: done(), [reply])  # noqa: SLF001
+
+        def gone(_frame: Any) -> None:
+            self._if_cancelled.pop(consumer_tag, None)
+            done()
+
+        raw._rpc(spec.Basic.Cancel(consumer_tag=consumer_tag), gone, [reply])  # noqa: SLF001
 
     def close(self, reason: str) -> None:
         """Give the channel up: the broker takes back what is not acked."""
@@ -222,12 +206,28 @@ class ConfirmChannel:
 
     def _on_open(self, raw: Channel) -> None:
         raw.add_on_return_callback(self._on_return)
-        raw.add_on_cancel_callback(lambda _: self.close("cancelled by the broker"))
+        raw.add_on_cancel_callback(self._on_cancel)
         raw.confirm_delivery(self._on_confirm, self._on_confirm_mode)
+
+    def _delivery(self, method: Any, properties: Any, body: bytes) -> Delivery:
+        message = to_message(properties, body)
+        earlier = self._counted.earlier(message.headers, redelivered=method.redelivered)
+        return Delivery(self, method.delivery_tag, message, method.redelivered, earlier)
 
     def _on_none(self, _frame: Any) -> None:
         if self._none is not None:
             self._none()
+
+    def _on_cancel(self, frame: Any) -> None:
+        tag = frame.method.consumer_tag
+        if tag not in self._if_cancelled:
+            self.close("cancelled by the broker")
+            return
+        handed_out, cancelled = self._if_cancelled[tag]
+        # What is on its way still comes: pika has forgotten by whom it is taken.
+        raw: Any = self._raw
+        raw._consumers[tag] = handed_out  # noqa: SLF001
+        cancelled()
 
     def _on_confirm_mode(self, _frame: Any) -> None:
         self._confirms = True

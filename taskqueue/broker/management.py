@@ -84,6 +84,11 @@ class Management:
         trust: dict[str, Any] = {} if settings.ca_file is None else {"ca_certs": str(settings.ca_file)}
         self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, **trust)
 
+    @property
+    def is_asked(self) -> bool:
+        """Tell whether there is an address to ask."""
+        return self._base is not None
+
     def counts(self) -> dict[str, Counts] | None:
         """Count what is not ready, by queue, some seconds ago; None where that is not known."""
         columns = "name,messages_ready,messages_unacknowledged,messages_dlx"
@@ -141,6 +146,17 @@ class Management:
             f"{str(each['resource']).removesuffix(' space')} alarm on {each['node']}"
             for each in found.get("alarms", ())
         )
+
+    def config_files(self) -> dict[str, tuple[str, ...] | None] | None:
+        """Give the configuration files that each running node reads; None where that is not known.
+
+        Of a node that has just begun it is None too. It takes the user tag monitoring.
+        """
+        found = self._get("nodes", known=(_OK,))
+        if not isinstance(found, list):
+            return None
+        files = {each["name"]: each.get("config_files") for each in found if each.get("running")}
+        return {node: None if told is None else tuple(map(str, told)) for node, told in files.items()}
 
     def require_no_alarm(self) -> None:
         """Raise PublishFailed where the broker is known to have an alarm: before anything was published."""

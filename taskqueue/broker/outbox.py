@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import pika
 from pika.exceptions import AMQPError
 
-from taskqueue.broker.channel import ConfirmChannel, Outcome
+from taskqueue.broker.channel import ConfirmChannel
+from taskqueue.broker.outcome import Outcome
 from taskqueue.broker.renewal import Renewal
 from taskqueue.broker.replies import ACCESS_REFUSED, NOT_FOUND, REFUSALS
 from taskqueue.broker.trial import Trial

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskqueue.errors import BrokerRefused, NotKnown, PublishFailed, TaskqueueError
+from taskqueue.errors import AccessRefused, BrokerRefused, NotKnown, PublishFailed, TaskqueueError
 
 _CONTENT_TOO_LARGE = 311
 ACCESS_REFUSED = 403
@@ -69,7 +69,7 @@ class Refused(Exception):
         if self.code == NOT_FOUND and not self.absent:
             return NotKnown(f"{self.reason}: its node or leader is away, try again")
         if self.code == ACCESS_REFUSED:
-            return BrokerRefused(
+            return AccessRefused(
                 f"{self.reason}: the user needs configure, write and read permission on "
                 r"^Q(\..*)?$ for each queue Q (rabbitmqctl set_permissions)"
             )

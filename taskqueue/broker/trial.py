@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pika
 
-from taskqueue.broker.channel import ConfirmChannel, Outcome
+from taskqueue.broker.channel import ConfirmChannel
+from taskqueue.broker.outcome import Outcome
 from taskqueue.broker.replies import REFUSALS
 from taskqueue.task.message import Publish
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import typer
 
@@ -14,12 +14,13 @@ from taskqueue.broker.connect import refuse_version
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import CHANNELS, Session, connected, run
 from taskqueue.cli import common, tables
+from taskqueue.cli.check_broker import check_advanced, check_faults, check_held
+from taskqueue.cli.check_declared import DECLARE, Part, check_declared
 from taskqueue.cli.check_history import check_history
 from taskqueue.cli.checks import Check, document, failure, named, some, table, unknown
 from taskqueue.cli.picture import held_back
 from taskqueue.declare import policies
 from taskqueue.declare.permissions import ALL, Rights, granted, rights
-from taskqueue.declare.verify import examine
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
 from taskqueue.operate import schedules
 from taskqueue.operate.inspect import LadderState, QueueState, states
@@ -28,8 +29,8 @@ from taskqueue.schedule.messages import require_tasks
 from taskqueue.settings import QueueSettings, Settings, load
 from taskqueue.topology import names
 from taskqueue.topology.plan import (
+    QUORUM,
     Exchange,
-    Plan,
     Queue,
     joined,
     plan,
@@ -40,7 +41,6 @@ from taskqueue.topology.plan import (
 )
 
 commands = common.commands()
-_DECLARE = "run 'taskqueue declare'"
 _HANDLER_OF = {"signing_secret": "signing", "bearer_token": "bearer", "basic_auth": "basic"}
 
 
@@ -87,6 +87,8 @@ async def _check_broker(settings: Settings) -> list[Check]:
         except BrokerRefused as error:
             return [*found, failure("version", error)]
         found.append(Check("version", ok=True, detail=f"{about.get('product')} {about.get('version')}"))
+        if settings.queue_type == QUORUM:
+            found.append(check_faults(about))
         management = Management(settings)
         listed = await asyncio.to_thread(management.listed)
         found += await _check_queues(session, settings, management, listed)
@@ -96,6 +98,8 @@ async def _check_broker(settings: Settings) -> list[Check]:
             advice = "check 'management_url'"
             return [*found, Check("management", ok=False, detail=management.fault, advice=advice)]
         found.append(_check_alarms(settings, await asyncio.to_thread(management.alarms)))
+        if settings.queue_type == QUORUM:
+            found.append(await asyncio.to_thread(check_advanced, management))
         # A queue whose leader is away does not tell its policy.
         if all(each.ok for each in found if each.check == "leaders"):
             found.append(await _check_policies(settings, management))
@@ -120,8 +124,8 @@ async def _check_queues(
         if queue.name in settings.scheduled:
             plans.append(plan_schedules(queue.name, settings.layout))
         plans.append(plan_limits(queue.name, settings.layout))
-        part = _Part(queue.name, joined(plans), within)
-        declared = await _check_declared(session, part, may[queue.name], gone)
+        part = Part(queue.name, joined(plans), within)
+        declared = await check_declared(session, part, may[queue.name], gone)
         checks = [checked, declared]
         if queue.name in settings.scheduled and declared.ok and not may[queue.name].consume:
             checks.append(await _check_schedules(session, settings, queue.name))
@@ -130,8 +134,8 @@ async def _check_queues(
     found = [each for checks in await session.each("", look, queues) for each in checks]
     for ladder, name in {queue.ladder: queue.name for queue in queues}.items():
         if ladder not in settings.queues:
-            part = _Part(ladder, plan_ladder(ladder, settings.layout), CHANNELS)
-            found.append(await _check_declared(session, part, may[name], gone))
+            part = Part(ladder, plan_ladder(ladder, settings.layout), CHANNELS)
+            found.append(await check_declared(session, part, may[name], gone))
     unread = [lack for each in may.values() for lack in each.look]
     if unread:
         return [*found, unknown("leaders", f"not looked at: no {some(unread)}")]
@@ -149,11 +153,11 @@ async def _check_counts(
         return [failure("leaders", error)]
     of = {ladder.name: ladder for ladder in ladders}
     held = [
-        Check("held", ok=False, detail=told, queue=queue.name, advice=_DECLARE)
+        Check("held", ok=False, detail=told, queue=queue.name, advice=DECLARE)
         for queue in queues
         for told in held_back(queue, of[queue.ladder])
     ]
-    return [_check_leaders(queues, ladders), *held]
+    return [_check_leaders(queues, ladders), *held, *check_held(queues, ladders)]
 
 
 def _check_leaders(queues: Iterable[QueueState], ladders: Iterable[LadderState]) -> Check:
@@ -219,38 +223,6 @@ async def _check_permissions(
     ), may  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Part:
-    """What is looked at together: all of one queue, or of a ladder that several share."""
-
-    name: str
-    plan: Plan
-    at_once: int
-
-
-async def _check_declared(
-    session: Session, part: _Part, may: Rights, gone: Container[Exchange | Queue]
-) -> Check:
-    name, items = part.name, part.plan.items
-    try:
-        findings = await examine(
-            session, part.plan, gone=gone, compared=not may.declare, at_once=part.at_once
-        )
-    except (BrokerRefused, NotKnown) as error:
-        return failure("declared", error, name)
-    missing = [item for item in items if item not in findings.existing]
-    if findings.conflicts:
-        told = some([str(conflict) for conflict in findings.conflicts])
-        return Check("declared", ok=False, detail=told, queue=name, advice=findings.conflicts[0].advice)
-    if len(missing) == len(items):
-        return Check("declared", ok=False, detail="nothing of it", queue=name, advice=_DECLARE)
-    if missing:
-        told = f"missing: {some([f'{item.kind} {item.name}' for item in missing])}"
-        return Check("declared", ok=False, detail=told, queue=name, advice=_DECLARE)
-    rest = "; their settings are seen only by who may declare" if may.declare else ""
-    return Check("declared", ok=True, detail=f"{len(items)} queues and exchanges{rest}", queue=name)
-
-
 def _check_alarms(settings: Settings, alarms: tuple[str, ...] | None) -> Check:
     if alarms:
         advice = "nothing can be published: make room, see 'rabbitmq-diagnostics alarms'"
@@ -273,7 +245,7 @@ async def _check_schedules(session: Session, settings: Settings, queue: str) -> 
         return failure("schedules", error, queue)
     told = [f"{each.name} is {each.state}" for each in found if not each.good]
     if told:
-        return Check("schedules", ok=False, detail=some(told), queue=queue, advice=_DECLARE)
+        return Check("schedules", ok=False, detail=some(told), queue=queue, advice=DECLARE)
     names_of = ", ".join(f"{each.name} ({each.state})" for each in found)
     return Check("schedules", ok=True, detail=names_of, queue=queue)
 

@@ -16,8 +16,8 @@ async def check_history(session: Session, kept: Retention) -> Check:
     """Look whether the history is declared, and whether the user may write and read it."""
     try:
         findings = await examine(session, plan_history(kept), gone=(), compared=False)
-        missing = [item.name for item in findings.plan.items if item not in findings.existing]
-        if missing:
+        if findings.missing:
+            missing = [item.name for item in findings.missing]
             told, advice = f"missing: {some(missing)}", "run 'taskqueue declare'"
             return Check("history", ok=False, detail=told, advice=advice)
         lacks = await on_history(session)

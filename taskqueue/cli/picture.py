@@ -8,6 +8,7 @@ from typing import Any
 
 from taskqueue.cli import tables
 from taskqueue.operate import due
+from taskqueue.operate.advanced import WITHIN
 from taskqueue.operate.forecast import Forecast
 from taskqueue.operate.inspect import LadderState, QueueState
 from taskqueue.operate.overview import Overview, View
@@ -73,6 +74,7 @@ class Picture:
             if not view.pause_known:
                 yield f"{view.name}: the broker does not tell whether it is paused: look again"
             yield from held_back(view.state, view.ladder)
+        yield from self._held()
         for ladder in self.overview.ladders.values():
             if ladder.lost:
                 yield (
@@ -84,6 +86,16 @@ class Picture:
                 yield (
                     f"{view.name}: {view.state.dead} dead, over {self.max_dead}: "
                     f"see `taskqueue dead list {view.name}`"
+                )
+
+    def _held(self) -> Iterator[str]:
+        read = self.overview.advanced
+        lacks = f"; {some(read.without)} reads none" if read is not None and read.without else ""
+        for name, ladder in self.overview.ladders.items():
+            if ladder.held and not any(view.state.cut_off(ladder) for view in self.overview.views):
+                yield (
+                    f"{name}: {ladder.held:,} held by the broker, though their wait is over: it tries again "
+                    f"{WITHIN}{lacks}; where they stay, see docs/operate.md, 'The broker is down'"
                 )
 
     def document(self) -> dict[str, Any]:
@@ -110,7 +122,7 @@ def held_back(queue: QueueState, ladder: LadderState) -> Iterator[str]:
     known = "set management_url to see how many" if ladder.held is None else f"{ladder.held} by now"
     yield (
         f"{queue.name}: without its work queue the broker holds what comes due ({known}), in no other count; "
-        "it comes within 3 minutes of the next `taskqueue declare` (5 s with deploy/advanced.config)"
+        f"after the next `taskqueue declare` it comes {WITHIN}"
     )
 
 

@@ -8,6 +8,8 @@ MOST_ASIDE = 1000
 """Deliveries of a queue that may be held on top of its window."""
 LARGEST_ASIDE = 16 * 2**20
 """Bytes of their bodies."""
+_NEAR, _SHARE = 1.0, 0.1
+"""Seconds, and the share of its time, by which what was handed out with the eldest may have come later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Acks:
         self.aside_in_window = 0
         """How many of the present consumer's are set aside."""
         self._open: dict[int, bool] = {}
+        self._since: dict[int, float] = {}
         self._aside: dict[int, int] = {}
         self._bytes = 0
         self.last = 0
@@ -68,9 +71,10 @@ class Acks:
         self._former = self.last
         self.in_window = self.aside_in_window = 0
 
-    def delivered(self, tag: int) -> None:
-        """Note a delivery; tags of a channel only grow."""
+    def delivered(self, tag: int, now: float = 0.0) -> None:
+        """Note a delivery, at a time in seconds; tags of a channel only grow."""
         self._open[tag] = False
+        self._since[tag] = now
         self.last = tag
         self.in_window += 1
 
@@ -94,6 +98,19 @@ class Acks:
     def forget(self, tag: int) -> None:
         """Note that a delivery was given back: nobody acks it any more."""
         self.settled -= self._remove(tag)
+
+    def eldest(self, now: float) -> list[int]:
+        """Give those that are out for about as long as the eldest that is not settled, with it.
+
+        The broker does not say which it has taken back for being out too long: one that is given up for
+        nothing runs again, one that is kept though it is gone would go on twice.
+        """
+        unsettled = [tag for tag, settled in self._open.items() if not settled]
+        if not unsettled:
+            return []
+        longest = now - self._since[unsettled[0]]
+        least = longest - max(_NEAR, _SHARE * longest)
+        return [tag for tag in unsettled if now - self._since[tag] >= least]
 
     def flush(self) -> list[Ack]:
         """Take out what may be acked: the settled head in one frame, the rest one by one.
@@ -125,4 +142,5 @@ class Acks:
         if tag in self._aside:
             self._bytes -= self._aside.pop(tag)
             self.aside_in_window -= present
+        del self._since[tag]
         return self._open.pop(tag)

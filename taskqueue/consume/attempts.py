@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.deliveries import Deliveries
 from taskqueue.consume.results import Results
@@ -14,6 +16,8 @@ from taskqueue.consume.verdict import Verdict
 from taskqueue.consume.workers import Attempt
 from taskqueue.settings import QueueSettings
 from taskqueue.task.result import Result
+
+log = logging.getLogger(__name__)
 
 
 class Line(Protocol):
@@ -51,19 +55,35 @@ class Attempts:
         telling: Telling,
         progressed: Callable[[], None],
     ) -> None:
-        self.running = 0
-        """Attempts at or before a worker, or whose result was not looked at yet."""
         self.stopping = False
         """None begins any more."""
         self.paused = False
         """None begins for now."""
+        self._concurrency = queue.concurrency
         self._deliveries = deliveries
         self._settling = settling
         self._verdict = verdict
         self._telling = telling
         self._progressed = progressed
+        self._begun: dict[Attempt, Delivery] = {}
+        """Those at or before a worker, or whose result was not looked at yet, each with what it settles."""
         self._results = Results(link, each=self._end, then=self._ended)
         self._line = make_line(queue, self._results.add)
+
+    @property
+    def running(self) -> int:
+        """Count the attempts at or before a worker, or whose result was not looked at yet."""
+        return len(self._begun)
+
+    @property
+    def counted(self) -> int:
+        """Count those whose delivery the broker has not taken back for being out too long."""
+        return sum(not delivery.overdue for delivery in self._begun.values())
+
+    @property
+    def crowded(self) -> bool:
+        """No worker is free."""
+        return self.running >= self._concurrency
 
     def begin(self, attempt: Attempt) -> None:
         """Have an attempt run as soon as a worker is free."""
@@ -72,8 +92,23 @@ class Attempts:
             return
         if not self._deliveries.holds(attempt.delivery):
             return
-        self.running += 1
+        self._begun[attempt] = attempt.delivery
         self._line.submit(attempt)
+
+    def adopt(self, again: Attempt) -> bool:
+        """Have the request that runs for a task settle its next delivery, as it lost its own; else False.
+
+        What was out for too long runs anew: each time is to count, until it is dead.
+        """
+        if not again.delivery.redelivered:
+            return False
+        for attempt, former in self._begun.items():
+            lost = not (former.overdue or self._deliveries.holds(former))
+            if lost and attempt.identity == again.identity:
+                self._begun[attempt] = again.delivery
+                log.info("%s: it comes again while its request runs, which goes on for it", again.task.id)
+                return True
+        return False
 
     def put_back(self) -> None:
         """Put back what has not begun, at the end of the queue."""
@@ -84,6 +119,11 @@ class Attempts:
         """Give back what has not begun, so that another consumer has it at once."""
         for attempt in self._withdraw():
             self._settling.give_back(attempt)
+
+    def begin_again(self) -> None:
+        """Leave out what has not begun and was lost; all else goes on waiting for a worker."""
+        for attempt in self._withdraw():
+            self.begin(attempt)
 
     def stop(self) -> None:
         """Begin no more, and give back what has not begun."""
@@ -100,16 +140,17 @@ class Attempts:
 
     def _withdraw(self) -> list[Attempt]:
         withdrawn = self._line.drop()
-        self.running -= len(withdrawn)
+        for attempt in withdrawn:
+            del self._begun[attempt]
         return withdrawn
 
     def _end(self, attempt: Attempt, result: Result) -> None:
-        self.running -= 1
+        delivery = self._begun.pop(attempt)
         decision = self._verdict.on(attempt.task, result)
-        if not self._deliveries.holds(attempt.delivery):
+        if not self._deliveries.holds(delivery):
             self._telling.void(attempt.task, result)
             return
-        self._settling.settle(attempt.delivery, attempt.task, decision, result)
+        self._settling.settle(delivery, attempt.task, decision, result)
 
     def _ended(self) -> None:
         self._deliveries.flush()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections.abc import Callable
 
-from taskqueue.broker.channel import ConfirmChannel, Delivery
+from taskqueue.broker.channel import ConfirmChannel
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
-from taskqueue.broker.replies import ACCESS_REFUSED, absent
+from taskqueue.broker.replies import ACCESS_REFUSED, absent, unacked_too_long
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume import losses
 from taskqueue.consume.parting import Parting
+from taskqueue.consume.phases import Asked, Phase
 from taskqueue.consume.reopening import Reopening
 from taskqueue.consume.room import Room
 from taskqueue.consume.window import ROUND, Window
@@ -21,25 +22,6 @@ from taskqueue.topology.plan import essentials
 log = logging.getLogger(__name__)
 
 
-class _State(enum.Enum):
-    """What the channel is at: each state follows from the one above it, and CLOSED from any."""
-
-    CLOSED = "there is no channel"
-    OPENING = "it is being opened, and what the queue needs is looked up"
-    READY = "everything is there, and nothing is consumed"
-    CONSUMING = "the broker hands messages out"
-    PARTING = "the consumer is to be cancelled, as soon as nothing is on its way to it"
-    LEAVING = "the consumer is cancelled, and what is on its way still comes; then READY, or CONSUMING anew"
-
-
-class _Asked(enum.Enum):
-    """What the consumer is asked for; who was asked to leave is never asked to stay again."""
-
-    TO_STAY = enum.auto()
-    TO_PAUSE = enum.auto()
-    TO_LEAVE = enum.auto()
-
-
 class Deliveries:
     """Takes deliveries from one queue and acks them.
 
@@ -47,8 +29,7 @@ class Deliveries:
     can't be acked any more: the broker hands it out again. `left` is called once nothing more can come after
     `pause` or `stop`. `missing` is called with the reason where something of the queue is not declared,
     `refused` where the user may not do what its consumer does, and nothing of it was ever consumed.
-    `hoarding` is called where more is out than is soon worked off, since the receivers are slower than they
-    were, or hang.
+    `hoarding` is called where more is out than is soon worked off, as the receivers turned slow, or hang.
     """
 
     def __init__(
@@ -79,8 +60,8 @@ class Deliveries:
         self.parting = Parting(link, self._cancel)
         """What puts off all that makes room, while the consumer is about to be cancelled."""
         self._watching = False
-        self._asked = _Asked.TO_STAY
-        self._state = _State.CLOSED
+        self._asked = Asked.TO_STAY
+        self._state = Phase.CLOSED
         self._connection: TolerantConnection | None = None
         self._channel: ConfirmChannel | None = None
         self._consumer_tag = ""
@@ -102,32 +83,32 @@ class Deliveries:
 
     def stop(self) -> None:
         """Take no more; what is on its way still comes, and what is out can still be acked."""
-        self._asked = _Asked.TO_LEAVE
+        self._asked = Asked.TO_LEAVE
         self._leave()
 
     def pause(self) -> None:
         """Take no more until `resume`; what is on its way still comes, and what is out can still be acked."""
-        if self._asked is _Asked.TO_STAY:
-            self._asked = _Asked.TO_PAUSE
+        if self._asked is Asked.TO_STAY:
+            self._asked = Asked.TO_PAUSE
         self._leave()
 
     def resume(self) -> None:
         """Take deliveries again."""
-        if self._asked is _Asked.TO_PAUSE:
-            self._asked = _Asked.TO_STAY
+        if self._asked is Asked.TO_PAUSE:
+            self._asked = Asked.TO_STAY
             self._consume()
 
     @property
     def paused(self) -> bool:
         """Tell whether nothing more can come."""
-        coming = self._state in {_State.CONSUMING, _State.PARTING, _State.LEAVING}
-        return self._asked is not _Asked.TO_STAY and not coming
+        coming = self._state in {Phase.CONSUMING, Phase.PARTING, Phase.LEAVING}
+        return self._asked is not Asked.TO_STAY and not coming
 
     @property
     def consumed(self) -> bool:
         """Tell whether the broker hands out what is due, or is asked not to for a moment."""
-        coming = self._state in {_State.CONSUMING, _State.PARTING} and self._agreed
-        return coming or (self._asked is _Asked.TO_PAUSE and self._state is not _State.CLOSED)
+        coming = self._state in {Phase.CONSUMING, Phase.PARTING} and self._agreed
+        return coming or (self._asked is Asked.TO_PAUSE and self._state is not Phase.CLOSED)
 
     @property
     def exhausted(self) -> bool:
@@ -141,7 +122,7 @@ class Deliveries:
 
     def holds(self, delivery: Delivery) -> bool:
         """Tell whether a delivery can still be acked."""
-        return delivery.channel is self._channel
+        return delivery.channel is self._channel and delivery.tag not in delivery.channel.released
 
     def ack(self, delivery: Delivery) -> None:
         """Ack a delivery, together with others that are ready by then."""
@@ -167,7 +148,7 @@ class Deliveries:
         if self._room.resized(now):
             self._consume_anew()
         self._make_room()
-        for ack in self._room.flush(now) if self._state is not _State.PARTING else ():
+        for ack in self._room.flush(now) if self._state is not Phase.PARTING else ():
             self._channel.ack(ack.tag, multiple=ack.multiple)
         if self._room.goes_on():
             self._consume_anew()
@@ -178,10 +159,10 @@ class Deliveries:
             self._channel.requeue(delivery.tag)
 
     def _open(self) -> None:
-        if self._connection is None or self._asked is _Asked.TO_LEAVE or self._channel is not None:
+        if self._connection is None or self._asked is Asked.TO_LEAVE or self._channel is not None:
             return
         if self._connection.is_open:
-            self._state = _State.OPENING
+            self._state = Phase.OPENING
             self._room.opened()
             self._channel = ConfirmChannel(
                 self._link, self._connection, opened=self._verify, closed=self._closed
@@ -197,21 +178,21 @@ class Deliveries:
 
     def _verified(self, channel: ConfirmChannel) -> None:
         if channel is self._channel:
-            self._state = _State.READY
+            self._state = Phase.READY
             self._consume()
 
     def _consume(self, *, anew: bool = False) -> None:
-        ready = self._state in {_State.READY, _State.LEAVING}
-        if ready and self._asked is _Asked.TO_STAY and self._channel is not None and self._channel.is_open:
-            self._state = _State.CONSUMING
+        ready = self._state in {Phase.READY, Phase.LEAVING}
+        if ready and self._asked is Asked.TO_STAY and self._channel is not None and self._channel.is_open:
+            self._state = Phase.CONSUMING
             self._agreed = self._agreed and anew
             # What is out of an earlier consumer is not in the window of this one.
             self._channel.prefetch(self._room.begin(), lambda: None)
             begun = (lambda: None) if anew else self._consuming
-            self._consumer_tag = self._channel.consume(self._queue, self._delivered, begun)
+            self._consumer_tag = self._channel.consume(self._queue, self._delivered, begun, self._cancelled)
 
     def _delivered(self, delivery: Delivery) -> None:
-        self._room.acks.delivered(delivery.tag)
+        self._room.acks.delivered(delivery.tag, self._link.monotonic())
         self._window.arrived(len(delivery.message.body), self._link.monotonic())
         self._watch()
         self._received(delivery)
@@ -225,7 +206,7 @@ class Deliveries:
 
     def _consume_anew(self) -> None:
         """Have another window, and nothing in it: that of a consumer never changes."""
-        if self._state is _State.CONSUMING and self._asked is _Asked.TO_STAY and not self._room.full:
+        if self._state is Phase.CONSUMING and self._asked is Asked.TO_STAY and not self._room.full:
             self._leave()
 
     def _make_room(self) -> None:
@@ -251,25 +232,25 @@ class Deliveries:
 
     def _leave(self) -> None:
         """Have the broker hand out no more."""
-        if self._channel is None or self._state is not _State.CONSUMING:
+        if self._channel is None or self._state is not Phase.CONSUMING:
             return
         if not self._channel.is_open:
             # Nothing comes on a channel that is being closed.
-            self._state = _State.READY
+            self._state = Phase.READY
             return
-        self._state = _State.PARTING
+        self._state = Phase.PARTING
         self.parting.begin(self._room)
 
     def _cancel(self) -> None:
         if self._channel is None or not self._channel.is_open:
             return
-        self._state = _State.LEAVING
+        self._state = Phase.LEAVING
         tag = self._consumer_tag
 
         def gone() -> None:
             # By now another consumer may be there, and may be leaving too.
-            if self._state is _State.LEAVING and self._consumer_tag == tag:
-                self._state = _State.READY
+            if self._state is Phase.LEAVING and self._consumer_tag == tag:
+                self._state = Phase.READY
             self._left()
 
         self._channel.cancel(tag, gone)
@@ -277,16 +258,35 @@ class Deliveries:
         self._link.call(self._left)
         self._link.call(self.flush)
 
+    def _cancelled(self) -> None:
+        """Give up what the broker ends a consumer for, as 4.3 does; if the queue is gone, the look tells."""
+        if self._channel is None or not self._channel.is_open:
+            return
+        # First, or the consumer would go on as soon as the broker has what it took back.
+        if self._state is Phase.PARTING:
+            self.parting.end()
+        elif self._state is Phase.CONSUMING:
+            self._cancel()
+        acks = self._room.acks
+        held = acks.aside if acks.eldest_is_aside else 0
+        for tag in acks.eldest(self._link.monotonic()):
+            acks.forget(tag)
+            self._channel.release(tag)
+        self._channel.count(self._queue, lambda _: losses.tell_overdue(self._queue, "", held=held))
+        self._lost()
+
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
         if channel is not self._channel:
             return
-        begun = self._state is not _State.OPENING
-        self._channel, self._state = None, _State.CLOSED
+        begun = self._state is not Phase.OPENING
+        if unacked_too_long(code, reason):
+            channel.released.update(self._room.acks.eldest(self._link.monotonic()))
+        self._channel, self._state = None, Phase.CLOSED
         self._window.lost()
         self.parting.lost()
         held = self._room.acks.aside if self._room.acks.eldest_is_aside else 0
         self._lost()
-        if self._asked is _Asked.TO_LEAVE or self._connection is None or not self._connection.is_open:
+        if self._asked is Asked.TO_LEAVE or self._connection is None or not self._connection.is_open:
             return
         if code == ACCESS_REFUSED and not begun:
             told = losses.may_not(self._queue, self._ladder, reason)

@@ -14,24 +14,36 @@ def tell(queue: str, code: int, reason: str, *, held: int) -> None:
     """Log why a channel was closed; `held` counts the deliveries that may be the reason."""
     if absent(code, reason):
         log.error("%s is not declared (%s): run 'taskqueue declare'", queue, reason)
-    elif unacked_too_long(code, reason) and held:
-        log.warning(
-            "%s: %d tasks were held for longer than the broker lets a delivery stay unacked (%s), as it "
-            "refuses what is to follow from them: where this consumer gets them again they do not run "
-            "again, and what else was out does",
-            queue,
-            held,
-            reason,
-        )
     elif unacked_too_long(code, reason):
-        log.warning(
-            "%s: a task ran longer than the broker lets a delivery stay unacked (%s): what was out runs "
-            "again; lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf",
-            queue,
-            reason,
-        )
+        tell_overdue(queue, reason, held=held)
     else:
         log.warning("the channel of %s was closed (%s %s): opening it again", queue, code or "", reason)
+
+
+def tell_overdue(queue: str, reason: str, *, held: int) -> None:
+    """Log that the broker has taken back what was out for too long.
+
+    With a `reason` it has closed the channel. Without one it has ended the consumer, and takes no more back.
+    """
+    told = f" ({reason})" if reason else ""
+    if held:
+        log.warning(
+            "%s: %d tasks were held for longer than the broker lets a delivery stay unacked%s, as it "
+            "refuses what is to follow from them: where this consumer gets them again they do not run "
+            "again%s",
+            queue,
+            held,
+            told,
+            ", and what else was out does" if reason else "",
+        )
+    else:
+        log.warning(
+            "%s: a task ran longer than the broker lets a delivery stay unacked%s: %s runs "
+            "again; lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf",
+            queue,
+            told,
+            "what was out" if reason else "it",
+        )
 
 
 def may_not(queue: str, ladder: str, reason: str) -> str:

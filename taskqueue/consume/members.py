@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from pika import spec
 
-from taskqueue.broker.channel import ConfirmChannel, Delivery
+from taskqueue.broker.channel import ConfirmChannel
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.rate import Pace
 from taskqueue.topology import names

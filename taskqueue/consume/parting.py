@@ -47,6 +47,11 @@ class Parting:
         else:
             function()
 
+    def end(self) -> None:
+        """Wait no more: the broker has cancelled it."""
+        if self.waits:
+            self._end()
+
     def lost(self) -> None:
         """Forget all: the channel is gone."""
         self.waits = False

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from taskqueue.broker.channel import ConfirmChannel, Delivery
+from taskqueue.broker.channel import ConfirmChannel
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.limit import Permit, UnreadableBook, is_book, latest, read_book
 from taskqueue.topology import names

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from pika import spec
 
-from taskqueue.broker.channel import ConfirmChannel, Delivery
+from taskqueue.broker.channel import ConfirmChannel
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.permit_book import PermitBook
 from taskqueue.consume.workers import Attempt

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import replace
 
-from taskqueue.broker.channel import Delivery
+from taskqueue.broker.delivery import Delivery
 from taskqueue.consume.notices import Notices
 from taskqueue.consume.settling import Settling
 from taskqueue.consume.turns import Turns

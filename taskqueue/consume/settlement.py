@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from taskqueue.broker.channel import Delivery, Outcome
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
+from taskqueue.broker.outcome import Outcome
 from taskqueue.broker.replies import ACCESS_REFUSED, NOT_FOUND
 from taskqueue.broker.wire import lighter
 from taskqueue.consume.held import Address, Held
@@ -104,7 +105,7 @@ class Settlement:
     @property
     def orphaned(self) -> bool:
         """Its delivery can't be acked any more."""
-        return not self.delivery.channel.is_open
+        return self.delivery.lost
 
     def start(self) -> None:
         """Publish the first successor, or wait behind those that are refused; the others follow it."""

@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from taskqueue.broker.channel import Delivery
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.deliveries import Deliveries
 from taskqueue.consume.held import Held
@@ -120,7 +120,7 @@ class Settling:
         """Settle a task by the outcome that it had when its delivery was lost; False where none is known."""
         if not delivery.redelivered:
             return False
-        settlement = self._outcomes.take(_key(delivery, task), self._link.monotonic())
+        settlement = self._outcomes.take(Attempt(delivery, task).identity, self._link.monotonic())
         if settlement is None:
             return False
         log.info(
@@ -173,7 +173,7 @@ class Settling:
         else:
             self._deliveries.give_back(attempt.delivery)
 
-    def channel_lost(self) -> None:
+    def deliveries_lost(self) -> None:
         """Give up what is held: the broker hands it out again."""
         for settlement in self._held.drop_orphans():
             self.lost(settlement)
@@ -240,7 +240,9 @@ class Settling:
         """Settle a delivery in another way than was tried."""
         self._end(settlement)
         if settlement.task is not None:
-            self._outcomes.take(_key(settlement.delivery, settlement.task), self._link.monotonic())
+            self._outcomes.take(
+                Attempt(settlement.delivery, settlement.task).identity, self._link.monotonic()
+            )
         self.settle(delivery, task, decision, settlement.result)
 
     def unmoved(self, settlement: Settlement, why: str) -> None:
@@ -273,9 +275,6 @@ class Settling:
             isinstance(decision, Again) and task is not None and decision.runs == task.runs
         )
         if task is not None and not unrun:
-            self._outcomes.keep(_key(settlement.delivery, task), settlement, self._link.monotonic())
-
-
-def _key(delivery: Delivery, task: Task) -> tuple[str, int, bytes]:
-    """Tell what identifies a task and its attempt."""
-    return task.id, task.runs, delivery.message.body
+            self._outcomes.keep(
+                Attempt(settlement.delivery, task).identity, settlement, self._link.monotonic()
+            )

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from taskqueue.broker.channel import Delivery
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.held import Held
 from taskqueue.consume.receipt import with_id

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Container
 from typing import Protocol
 
-from taskqueue.broker.channel import Delivery
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.attempts import Attempts, MakeLine
@@ -126,7 +126,7 @@ class Subscription:
         self._limiter = None
         if members or self._permits:
             self._limiter = Limiter(queue, link=link, owner=owner, members=members, permits=self._permits)
-        turns = Turns(
+        self._turns = Turns(
             queue,
             link=link,
             pace=pace,
@@ -139,7 +139,7 @@ class Subscription:
             clock=clock,
         )
         self._receipt = Receipt(
-            queue, known, turns=turns, settling=self.settling, notices=notices, clock=clock
+            queue, known, turns=self._turns, settling=self.settling, notices=notices, clock=clock
         )
         self._stands_still = False
         isolation.join(self)
@@ -152,8 +152,7 @@ class Subscription:
     @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits for a confirm, but for what is refused when it stops."""
-        waits = self._deliveries.parting.waits or (self._permits is not None and not self._permits.idle)
-        return not waits and not self.attempts.running and self.settling.idle
+        return not self.attempts.running and self._waits_for_nothing
 
     @property
     def just_acked(self) -> bool:
@@ -162,8 +161,8 @@ class Subscription:
 
     @property
     def still(self) -> bool:
-        """Nothing can come, and all that came is settled."""
-        return self.idle and self._deliveries.paused
+        """Nothing can come, and only requests that outlast the broker are left: they may go on for long."""
+        return not self.attempts.counted and self._waits_for_nothing and self._deliveries.paused
 
     def report(self) -> QueueReport:
         """Say how it stands."""
@@ -237,6 +236,11 @@ class Subscription:
         """Close the connections to receivers; after the link and the threads have ended."""
         self.attempts.close()
 
+    @property
+    def _waits_for_nothing(self) -> bool:
+        waits = self._deliveries.parting.waits or (self._permits is not None and not self._permits.idle)
+        return not waits and self.settling.idle
+
     def _take_again(self) -> None:
         if not self._suspended and not self.attempts.paused:
             self._deliveries.resume()
@@ -266,8 +270,9 @@ class Subscription:
                 self.settling.give_back(attempt)
 
     def _lost(self) -> None:
-        self.settling.channel_lost()
-        self.attempts.give_back()
+        self.settling.deliveries_lost()
+        self.attempts.begin_again()
+        self._turns.lost()
         self._give_back()
         self._progressed()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from taskqueue import events
-from taskqueue.broker.channel import Delivery
+from taskqueue.broker.delivery import Delivery
 from taskqueue.events import Event, Events
 from taskqueue.settings import QueueSettings
 from taskqueue.task.decide import Again, Dead, Done, Move

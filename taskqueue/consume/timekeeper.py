@@ -12,7 +12,8 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from taskqueue.broker.channel import ConfirmChannel, Delivery
+from taskqueue.broker.channel import ConfirmChannel
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.broker.replies import absent
 from taskqueue.broker.wire import TolerantConnection

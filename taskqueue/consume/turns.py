@@ -24,7 +24,7 @@ _ACKED = 0.1
 _EMPTYING = 30.0
 """Seconds that other queues get to finish what they run, before one attempt runs alone or all go on."""
 _AWAY = 1.0
-"""Seconds on the ladder for a task that got no permit: each consumer has about one a second of them."""
+"""Seconds on the ladder for a task that got no permit, or no worker alone."""
 
 
 class Turns:
@@ -46,6 +46,8 @@ class Turns:
     ) -> None:
         self._deliveries = deliveries
         self._clock = clock
+        self._alone: tuple[int, Attempt] | None = None
+        """What is to run alone, and waits until nothing else does."""
         self._queue = queue
         self._link = link
         self._pace = pace
@@ -57,6 +59,8 @@ class Turns:
 
     def take(self, attempt: Attempt, now: float, *, alone: bool) -> None:
         """Take the turn of an attempt, now or as soon as it is one; with nothing beside it if `alone`."""
+        if self._attempts.adopt(attempt):
+            return
         if self._attempts.stopping or self._attempts.paused:
             self._settling.give_back(attempt)
         elif alone:
@@ -65,6 +69,15 @@ class Turns:
             self._take_permit(attempt, lambda: self._begin(attempt))
         else:
             self._take_token(attempt, self._pace, now)
+
+    def lost(self) -> None:
+        """Have all go on where the task that they wait for has gone back, and is to come again."""
+        if self._alone is None or self._deliveries.holds(self._alone[1].delivery):
+            return
+        (turn, _), self._alone = self._alone, None
+        if self._permits is not None:
+            self._permits.reserved -= 1
+        self._isolation.finish(turn)
 
     def _send_away(self, attempt: Attempt, at: float, *, has_slot: bool, unpermitted: bool = False) -> None:
         """Put a task on the ladder until a time, in seconds since the epoch."""
@@ -122,9 +135,16 @@ class Turns:
         permits = self._permits
 
         def begin() -> None:
+            if self._alone is not asked:
+                return
+            self._alone = None
             if permits is not None:
                 permits.reserved -= 1
-            self._attempts.begin(attempt)
+            if self._attempts.crowded:
+                # By requests that outlast the broker. Behind them it would be out for too long as well.
+                self._send_away(attempt, self._clock() + _AWAY, has_slot=attempt.task.has_slot)
+            else:
+                self._attempts.begin(attempt)
 
         turn = self._isolation.ask(lambda: self._settling.hold(_ACKED, begin))
         if turn and permits is not None:
@@ -133,6 +153,7 @@ class Turns:
         if not turn:
             self._settling.put_back(attempt)
             return
+        asked = self._alone = turn, attempt
         self._link.later(_EMPTYING, lambda: self._isolation.hasten(turn))
         self._link.later(_EMPTYING + self._queue.timeout + _EMPTYING, lambda: self._isolation.finish(turn))
         log.warning(

@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from taskqueue.broker.channel import Delivery, Outcome
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
+from taskqueue.broker.outcome import Outcome
 from taskqueue.consume.strays import bury, confirm
 from taskqueue.cron import moment
 from taskqueue.errors import InvalidTask

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from taskqueue.broker.channel import Delivery
+from taskqueue.broker.delivery import Delivery
 from taskqueue.request.execute import Executor
 from taskqueue.task.decode import Task
 from taskqueue.task.result import Result
@@ -29,6 +29,11 @@ class Attempt:
     def earlier_deliveries(self) -> int:
         """How often the task was handed out before without an answer."""
         return self.delivery.earlier_deliveries + self.task.crashes
+
+    @property
+    def identity(self) -> tuple[str, int, bytes]:
+        """What identifies a task and its attempt, however often it is handed out."""
+        return self.task.id, self.task.runs, self.delivery.message.body
 
 
 class Pool:

@@ -28,7 +28,7 @@ from taskqueue.settings import Settings
 from taskqueue.task import decode as state
 from taskqueue.task import message as amqp
 from taskqueue.task.decide import INVALID, Dead
-from taskqueue.task.message import DELIVERIES, Message, Publish
+from taskqueue.task.message import Message, Publish
 from taskqueue.task.settle import successors
 from taskqueue.topology import names
 from taskqueue.topology.plan import CLASSIC, KEPT, Binding, Exchange, Queue, plan_queue
@@ -254,9 +254,8 @@ def _copy(delivery: Delivery) -> Message:
     """
     message = delivery.message
     headers = amqp.stripped(message.headers)
-    count = message.headers.get(DELIVERIES, 0) if delivery.redelivered else 0
     before = headers.get(state.CRASHES, 0)
-    crashes = sum(each for each in (count, before) if isinstance(each, int))
+    crashes = delivery.earlier_deliveries + (before if isinstance(before, int) else 0)
     if crashes:
         headers[state.CRASHES] = crashes
     return Message(message.body, headers, amqp.kept(message.properties))

@@ -10,7 +10,7 @@ from typing import Any
 from taskqueue.broker.asking import Channel
 from taskqueue.broker.replies import PRECONDITION_FAILED, RESOURCE_LOCKED, Refused
 from taskqueue.broker.session import CHANNELS, Progress, Session
-from taskqueue.errors import TopologyConflict
+from taskqueue.errors import AccessRefused, TopologyConflict
 from taskqueue.topology import names
 from taskqueue.topology.plan import Exchange, Plan, Queue
 
@@ -90,6 +90,13 @@ class Findings:
     plan: Plan
     existing: frozenset[Exchange | Queue]
     conflicts: tuple[Conflict, ...]
+    unseen: frozenset[Exchange | Queue] = frozenset()
+    """What the user may not look at: from 4.2.7 and 4.3.1 on that takes a permission on it, whichever."""
+
+    @property
+    def missing(self) -> list[Exchange | Queue]:
+        """What does not exist, as far as the user may look."""
+        return [item for item in self.plan.items if item not in self.existing | self.unseen]
 
     def require_none(self) -> None:
         """Raise TopologyConflict where anything conflicts: it names the first few."""
@@ -148,9 +155,14 @@ async def examine(
     the broker does not let us look, NotKnown where it does not answer.
     """
 
-    async def compare(session: Session, item: Exchange | Queue) -> Conflict | bool:
-        if item in gone or not await session.exists(item.kind, item.name):
-            return False
+    async def compare(session: Session, item: Exchange | Queue) -> Conflict | bool | None:
+        try:
+            if item in gone or not await session.exists(item.kind, item.name):
+                return False
+        except AccessRefused:
+            if compared:
+                raise
+            return None
         differences, told = await _differences(session, item) if compared else ((), "")
         return Conflict(item, differences, told) if told else True
 
@@ -159,6 +171,7 @@ async def examine(
         plan=plan,
         existing=frozenset(item for item, there in zip(plan.items, found, strict=True) if there),
         conflicts=tuple(there for there in found if isinstance(there, Conflict)),
+        unseen=frozenset(item for item, there in zip(plan.items, found, strict=True) if there is None),
     )
 
 

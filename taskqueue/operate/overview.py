@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from taskqueue.broker.absence import absent
 from taskqueue.broker.management import WINDOW, Flow, Management
 from taskqueue.broker.session import Session
+from taskqueue.operate import advanced
+from taskqueue.operate.advanced import Advanced
 from taskqueue.operate.forecast import Forecast, forecast
 from taskqueue.operate.inspect import LadderState, QueueState, states
 from taskqueue.operate.pause import Pause, seen
@@ -91,6 +93,8 @@ class Overview:
     """Why the management API tells nothing, None where it does or is not asked."""
     alarms: tuple[str, ...] | None = None
     """Alarms of the broker; None where they are not known."""
+    advanced: Advanced | None = None
+    """What decides how long tasks are held; None where none is, or it is not known."""
 
     def shared(self) -> Iterator[LadderState]:
         """Yield the ladders that have the name of no queue."""
@@ -130,7 +134,9 @@ async def look(session: Session, settings: Settings, management: Management) -> 
         )
         for queue, state in zip(wanted, queues, strict=True)
     )
-    return Overview(time.time(), views, of, management.fault, alarms)
+    held = any(ladder.held for ladder in ladders)
+    lengthens = await asyncio.to_thread(advanced.look, management) if held else None
+    return Overview(time.time(), views, of, management.fault, alarms, lengthens)
 
 
 def _missing(queue: QueueState, ladder: LadderState) -> bool:

@@ -147,9 +147,8 @@ def _taken(looking: browse.Look, found: Delivery, then: Callable[[], None]) -> N
 def _copy(queue: QueueSettings, found: Delivery) -> Publish | None:
     """Give the copy of a task that this look would make suspect: it keeps what was counted before."""
     headers = found.message.headers
-    # Of a first delivery the broker's count may be that of another queue.
-    written = [headers.get(name) for name in (state.CRASHES, amqp.DELIVERIES)[: 1 + found.redelivered]]
-    counted = sum(each for each in written if isinstance(each, int))
+    before = headers.get(state.CRASHES, 0)
+    counted = found.earlier_deliveries + (before if isinstance(before, int) else 0)
     if found.message.fault is not None or not suspect(queue, counted + 1):
         return None
     copied = amqp.stripped(headers)

@@ -10,9 +10,10 @@ from contextlib import suppress
 from pika.connection import Parameters
 from pika.exceptions import AMQPError
 
-from taskqueue.broker.channel import ConfirmChannel, Outcome
+from taskqueue.broker.channel import ConfirmChannel
 from taskqueue.broker.connect import where
 from taskqueue.broker.link import Link
+from taskqueue.broker.outcome import Outcome
 from taskqueue.broker.renewal import Renewal
 from taskqueue.broker.replies import REFUSALS
 from taskqueue.broker.trial import Trial

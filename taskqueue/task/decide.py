@@ -138,7 +138,10 @@ def _unfit(task: Task, policy: QueueSettings, deliveries: int) -> Dead | None:
             error = f"{name}: {url[:60]!a} is a path, and queue {policy.name!a} has no base_url"
             return Dead(INVALID, error, task.runs)
     if deliveries >= policy.delivery_limit:
-        error = f"handed out {deliveries + 1} times without an answer: it may end its consumer each time"
+        error = (
+            f"handed out {deliveries + 1} times without an answer: each time it may end its consumer, or run "
+            "for longer than the broker lets a delivery stay unacked (consumer_timeout)"
+        )
         return Dead(DELIVERY_LIMIT, error, task.runs)
     return None
 

@@ -12,9 +12,9 @@ from taskqueue.task.fields import shown
 _LONGEST_NAME, _HIGHEST = 255, 255
 PREFIX = "taskqueue-"
 _BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-")
-DELIVERIES = "x-delivery-count"
-"""The broker's count of earlier deliveries. On a first delivery it may be that of a former queue."""
-_BROKERS_COUNTS = frozenset({DELIVERIES, "x-acquired-count", "CC", "BCC"})
+DELIVERIES, ACQUIRED = "x-delivery-count", "x-acquired-count"
+"""The broker's counts of earlier deliveries. On a first delivery they may be those of a former queue."""
+_BROKERS_COUNTS = frozenset({DELIVERIES, ACQUIRED, "CC", "BCC"})
 # The broker compares user_id with our own login. An expiration would end the stay on a rung early.
 _NOT_KEPT = ("user_id", "expiration", "cluster_id", "delivery_mode", "headers")
 

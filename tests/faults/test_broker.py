@@ -19,34 +19,14 @@ from taskqueue.topology.plan import plan
 from tests.support.alarms import ALARMS, Alarm
 from tests.support.stage import PATIENCE, Stage, eventually
 
-TIMEOUT_MS, NORMAL_TIMEOUT_MS = 4_000, 1_800_000
-"""The consumer timeout of the node: how long a delivery may stay without an ack."""
-
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Broker]:
-    """Give one node for this module, quick to look again at what it can't do."""
+    """Give one node for this module."""
     if find_script() is None:
         pytest.fail("no local rabbitmq-server to do harm with: run `make broker`")
     with Broker.start() as node:
-        # Channels look for old deliveries once a minute; rabbitmq.conf has no key for that.
-        configure(node, channel_tick_interval=1000)
         yield node
-
-
-def configure(node: Broker, **values: int) -> None:
-    """Set parameters of the running broker; a channel has those of the moment when it was opened."""
-    node.eval(
-        ", ".join(f"application:set_env(rabbit, {key}, {value})" for key, value in values.items()) + ".",
-    )
-
-
-@pytest.fixture
-def impatient(node: Broker) -> Iterator[None]:
-    """Have the broker close channels on which a delivery stays too long without an ack."""
-    configure(node, consumer_timeout=TIMEOUT_MS)
-    yield
-    configure(node, consumer_timeout=NORMAL_TIMEOUT_MS)
 
 
 @pytest.fixture
@@ -120,48 +100,6 @@ def test_a_send_during_an_alarm_raises_in_time_and_says_why(stage: Stage, alarm:
         with pytest.raises(PublishFailed, match="alarm"):
             client.send("/x", stage.name)
         assert time.monotonic() - begin < 4
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_channel_that_the_broker_closes_for_a_slow_receiver_is_opened_again(
-    stage: Stage, receiver: Receiver
-) -> None:
-    """One clear line; the task runs again, the others go on, and the consumer stays."""
-    release = threading.Event()
-    receiver.answer("/slow", [Answer(hold=release), 200])
-    process = stage.run()
-    stage.publish({"url": "/slow"}, message_id="slow")
-    receiver.wait_for(1)
-    process.wait_for("stay unacked")
-    process.wait_for("consuming from", times=2)
-    stage.publish({"url": "/quick"})
-    receiver.wait_for(1, path="/quick")
-    receiver.wait_for(2, path="/slow", timeout=PATIENCE)
-    release.set()
-    process.wait_for("event=void")
-    stage.settle()
-    assert "Traceback" not in process.log
-    (line,) = [line for line in process.lines if "stay unacked" in line]
-    assert f"{TIMEOUT_MS} ms" in line
-    assert "lower 'timeout' of this queue, or raise consumer_timeout in rabbitmq.conf" in line
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_held_task_that_the_broker_takes_back_does_not_run_again(stage: Stage, receiver: Receiver) -> None:
-    """Its consumer knows what came of it; the reason that is told is not a slow receiver."""
-    fails_once(receiver)
-    process = stage.run()
-    stage.cut_off("0.2s")
-    stage.publish({"url": "/flaky"}, message_id="m")
-    process.wait_for("held for longer than the broker lets a delivery stay unacked")
-    process.wait_for("it comes again and has run")
-    assert len(receiver.requests) == 1
-    stage.declare()
-    requests = receiver.wait_for(2, timeout=PATIENCE)
-    assert [request.headers["Taskqueue-Attempt"] for request in requests] == ["1", "2"]
-    stage.settle()
-    assert "lower 'timeout'" not in process.log
-    assert len(receiver.requests) == 2
 
 
 def test_a_retry_that_no_queue_takes_is_kept_until_one_does(stage: Stage, receiver: Receiver) -> None:

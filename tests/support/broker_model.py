@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, TypeVar
 
 import pika
@@ -43,6 +43,8 @@ class Entry:
     headers: dict[str, Any]
     properties: Mapping[str, Any]
     count: int = 0
+    failed: int = 0
+    """How often it came back by the end of a channel, and not by a nack or for being out too long."""
     delivered: bool = False
     rungs: tuple[str, ...] = ()
     """The wait queues on its way."""
@@ -82,10 +84,14 @@ class Channel:
         self.consumes = False
         self.sent: dict[int, Sent] = {}
         self.out: dict[int, Entry] = {}
+        self.overdue: set[int] = set()
+        """Taken back for being out too long, and not given up by the consumer."""
+        self._consumers_of: dict[int, str] = {}
+        self._consumer = 0
+        self._consumers: dict[str, Callable[..., None]] = {}
         self.receive: Callable[..., None] | None = None
         self.cancelled: Callable[[], None] | None = None
         self._numbers = 0
-        self._consumers = 0
         self._on: dict[str, Callable[..., None]] = {}
         broker.calls.append(lambda: opened(self) if self.is_open else None)
 
@@ -99,8 +105,9 @@ class Channel:
         """Note it."""
         self._on["return"] = function
 
-    def add_on_cancel_callback(self, _function: Callable[..., None]) -> None:
-        """The model deletes no queue."""
+    def add_on_cancel_callback(self, function: Callable[..., None]) -> None:
+        """Note it."""
+        self._on["cancel"] = function
 
     def confirm_delivery(self, confirmed: Callable[..., None], selected: Callable[..., None]) -> None:
         """Note it, and go to confirm mode."""
@@ -118,7 +125,8 @@ class Channel:
 
     def queue_declare(self, _name: str, *, callback: Callable[..., None], **_options: Any) -> None:
         """Everything is there."""
-        self.broker.calls.append(lambda: callback(None) if self.is_open else None)
+        found = SimpleNamespace(method=SimpleNamespace(message_count=0, consumer_count=1))
+        self.broker.calls.append(lambda: callback(found) if self.is_open else None)
 
     def basic_qos(self, *, callback: Callable[..., None], **_options: Any) -> None:
         """Answer."""
@@ -135,8 +143,13 @@ class Channel:
         assert self.receive is None, "it consumes twice"
         self.receive = on_message_callback
         self.broker.calls.append(lambda: callback(None))
-        self._consumers += 1
-        return f"consumer-{self._consumers}"
+        self._consumer += 1
+        return self.tag
+
+    @property
+    def tag(self) -> str:
+        """That of the present consumer, or of the last."""
+        return f"consumer-{self._consumer}"
 
     def _rpc(self, _method: object, done: Callable[..., None], _replies: object) -> None:
         self.cancelled = lambda: done(None)
@@ -162,14 +175,21 @@ class Channel:
 
     def basic_ack(self, tag: int, *, multiple: bool = False) -> None:
         """Forget what it names."""
+        # Of what was taken back it says nothing, as the broker says nothing to it.
+        if tag in self.overdue:
+            self.overdue.remove(tag)
+            return
         for each in self._named(tag, multiple=multiple):
             del self.out[each]
 
     def basic_nack(self, tag: int, *, requeue: bool) -> None:
         """Take it back."""
         assert requeue
+        if tag in self.overdue:
+            self.overdue.remove(tag)
+            return
         for each in self._named(tag, multiple=False):
-            self.broker.take_back(self.out.pop(each))
+            self.broker.take_back(self.out.pop(each), failed=False)
 
     def close(self, *, reply_text: str) -> None:
         """Close it."""
@@ -183,11 +203,32 @@ class Channel:
         entry = take(self.broker.places["q"], pick)
         tag = next(self.broker.tags)
         self.out[tag] = entry
-        counted = {"x-delivery-count": entry.count} if entry.delivered else {}
+        self._consumers_of[tag] = self.tag
+        counts = {"x-acquired-count": entry.count, "x-delivery-count": entry.failed}
+        counted = counts if entry.delivered else {}
         properties = pika.BasicProperties(**entry.properties, headers={**entry.headers, **counted})
         method = SimpleNamespace(delivery_tag=tag, redelivered=entry.delivered)
         entry.delivered = True
         self.receive(self, method, properties, entry.body)
+
+    @property
+    def ends(self) -> bool:
+        """Tell whether the broker would end it for what is out for too long, and not its consumer alone."""
+        return self.receive is None or self._consumers_of[next(iter(self.out))] != self.tag
+
+    def time_out(self) -> None:
+        """Take back what is out for the longest time, and say so as 4.3 does.
+
+        It ends the consumer, or the channel where that consumer had been cancelled.
+        """
+        tag, ends = next(iter(self.out)), self.ends
+        self.broker.take_back(self.out.pop(tag), failed=False)
+        self.overdue.add(tag)
+        if ends:
+            self.lose(406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")
+            return
+        frame = SimpleNamespace(method=SimpleNamespace(consumer_tag=self.tag))
+        self.broker.calls.append(lambda: self._on["cancel"](frame) if self.is_open else None)
 
     def confirm(self, pick: int, *, multiple: bool) -> None:
         """Say that it has a message, or all up to that one."""
@@ -227,6 +268,7 @@ class Channel:
 
     def _named(self, tag: int, *, multiple: bool) -> list[int]:
         named = [each for each in self.out if each == tag or (multiple and each < tag)]
+        self.overdue -= {each for each in self.overdue if multiple and each < tag}
         assert tag in named, "an ack of what is not out closes the channel"
         return named
 
@@ -249,6 +291,8 @@ class Broker:
     """Exchanges that the user may not write to."""
     params = SimpleNamespace(frame_max=131_072)
     """What was negotiated."""
+    server_properties = MappingProxyType({"version": "4.3.6"})
+    """What it said of itself."""
 
     @property
     def publishing(self) -> list[Channel]:
@@ -287,9 +331,10 @@ class Broker:
         entry.headers["x-death"] = [{"queue": rung, "reason": "expired"} for rung in reversed(entry.rungs)]
         self.places["q"].append(entry)
 
-    def take_back(self, entry: Entry) -> None:
+    def take_back(self, entry: Entry, *, failed: bool = True) -> None:
         """Have an entry ready again, and count that."""
         entry.count += 1
+        entry.failed += failed
         self.places["q"].append(entry)
 
     def everywhere(self) -> list[Entry]:

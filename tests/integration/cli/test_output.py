@@ -177,7 +177,9 @@ def test_in_a_pipe_lines_are_as_long_as_they_are_and_plain(full: Stage, environm
     path.write_text(full.path.read_text())
     short = shell(full, "check", environment=environment).stdout.decode().splitlines()
     names = ("check", "configuration", "requests", "broker", "version", "permissions", "declared", "leaders")
-    assert all(line.startswith((*names, "alarms", "policies", " ")) for line in short)
+    assert all(
+        line.startswith((*names, "faults", "alarms", "advanced.config", "policies", " ")) for line in short
+    )
 
 
 def on_a_terminal(arguments: Sequence[str], environment: dict[str, str]) -> str:

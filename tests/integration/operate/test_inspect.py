@@ -108,6 +108,11 @@ def test_what_the_broker_cannot_hand_on_is_held(broker: Server, stage: Stage) ->
         return (queue["waiting"], queue["held"]) == (0, 1)
 
     eventually(one_is_held, "one message held")
+    told = command.run(stage.path, "inspect").stderr.decode()
+    assert f"{stage.name}: 1 held by the broker, though their wait is over: it tries again within 3 " in told
+    checked = command.read(stage.path, "check", code=1)["checks"]
+    (held,) = [each for each in checked if each["check"] == "held"]
+    assert held["detail"] == f"1 on ladder {stage.name}, though their wait is over"
 
 
 def test_what_a_look_holds_is_not_missing(broker: Server, stage: Stage) -> None:

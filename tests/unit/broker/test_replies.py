@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from taskqueue.broker.replies import REFUSALS, Refused, absent, unacked_too_long
-from taskqueue.errors import BrokerRefused, NotKnown, TaskqueueError
+from taskqueue.errors import AccessRefused, BrokerRefused, NotKnown, TaskqueueError
 
 NO_QUEUE = (404, "NOT_FOUND - no queue 'mail' in vhost '/'")
 NO_EXCHANGE = (404, "NOT_FOUND - no exchange 'mail.wait' in vhost '/'")
@@ -45,7 +45,7 @@ def test_what_closes_a_channel_is_told_from_what_ends_the_connection() -> None:
     [
         (NODE_AWAY, NotKnown, "is down or inaccessible: its node or leader is away, try again"),
         (NO_QUEUE, BrokerRefused, "the broker refused: NOT_FOUND - no queue 'mail'"),
-        (NO_ACCESS, BrokerRefused, r"write and read permission on ^Q(\..*)?$"),
+        (NO_ACCESS, AccessRefused, r"write and read permission on ^Q(\..*)?$"),
         (INEQUIVALENT, BrokerRefused, "the broker refused: PRECONDITION_FAILED"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from taskqueue.broker.channel import Delivery
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume import acks

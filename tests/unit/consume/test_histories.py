@@ -236,6 +236,16 @@ class Histories(RuleBasedStateMachine):
             self.process.channel.lose(541, "lost", taken=taken)
         self.broker.pump()
 
+    @precondition(lambda self: self.process.channel.out)
+    @rule(seconds=st.sampled_from((0.0, 1800.0)))
+    def outlast(self, seconds: float) -> None:
+        """What is out for the longest time is out for longer than the broker allows."""
+        self.broker.now += seconds
+        ours = self.process.channel
+        self._count_deaths(None if ours.ends else next(iter(ours.out)))
+        ours.time_out()
+        self.broker.pump()
+
     @rule(taken=PICK)
     def lose_the_connection(self, taken: int) -> None:
         """The broker closes it and says why, and the next one is there at once."""
@@ -265,9 +275,9 @@ class Histories(RuleBasedStateMachine):
         self.known.clear()
         self.process = Process(self.broker)
 
-    def _count_deaths(self) -> None:
+    def _count_deaths(self, tag: int | None = None) -> None:
         for attempt in self.process.running:
-            if self.process.has(attempt):
+            if self.process.has(attempt) and tag in {None, attempt.delivery.tag}:
                 entry = self.process.channel.out[attempt.delivery.tag]
                 entry.headers |= {TRUE: entry.deaths + 1, OF: entry.id}
 

@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from sandbox.attempt import a_task
-from taskqueue.broker.channel import Delivery, Outcome
+from taskqueue.broker.delivery import Delivery
+from taskqueue.broker.outcome import Outcome
 from taskqueue.broker.wire import HeadersTooLarge, to_properties
 from taskqueue.consume.held import Held
 from taskqueue.consume.settlement import Settlement
@@ -40,7 +41,7 @@ class Settles:
         self.settled_by: Message | None = None
         self.decisions = [decision]
         connection = SimpleNamespace(params=SimpleNamespace(frame_max=FRAME))
-        channel = SimpleNamespace(is_open=True, connection=connection)
+        channel = SimpleNamespace(is_open=True, released=(), connection=connection)
         message = Message(BODY, headers, {"message_id": "mine", "priority": 3})
         self.settle(Delivery(cast("Any", channel), 1, message), TASK, decision)
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
-from taskqueue.broker.channel import ConfirmChannel, Delivery
+from taskqueue.broker.channel import ConfirmChannel
+from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.permits import KEPT, Permits
 from taskqueue.consume.rate import Pace
@@ -155,7 +156,7 @@ def test_a_token_that_a_pause_comes_before_is_not_spent() -> None:
     held: list[Callable[[], None]] = []
     begun: list[Attempt] = []
     pace = Pace(2.0)
-    attempts = SimpleNamespace(stopping=False, paused=False, begin=begun.append)
+    attempts = SimpleNamespace(stopping=False, paused=False, begin=begun.append, adopt=lambda _attempt: False)
     stubs: dict[str, Any] = {
         "attempts": attempts,
         "isolation": SimpleNamespace(is_open=True),

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from taskqueue.broker.channel import ConfirmChannel, Delivery
+from taskqueue.broker.channel import ConfirmChannel
+from taskqueue.broker.delivery import Delivery
 from taskqueue.consume.telling import Telling
 from taskqueue.events import Event, Events
 from taskqueue.settings import QueueSettings
