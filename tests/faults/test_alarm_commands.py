@@ -38,7 +38,6 @@ def alarmed(node: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         stage.send("/later", countdown=90)
         with stage.connection() as connection:
             channel = connection.channel()
-            channel.confirm_delivery()
             queues = dict.fromkeys(READY, stage.name) | dict.fromkeys("xy", f"{stage.name}.dead")
             for name, queue in queues.items():
                 properties = pika.BasicProperties(message_id=name, headers={"taskqueue-reason": "failed"})

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import pika
+from pika.adapters.blocking_connection import BlockingChannel
 
 from sandbox.receiver import Receiver
-from taskqueue.broker.connect import connect, parameters
+from taskqueue.broker.connect import parameters
 from taskqueue.consume.consumer import Consumer
 from taskqueue.consume.metrics import NullMetrics
 from taskqueue.declare.apply import declare
@@ -127,6 +128,19 @@ class Process:
             self._changed.notify_all()
 
 
+class _Confirming(pika.BlockingConnection):
+    """A connection with confirms on each of its channels.
+
+    Without them the last publishes before a channel closes may be lost, in good order as they came: a leader
+    that is late learns first that their channel is gone (``out_of_sequence`` in RabbitMQ's ``rabbit_fifo``).
+    """
+
+    def channel(self, channel_number: int | None = None) -> BlockingChannel:
+        channel = super().channel(channel_number)
+        channel.confirm_delivery()
+        return channel
+
+
 class Stage:
     """One queue `name` on the broker, what runs on it, and what an operator could see of it."""
 
@@ -190,8 +204,9 @@ class Stage:
             channel.queue_unbind(self.name, f"{self.name}.wait.due", "")
 
     def connection(self) -> pika.BlockingConnection:
-        """Connect to the broker, apart from everything under test."""
-        return connect(self.settings, name="test")
+        """Connect to the broker, apart from everything under test; every publish waits for its confirm."""
+        (host,) = parameters(self.settings, name="test")
+        return _Confirming(host)
 
     def consume(self) -> Consumer:
         """Run a consumer in a thread of the test."""
@@ -228,7 +243,6 @@ class Stage:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         with self.connection() as connection:
             channel = connection.channel()
-            channel.confirm_delivery()
             basic = pika.BasicProperties(delivery_mode=2, **properties)
             channel.basic_publish("", self.name, data, basic, mandatory=True)
 

@@ -215,7 +215,6 @@ def test_on_a_terminal_a_task_is_a_line(stage: Stage, width: int) -> None:
     headers = DEAD | {"taskqueue-error": NAME * 50, "taskqueue-due": 4_000_000_000_000}
     with stage.connection() as connection:
         channel = connection.channel()
-        channel.confirm_delivery()
         for place in ("dead", "wait.90s"):
             for task_id, url in zip(ids, ("/short", LONG, "/" + NAME * 50), strict=True):
                 properties = pika.BasicProperties(message_id=task_id, headers=headers)

@@ -28,7 +28,6 @@ def test_a_task_is_found_where_it_is(staged: Callable[..., Stage]) -> None:
     ready = stage.send("/now")
     with stage.connection() as connection:
         channel = connection.channel()
-        channel.confirm_delivery()
         properties = pika.BasicProperties(message_id="gone", headers=DEAD)
         channel.basic_publish("", f"{stage.name}.dead", b'{"url": "/x"}', properties, mandatory=True)
     found = command.read(stage.path, "show", waiting)
@@ -60,7 +59,6 @@ def test_what_came_to_the_end_of_its_way_after_the_count_is_found(stage: Stage) 
             overview = await look(session, settings, Management(settings))
             with stage.connection() as connection:
                 channel = connection.channel()
-                channel.confirm_delivery()
                 for queue, task_id in ((f"{stage.name}.dead", "gone"), (stage.name, "ready")):
                     properties = pika.BasicProperties(message_id=task_id, headers=DEAD)
                     channel.basic_publish("", queue, b'{"url": "/x"}', properties, mandatory=True)

@@ -37,7 +37,6 @@ def test_a_message_with_hostile_headers_is_dead_and_the_next_one_runs(
     # When a message comes whose headers pika can't decode, and another one behind it
     with stage.connection() as connection:
         channel = connection.channel()
-        channel.confirm_delivery()
         channel.basic_publish("", stage.name, b'{"url": "/hostile"}', Raw(table))
     stage.publish({"url": "/next"})
     # Then the first is dead, the second runs, and the connection was never lost
@@ -75,7 +74,6 @@ def test_a_task_whose_headers_are_lost_keeps_its_id_and_is_rolled_back(
     other = b'{"url": "/hostile", "roll_back": "/other", "queue": "elsewhere"}'
     with stage.connection() as connection:
         channel = connection.channel()
-        channel.confirm_delivery()
         channel.basic_publish("", stage.name, other, WithAnId(table))
         channel.basic_publish("", stage.name, body, WithAnId(table))
     (undo,) = receiver.wait_for(1)

@@ -25,7 +25,6 @@ def _bury(
     """Put messages into the dead queue, in order."""
     with stage.connection() as connection:
         channel = connection.channel()
-        channel.confirm_delivery()
         for each in ids:
             basic = pika.BasicProperties(message_id=each, delivery_mode=2, headers=HEADERS | (headers or {}))
             channel.basic_publish("", f"{stage.name}.dead", body, basic, mandatory=True)

@@ -194,7 +194,6 @@ def test_more_dead_tasks_than_allowed_exit_1(stage: Stage) -> None:
     """For a monitor that knows exit codes only."""
     with stage.connection() as connection:
         channel = connection.channel()
-        channel.confirm_delivery()
         for _ in range(2):
             channel.basic_publish("", f"{stage.name}.dead", b"{}")
     command.ran(stage.path, "inspect", "--max-dead", "2")

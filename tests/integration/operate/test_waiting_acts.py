@@ -81,7 +81,6 @@ def test_a_task_whose_headers_can_not_be_read_is_left_alone(stage: Stage) -> Non
     fill(stage, 2)
     with stage.connection() as connection:
         channel = connection.channel()
-        channel.confirm_delivery()
         table = entry(b"T", struct.pack(">Q", 2**63))
         channel.basic_publish("", f"{stage.name}.wait.900s", HOSTILE, Raw(table), mandatory=True)
     for words in (("--all",), ("--url", "/hostile", "--forget")):

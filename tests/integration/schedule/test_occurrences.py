@@ -138,7 +138,6 @@ def test_what_is_no_wake_up_and_a_copy_of_the_book_do_no_harm(timed: Stage, rece
     write(timed, fast="* * * * * *")
     with timed.connection() as connection:
         channel = connection.channel()
-        channel.confirm_delivery()
         _, properties, body = channel.basic_get(f"{timed.name}.schedule", auto_ack=False)
         assert body is not None
         channel.basic_publish(f"{timed.name}.schedule", "", body, properties, mandatory=True)
@@ -162,7 +161,6 @@ def test_a_book_of_a_later_version_is_left_as_it_is(timed: Stage) -> None:
     """It belongs to a newer taskqueue, which this one must not undo; and it says so."""
     with timed.connection() as connection:
         channel = connection.channel()
-        channel.confirm_delivery()
         channel.queue_purge(f"{timed.name}.schedule")
         channel.basic_publish(f"{timed.name}.schedule", "", b'{"format": 2}', mandatory=True)
     process = timed.run()
