@@ -100,14 +100,15 @@ def sorted_out(
                 for name in extra
                 if name not in targets and _is_level(name, owner)
             ]
-            # It keeps nothing. Last, as markers of a killed look may still stand on a rung.
-            if names.looked(owner) in spare:
-                found.append(_leftover(owner, (names.looked(owner),), (), spare, ways))
+            # They keep no task. Last, as markers of a killed look may still stand on a rung.
+            beside = (names.looked(owner), names.probe(owner), names.probed(owner))
+            found += [_leftover(owner, (name,), (), spare, ways) for name in beside if name in spare]
         else:
             timed = (names.wake(owner), names.schedule(owner))
             limits = names.limits(owner, paced=True, capped=True)
             aside = (names.moving(owner), names.lost(owner), names.looked(owner))
-            rest = (*timed, *limits, *aside, names.dead(owner), owner)
+            probes = (names.probe(owner), names.probed(owner))
+            rest = (*timed, *limits, *aside, *probes, names.dead(owner), owner)
             whole = (*rungs, *[name for name in rest if name in spare])
             found.append(_leftover(owner, whole, tuple(extra), spare, ways))
     return tuple(found)
@@ -140,7 +141,7 @@ async def prune(
         await settled()
         todo = list(await session.each("looking", _looked_at, todo, progress))
         watched = tuple(
-            name for each in todo if each.busy is None for name in each.queues if name not in each.classic
+            name for each in todo if each.busy is None for name in _of_tasks(each) if name not in each.classic
         )
         async with session.own_channel() as channel:
             for name in watched:
@@ -188,7 +189,7 @@ async def _looked_at(session: Session, found: Leftover) -> Leftover:
     """Ask each leader for its counts, as one that does not answer would hold up what comes next."""
     if found.busy is not None:
         return found
-    for queue in found.queues:
+    for queue in _of_tasks(found):
         try:
             counts = await session.counts(queue)
         except NotKnown as error:
@@ -198,13 +199,18 @@ async def _looked_at(session: Session, found: Leftover) -> Leftover:
     return found
 
 
+def _of_tasks(found: Leftover) -> tuple[str, ...]:
+    """Leave out the queues of probes: what is in them tells how late a ladder was that is no more."""
+    return tuple(name for name in found.queues if not names.is_of_probes(name))
+
+
 async def _remove(
     session: Session, watching: Channel, found: Leftover, counts: Mapping[str, int | None]
 ) -> Leftover:
     """Delete what is proven to be empty; the queues that others still need go last."""
     if found.busy is not None:
         return found
-    for queue in found.queues:
+    for queue in _of_tasks(found):
         if queue in found.classic:
             seen = await session.counts(queue)
             if seen is not None and (told := _told(queue, seen.ready, seen.consumers)):
@@ -294,6 +300,7 @@ def _leftover(
 def _busy(queue: Listed) -> str | None:
     # The other two counts lack the messages that a quorum queue is handing on at the moment.
     messages = max(queue.get("messages", 0), queue.get("messages_dlx", 0))
+    messages = 0 if names.is_of_probes(queue["name"]) else messages
     return _told(queue["name"], messages, queue.get("consumers", 0))
 
 
