@@ -11,6 +11,7 @@ from functools import partial
 from pika.connection import Parameters
 
 from taskqueue.broker.link import Link
+from taskqueue.broker.replies import TOO_MANY_CHANNELS
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.health import TICK, Report
 from taskqueue.consume.isolation import Isolation
@@ -41,7 +42,6 @@ _OTHER_CHANNELS = 3
 """What settles the deliveries of all, what tries an exchange, and what looks at the ladders."""
 _BESIDE = 3
 """Channels on the connection by which pauses are seen, and ladders probed."""
-_TOO_MANY = "number of channels opened"
 
 
 class Consumer:
@@ -204,7 +204,7 @@ class Consumer:
         self._connected = False
         self._metrics.reconnecting()
         self._pauses.disconnected()
-        if _TOO_MANY in reason:
+        if TOO_MANY_CHANNELS in reason:
             log.error(
                 "the broker refuses the channels of %d queues, which take %d: raise the limit (rabbitmqctl "
                 "set_user_limits), or run some queues as another user (--queue)",

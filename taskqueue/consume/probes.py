@@ -18,12 +18,15 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from pika.exceptions import AMQPError
+
 from taskqueue.broker.channel import ConfirmChannel, Delivery, Outcome
 from taskqueue.broker.link import Link
-from taskqueue.broker.replies import REFUSALS
+from taskqueue.broker.replies import REFUSALS, TOO_MANY_CHANNELS
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.reopening import Reopening
 from taskqueue.durations import duration
@@ -102,7 +105,7 @@ class Probes:
         self._connection: TolerantConnection | None = None
         self._channel: ConfirmChannel | None = None
         self._asked: _Round | None = None
-        self._blocked = self._stopping = False
+        self._blocked = self._stopping = self._resting = False
         self._reopening = Reopening()
 
     def connected(self, connection: TolerantConnection) -> None:
@@ -127,9 +130,14 @@ class Probes:
 
     def _open(self) -> None:
         connection = self._connection
-        wanted = connection is not None and connection.is_open and not self._stopping
-        if wanted and self._channel is None and connection is not None:
-            self._channel = ConfirmChannel(self._link, connection, opened=self._opened, closed=self._closed)
+        if connection is None or not connection.is_open or self._stopping or self._resting:
+            return
+        if self._channel is None:
+            # A connection that allows few channels has none for this.
+            with suppress(AMQPError):
+                self._channel = ConfirmChannel(
+                    self._link, connection, opened=self._opened, closed=self._closed
+                )
 
     def _opened(self, channel: ConfirmChannel) -> None:
         todo = iter([each for each in self._rounds if not each.barred])
@@ -245,6 +253,9 @@ class Probes:
         for each in self._rounds:
             each.held = each.probe = each.sent = each.awaited = None
         asked, self._asked = self._asked, None
+        if TOO_MANY_CHANNELS in reason:
+            # By this one, perhaps: those who need the connection come first.
+            self._rest(reason)
         if self._stopping or self._connection is None or not self._connection.is_open:
             return
         delay = self._reopening.delay(self._link.monotonic())
@@ -254,6 +265,18 @@ class Probes:
             # An exchange, which others tell of.
             delay = _FORGIVEN
         self._link.later(delay, self._open)
+
+    def _rest(self, reason: str) -> None:
+        if self._resting:
+            return
+        log.warning("ladders are not probed by this consumer for %s (%s)", duration(_FORGIVEN), reason)
+        self._resting = True
+
+        def over() -> None:
+            self._resting = False
+            self._open()
+
+        self._link.later(_FORGIVEN, over)
 
     def _bar(self, refused: _Round, reason: str) -> None:
         log.warning(

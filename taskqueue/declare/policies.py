@@ -131,6 +131,9 @@ def _of_queue(queue: Queue, policy: Mapping[str, Any]) -> Iterator[tuple[str, st
         if "reject-publish" in policy.get("overflow", ""):
             yield "overflow", "what a killed look leaves on the ladder stays there for good"
         return
+    if names.is_of_probes(queue.name):
+        # What is lost there is sent again.
+        return
     if _lower(policy, arguments, "message-ttl"):
         yield "message-ttl", f"tasks that stay longer {gone}"
     if _lower(policy, arguments, "delivery-limit"):
