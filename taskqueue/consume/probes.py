@@ -229,11 +229,7 @@ class Probes:
         self._write(channel, current, Finding(probe, out=True), written)
 
     def _write(
-        self,
-        channel: ConfirmChannel,
-        current: _Round,
-        finding: Finding,
-        then: Callable[[Outcome], None],
+        self, channel: ConfirmChannel, current: _Round, finding: Finding, then: Callable[[Outcome], None]
     ) -> None:
         channel.publish(finding_publish(current.ladder, finding, 3 * self._period), then)
 
