@@ -125,8 +125,12 @@ class Probes:
             self._channel.close("stopping")
 
     def _block(self, connection: TolerantConnection, *, now: bool) -> None:
-        if connection is self._connection:
-            self._blocked = now
+        if connection is not self._connection:
+            return
+        self._blocked = now
+        for each in self._rounds:
+            # The broker may not have read it, which tells nothing of the ladder.
+            each.probe = each.sent = each.awaited = None
 
     def _open(self) -> None:
         connection = self._connection
@@ -136,7 +140,11 @@ class Probes:
             # A connection that allows few channels has none for this.
             with suppress(AMQPError):
                 self._channel = ConfirmChannel(
-                    self._link, connection, opened=self._opened, closed=self._closed
+                    self._link,
+                    connection,
+                    opened=self._opened,
+                    closed=self._closed,
+                    blocked=lambda: self._blocked,
                 )
 
     def _opened(self, channel: ConfirmChannel) -> None:
@@ -249,18 +257,13 @@ class Probes:
         for each in self._rounds:
             each.held = each.probe = each.sent = each.awaited = None
         asked, self._asked = self._asked, None
-        if TOO_MANY_CHANNELS in reason:
-            # By this one, perhaps: those who need the connection come first.
+        if TOO_MANY_CHANNELS in reason or (code in REFUSALS and asked is None):
+            # By this one, perhaps: those who need the connection come first. Or it is an exchange.
             self._rest(reason)
-        if self._stopping or self._connection is None or not self._connection.is_open:
-            return
-        delay = self._reopening.delay(self._link.monotonic())
-        if code in REFUSALS and asked is not None:
+        elif code in REFUSALS and asked is not None:
             self._bar(asked, reason)
-        elif code in REFUSALS:
-            # An exchange, which others tell of.
-            delay = _FORGIVEN
-        self._link.later(delay, self._open)
+        if self._connection is not None and self._connection.is_open:
+            self._link.later(self._reopening.delay(self._link.monotonic()), self._open)
 
     def _rest(self, reason: str) -> None:
         if self._resting:

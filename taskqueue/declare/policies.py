@@ -128,7 +128,7 @@ def _of_queue(queue: Queue, policy: Mapping[str, Any]) -> Iterator[tuple[str, st
         yield "expires", "the queue is deleted with its tasks once nobody has used it for so long"
     dropped = arguments.get("x-max-length") == 0
     if dropped or names.is_of_probes(queue.name):
-        # It keeps nothing, so nothing else can do harm but what has it refuse; what is for probes is sent again.
+        # It keeps nothing, so nothing else can do harm but what has it refuse; a probe is sent again.
         if dropped and "reject-publish" in policy.get("overflow", ""):
             yield "overflow", "what a killed look leaves on the ladder stays there for good"
         return
