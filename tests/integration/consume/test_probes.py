@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
 
 import pytest
 
+from taskqueue.broker.management import Management
+from taskqueue.broker.session import connected
 from taskqueue.consume import probes
 from taskqueue.consume.metrics import NullMetrics
+from taskqueue.operate.overview import look
 from taskqueue.topology import names
 from tests.support.command import ran, read
 from tests.support.stage import PATIENCE, Stage, eventually
@@ -87,19 +91,28 @@ def test_a_consumer_that_dies_leaves_the_probes_to_another(staged: Callable[...,
     seen.wait_for(1)
 
 
-def test_no_count_and_no_look_takes_a_probe_for_a_task(probing: Stage) -> None:
-    """However often they look; and a look loses none."""
-    seen = Seen()
-    probing.consume(seen)
+def test_no_count_and_no_look_takes_a_probe_for_a_task(
+    staged: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often they look, while the rung has a probe for a tenth of the time; and a look loses none."""
+    monkeypatch.setattr(probes, "PERIOD", 1.0)
+    stage, seen = staged(probe=True), Seen()
+    stage.consume(seen)
     seen.wait_for(1)
-    probing.send("/later", countdown=9)
-    for _ in range(6):
-        (found,) = read(probing.path, "inspect", probing.name)["queues"]
-        assert found["waiting"] == 1
-        assert found["lateness"] is not None
-        assert len(read(probing.path, "waiting", "list", probing.name)) == 1
-    seen.wait_for(len(seen.late) + 3)
-    assert max(seen.late) < probes._WORTH_TELLING
+    stage.send("/later", countdown=95)
+
+    async def looked() -> list[tuple[int | None, bool]]:
+        async with connected(stage.settings, name="test") as session:
+            found = []
+            for _ in range(30):
+                (view,) = (await look(session, stage.settings, Management(stage.settings))).views
+                found.append((view.waiting, view.ladder.lateness is not None))
+            return found
+
+    assert set(asyncio.run(looked())) == {(1, True)}
+    for _ in range(2):
+        assert len(read(stage.path, "waiting", "list", stage.name)) == 1
+    seen.wait_for(len(seen.late) + 2)
 
 
 def test_a_ladder_that_does_not_hand_on_is_told(
