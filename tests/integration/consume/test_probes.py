@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -12,31 +11,11 @@ import pytest
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import connected
 from taskqueue.consume import probes
-from taskqueue.consume.metrics import NullMetrics
 from taskqueue.operate.overview import look
 from taskqueue.topology import names
 from tests.support.command import ran, read
+from tests.support.seen import Seen
 from tests.support.stage import PATIENCE, Stage, eventually
-
-
-class Seen(NullMetrics):
-    """Notes each probe that came to this consumer."""
-
-    def __init__(self) -> None:
-        self.late: list[float] = []
-        self._changed = threading.Condition()
-
-    def probed(self, ladder: str, lateness: float) -> None:
-        """Note it."""
-        assert ladder
-        with self._changed:
-            self.late.append(lateness)
-            self._changed.notify_all()
-
-    def wait_for(self, count: int) -> None:
-        """Wait until so many have come."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.late) >= count, PATIENCE), self.late
 
 
 @pytest.fixture
