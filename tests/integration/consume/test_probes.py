@@ -101,6 +101,7 @@ def test_a_ladder_that_does_not_hand_on_is_told(
     """As it does not come, and not only once it has come; and it is told when all is well again."""
     monkeypatch.setattr(probes, "_WORTH_TELLING", 1.2)
     monkeypatch.setattr(probes, "_LOST", 3.0)
+    monkeypatch.setattr(probes, "_DOUBLINGS", 0)
     caplog.set_level(logging.INFO)
     level = names.level(probing.name, "0.01s")
     seen = Seen()
