@@ -157,6 +157,7 @@ def connect(url: str) -> amqp.Connection:
 def _delete(channel: amqp.Channel, queue: str) -> None:
     queues = {queue, names.dead(queue), names.paused(queue), names.pause_note(queue)}
     exchanges = {names.dead(queue), names.wait(queue), names.due(queue), names.control(queue)}
+    queues |= {names.looked(queue), names.probe(queue), names.probed(queue)}
     for ladder in LADDERS:
         queues |= {names.rung(queue, ladder.ttl(rung)) for rung in ladder.rungs()}
         exchanges |= {names.level(queue, ladder.unit(level)) for level in range(ladder.levels)}

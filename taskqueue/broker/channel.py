@@ -32,7 +32,8 @@ class ConfirmChannel:
 
     `opened` is called once it is in confirm mode, `closed` once with the broker's reply code (0
     where there is none) and the reason, after every outstanding publish has ended as LOST.
-    A consumer that the broker cancels ends the channel, unless it has a function for that.
+    A consumer that the broker cancels ends the channel, unless it has a function for that. `blocked` is for
+    one beside the link's connection.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class ConfirmChannel:
         *,
         opened: Callable[[ConfirmChannel], None],
         closed: Callable[[ConfirmChannel, int, str], None],
+        blocked: Callable[[], bool] | None = None,
     ) -> None:
         self._link = link
+        self._blocked = blocked or (lambda: link.blocked)
         self._opened = opened
         self._closed = closed
         self._sequence = 0
@@ -271,7 +274,7 @@ class ConfirmChannel:
         if self._ended:
             return
         oldest = next(iter(self._pending.values()), None)
-        if self._link.blocked:
+        if self._blocked():
             now = self._link.monotonic()
             for pending in self._pending.values():
                 pending.since = now

@@ -24,6 +24,8 @@ ANSWERS = REFUSALS | {_NOT_IMPLEMENTED, _INTERNAL_ERROR}
 """By which a question is answered; the last two, to a queue.declare for one, end the connection too."""
 NOT_LET_IN = frozenset({ACCESS_REFUSED, _NOT_ALLOWED})
 """By which a connection is refused the virtual host."""
+TOO_MANY_CHANNELS = "number of channels opened"
+"""In what a broker says as it ends a connection over a limit of its user."""
 _ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
 
 

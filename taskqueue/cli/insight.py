@@ -92,6 +92,7 @@ def _counts(view: View) -> Text:
         ("waiting", _told(ladder.waiting) if ladder else "-"),
         ("held", "-" if view.ladder.held is None else f"{view.ladder.held:,}"),
         ("dead", _told(state.dead)),
+        ("late", "-" if view.ladder.lateness is None else f"{view.ladder.lateness:.1f} s"),
         ("consumers", _told(state.consumers)),
         ("in/s", queues.rate(flow.coming if flow else None).plain),
         ("out/s", queues.rate(flow.settled if flow else None).plain),

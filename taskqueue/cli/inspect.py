@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from taskqueue.broker.management import Management
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common, console, insight, queues, tables
 from taskqueue.cli.picture import Picture
-from taskqueue.errors import ConfigError
+from taskqueue.errors import ConfigError, NotKnown
 from taskqueue.operate.overview import look
 from taskqueue.settings import Settings, load
 
@@ -32,6 +33,9 @@ def inspect(
         int | None, typer.Option(min=0, metavar="N", help="Exit with 1 where a queue has more dead tasks.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it live until q or Ctrl-C.")] = False,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Print it for Prometheus (docs/monitoring.md).")
+    ] = False,
     interval: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often to look.")] = 2.0,
     as_json: common.Json = False,
     config: common.Config = None,
@@ -46,8 +50,8 @@ def inspect(
     and the broker has not handed it on: always for a moment, for up to 3 minutes after the broker was down.
     Unacked, held and rates (means over 30 s) need management_url.
     """
-    if watch and as_json:
-        raise ConfigError("--watch and --json: choose one of them")
+    if watch + as_json + prometheus > 1:
+        raise ConfigError("--watch, --json and --prometheus: choose one of them")
     by = next((each for each in queues.SORTS if each == sort), None)
     if by is None:
         raise ConfigError(f"--sort must be one of {', '.join(queues.SORTS)}, got {sort!r}")
@@ -59,20 +63,51 @@ def inspect(
         screen = live.Screen(one, by, every or bool(names))
         run(live.watch(settings, screen, interval=interval, max_dead=max_dead))
         return
-    picture = run(_look(settings, max_dead))
+    if prometheus:
+        picture = _exposed(settings, max_dead)
+    else:
+        picture = run(_look(settings, max_dead))
+        _print(picture, by, one=one, every=every or bool(names), as_json=as_json)
+    for problem in picture.further() if one and not as_json else picture.problems():
+        common.say(problem, "yellow")
+    if picture.failed:
+        raise typer.Exit(common.FAILED)
+
+
+def _print(picture: Picture, by: queues.Sort, *, one: bool, every: bool, as_json: bool) -> None:
     if as_json:
         common.emit(picture.document())
     elif one:
         _tell(picture)
     else:
-        found = queues.rows(picture, sort=by, every=every or bool(names))
-        tables.show(queues.table(found.lines, console.out.width))
-        if note := found.note():
-            common.say(note, "dim")
-    for problem in picture.further() if one and not as_json else picture.problems():
-        common.say(problem, "yellow")
-    if picture.failed:
-        raise typer.Exit(common.FAILED)
+        _list(picture, by, every=every)
+
+
+def _list(picture: Picture, by: queues.Sort, *, every: bool) -> None:
+    found = queues.rows(picture, sort=by, every=every)
+    tables.show(queues.table(found.lines, console.out.width))
+    if note := found.note():
+        common.say(note, "dim")
+
+
+def _exposed(settings: Settings, max_dead: int | None) -> Picture:
+    from taskqueue.operate import exposition, schedules  # noqa: PLC0415 only where it is wanted
+
+    async def work() -> tuple[Picture, tuple[schedules.ScheduleState, ...]]:
+        async with connected(settings, name=_NAME) as session:
+            found = await look(session, settings, Management(settings))
+            try:
+                timed = await schedules.states(session, settings, sorted(settings.scheduled))
+            except NotKnown as error:
+                common.say(str(error), "yellow")
+                timed = ()
+            return Picture(found, max_dead), timed
+
+    picture, timed = run(work())
+    # Whatever the locale is: Prometheus reads UTF-8.
+    sys.stdout.buffer.write(exposition.exposition(picture.overview, timed).encode())
+    sys.stdout.flush()
+    return picture
 
 
 def _tell(picture: Picture) -> None:

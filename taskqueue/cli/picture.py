@@ -13,7 +13,7 @@ from taskqueue.operate.forecast import Forecast
 from taskqueue.operate.inspect import LadderState, QueueState
 from taskqueue.operate.overview import Overview, View
 from taskqueue.operate.pause import Pause
-from taskqueue.operate.reasons import alarmed, reasons, some, stuck
+from taskqueue.operate.reasons import alarmed, is_late, late, reasons, some, stuck
 from taskqueue.topology.names import lost
 
 
@@ -64,6 +64,7 @@ class Picture:
                 yield f"{view.name}: {pause_line(view.pause)}"
             elif view.stuck:
                 yield f"{view.name}: {stuck(view)}"
+        yield from map(late, filter(is_late, self.overview.ladders.values()))
         yield from self.further()
 
     def further(self) -> Iterator[str]:
@@ -105,7 +106,12 @@ class Picture:
             "queues": [_queue(view) for view in overview.views],
             "alarms": None if overview.alarms is None else list(overview.alarms),
             "ladders": [
-                {"name": name, **_numbers(ladder), "lost": ladder.lost}
+                {
+                    "name": name,
+                    **_numbers(ladder),
+                    "lost": ladder.lost,
+                    "lateness": _rounded(ladder.lateness),
+                }
                 for name, ladder in overview.ladders.items()
             ],
         }
@@ -151,7 +157,7 @@ def _queue(view: View) -> dict[str, Any]:
         "paused": _pause(view),
         "consumers": state.consumers,
         "rates": {"in": flow.coming if flow else None, "out": flow.settled if flow else None},
-        "lateness": None,
+        "lateness": _rounded(view.ladder.lateness),
         "forecast": _forecast(view.forecast()),
         "why": list(reasons(view)),
         "ladder": state.ladder,
@@ -170,6 +176,10 @@ def _pause(view: View) -> dict[str, Any] | bool | None:
 
 def _forecast(found: Forecast | None) -> dict[str, Any] | None:
     return None if found is None else asdict(found)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _numbers(ladder: LadderState | None) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from functools import partial
 from pika.connection import Parameters
 
 from taskqueue.broker.link import Link
+from taskqueue.broker.replies import TOO_MANY_CHANNELS
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.health import TICK, Report
 from taskqueue.consume.isolation import Isolation
 from taskqueue.consume.ladder_check import LadderCheck
 from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.pauses import Pauses
+from taskqueue.consume.probes import Probes
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.room import TAKEN
 from taskqueue.consume.stop import Stop
@@ -38,9 +40,8 @@ GRACE = 65.0
 _GOODBYE = 5.0
 _OTHER_CHANNELS = 3
 """What settles the deliveries of all, what tries an exchange, and what looks at the ladders."""
-_BESIDE = 2
-"""Channels on the connection by which pauses are seen."""
-_TOO_MANY = "number of channels opened"
+_BESIDE = 3
+"""Channels on the connection by which pauses are seen, and ladders probed."""
 
 
 class Consumer:
@@ -89,6 +90,7 @@ class Consumer:
                 forgetful=settings.queue_type == CLASSIC,
                 link=self._link,
                 owner=self,
+                metrics=metrics,
                 clock=time.time,
             )
             for queue in sorted(settings.scheduled)
@@ -97,7 +99,22 @@ class Consumer:
         self._ladders = _ladders(settings)
         self._by_name = {subscription.queue.name: subscription for subscription in self._subscriptions}
         ladders = {name: queue.ladder for name, queue in settings.queues.items()}
-        self._pauses = Pauses(ladders, self._link, changed=self._paused)
+        self._probes = None
+        if settings.probe:
+            self._probes = Probes(
+                tuple(dict.fromkeys(ladders.values())),
+                settings.rungs,
+                link=self._link,
+                probed=metrics.probed,
+                clock=time.time,
+            )
+            for ladder in dict.fromkeys(ladders.values()):
+                metrics.probing(ladder)
+        for schedule in settings.schedules.values():
+            if schedule.queue in settings.queues:
+                metrics.scheduled(schedule.queue, schedule.name)
+        beside = None if self._probes is None else self._probes.connected
+        self._pauses = Pauses(ladders, self._link, changed=self._paused, beside=beside)
         self._stop = Stop()
         self._idle = threading.Event()
         self._failure: TaskqueueError | None = None
@@ -187,7 +204,7 @@ class Consumer:
         self._connected = False
         self._metrics.reconnecting()
         self._pauses.disconnected()
-        if _TOO_MANY in reason:
+        if TOO_MANY_CHANNELS in reason:
             log.error(
                 "the broker refuses the channels of %d queues, which take %d: raise the limit (rabbitmqctl "
                 "set_user_limits), or run some queues as another user (--queue)",
@@ -250,6 +267,8 @@ class Consumer:
     def _stop_subscriptions(self, grace: float) -> None:
         for each in self._parts:
             each.stop()
+        if self._probes is not None:
+            self._probes.stop()
         log.info("stopping: finishing what runs (up to %s)", duration(grace))
         self.progressed()
 

@@ -39,6 +39,15 @@ class Metrics(Protocol):
     def history_dropped(self, count: int) -> None:
         """So many records of the history were dropped; from any thread."""
 
+    def probing(self, ladder: str) -> None:
+        """This consumer takes part in the probes of a ladder."""
+
+    def probed(self, ladder: str, lateness: float) -> None:
+        """A probe has come over a ladder, so many seconds late."""
+
+    def scheduled(self, queue: str, schedule: str, enqueued: int = 0, missed: int = 0) -> None:
+        """So many occurrences were enqueued, and so many were missed."""
+
 
 class NullMetrics:
     """Counts nothing, at no cost."""
@@ -52,6 +61,15 @@ class NullMetrics:
         """Do nothing."""
 
     def history_dropped(self, count: int) -> None:
+        """Do nothing."""
+
+    def probing(self, ladder: str) -> None:
+        """Do nothing."""
+
+    def probed(self, ladder: str, lateness: float) -> None:
+        """Do nothing."""
+
+    def scheduled(self, queue: str, schedule: str, enqueued: int = 0, missed: int = 0) -> None:
         """Do nothing."""
 
 
@@ -70,9 +88,9 @@ class PrometheusMetrics:
                 f"taskqueue_{name}", about, labels, registry=self.registry, multiprocess_mode=mode
             )
 
-        def histogram(name: str, about: str) -> Any:
+        def histogram(name: str, about: str, label: str = "queue") -> Any:
             return prometheus.Histogram(
-                f"taskqueue_{name}", about, ["queue"], registry=self.registry, buckets=_BUCKETS
+                f"taskqueue_{name}", about, [label], registry=self.registry, buckets=_BUCKETS
             )
 
         self._attempts = counter(
@@ -80,6 +98,17 @@ class PrometheusMetrics:
         )
         self._seconds = histogram("request_duration_seconds", "Length of a request.")
         self._lateness = histogram("lateness_seconds", "From the due time to the begin of the request.")
+        self._probes = histogram(
+            "probe_lateness_seconds",
+            "How late each probe came over a ladder; no two processes count one.",
+            "ladder",
+        )
+        self._enqueued = counter(
+            "schedule_enqueued", "Occurrences of schedules that were enqueued.", "queue", "schedule"
+        )
+        self._missed = counter(
+            "schedule_missed", "Occurrences that were over a minute late as nothing ran.", "queue", "schedule"
+        )
         self._dead = counter("dead", "Tasks put in the dead queue.", "queue", "reason")
         self._postponed = counter(
             "postponed", "Tasks that have to wait for their turn, which is no attempt.", "queue", "reason"
@@ -137,6 +166,19 @@ class PrometheusMetrics:
     def history_dropped(self, count: int) -> None:
         """Count what the history lacks."""
         self._history_dropped.inc(count)
+
+    def probing(self, ladder: str) -> None:
+        """Begin at zero, so that no probe is seen to come where none comes."""
+        self._probes.labels(ladder)
+
+    def probed(self, ladder: str, lateness: float) -> None:
+        """Count a probe."""
+        self._probes.labels(ladder).observe(lateness)
+
+    def scheduled(self, queue: str, schedule: str, enqueued: int = 0, missed: int = 0) -> None:
+        """Count occurrences."""
+        self._enqueued.labels(queue, schedule).inc(enqueued)
+        self._missed.labels(queue, schedule).inc(missed)
 
     def show(self, report: Report) -> None:
         """Set what stands at a value; of the queues only those that have changed."""

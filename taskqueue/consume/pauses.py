@@ -42,16 +42,23 @@ _EXCHANGE = re.compile(r"exchange '(.+)' in vhost")
 class Pauses:
     """Asks for each queue (`ladders` gives its ladder), and calls `changed` where it is paused, or is not.
 
-    It is told None where that can't be known any more.
+    It is told None where that can't be known any more. `beside` gets each connection beside that of the
+    consumer, for others who publish and must not have it blocked by an alarm.
 
     After each `connected` nothing counts as known any more: `changed` is called for every queue.
     """
 
     def __init__(
-        self, ladders: Mapping[str, str], link: Link, *, changed: Callable[[str, bool | None], None]
+        self,
+        ladders: Mapping[str, str],
+        link: Link,
+        *,
+        changed: Callable[[str, bool | None], None],
+        beside: Callable[[TolerantConnection], None] | None = None,
     ) -> None:
         self._link = link
         self._changed = changed
+        self._others = beside
         self._asks = Asks(ladders)
         self._notes = PauseNotes(link)
         self._main: TolerantConnection | None = None
@@ -108,6 +115,8 @@ class Pauses:
         connection.add_on_connection_unblocked_callback(lambda *_: self._block(connection, now=False))
         self._notes.connected(connection)
         self._open_channel(connection)
+        if self._others is not None:
+            self._others(connection)
 
     def _open_channel(self, connection: TolerantConnection) -> None:
         if connection is self._beside and connection.is_open:

@@ -15,8 +15,8 @@ from taskqueue.consume.turns import Turns
 from taskqueue.consume.workers import Attempt
 from taskqueue.errors import InvalidTask
 from taskqueue.settings import QueueSettings
-from taskqueue.task.astray import came_back_at_once, missed_rungs
-from taskqueue.task.decide import INVALID, Again, Dead, Run, on_receipt
+from taskqueue.task.astray import came_back_at_once, is_marker, missed_rungs
+from taskqueue.task.decide import INVALID, Again, Dead, Done, Run, on_receipt
 from taskqueue.task.decode import decode
 from taskqueue.task.message import Message
 
@@ -51,6 +51,10 @@ class Receipt:
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery, decide, and hand it on."""
+        if is_marker(delivery.message):
+            # It has found no way, as no task does on a ladder that was pruned under its consumer.
+            self._settling.settle(delivery, None, Done(()))
+            return
         delivery = replace(delivery, message=with_id(delivery.message))
         now = self._clock()
         try:

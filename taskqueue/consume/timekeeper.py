@@ -17,6 +17,7 @@ from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.broker.replies import absent
 from taskqueue.broker.wire import TolerantConnection
+from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.reopening import Reopening
 from taskqueue.consume.strays import bury
 from taskqueue.consume.wakeup import WakeUp, tell_unreadable
@@ -51,12 +52,20 @@ class Timekeeper:
     """
 
     def __init__(
-        self, way: Way, *, forgetful: bool, link: Link, owner: Owner, clock: Callable[[], float]
+        self,
+        way: Way,
+        *,
+        forgetful: bool,
+        link: Link,
+        owner: Owner,
+        metrics: Metrics,
+        clock: Callable[[], float],
     ) -> None:
         self._way = way
         self._forgetful = forgetful
         self._link = link
         self._owner = owner
+        self._metrics = metrics
         self._clock = clock
         self._connection: TolerantConnection | None = None
         self._channel: ConfirmChannel | None = None
@@ -150,7 +159,13 @@ class Timekeeper:
         own = self._clock()
         now = present(own, broker_time(delivery.message.headers), wake.asked)
         self._work = WakeUp(
-            delivery, wake, way=self._way, link=self._link, now=own if now is None else now, over=self._ended
+            delivery,
+            wake,
+            way=self._way,
+            link=self._link,
+            now=own if now is None else now,
+            metrics=self._metrics,
+            over=self._ended,
         )
         if now is None:
             self._work.ask()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.broker.outcome import Outcome
+from taskqueue.consume.metrics import Metrics
 from taskqueue.consume.strays import bury, confirm
 from taskqueue.cron import moment
 from taskqueue.errors import InvalidTask
@@ -41,7 +42,15 @@ class WakeUp:
     """
 
     def __init__(
-        self, delivery: Delivery, wake: Wake, *, way: Way, link: Link, now: float, over: Callable[[], None]
+        self,
+        delivery: Delivery,
+        wake: Wake,
+        *,
+        way: Way,
+        link: Link,
+        now: float,
+        metrics: Metrics,
+        over: Callable[[], None],
     ) -> None:
         self.waits = False
         """It holds on for somebody else, and nothing of it is published yet."""
@@ -51,6 +60,7 @@ class WakeUp:
         self._way = way
         self._link = link
         self._now = now
+        self._metrics = metrics
         self._over = over
         self._books: list[Delivery] = []
         self._held = Backoff(_HELD, _LONGEST_HELD)
@@ -149,13 +159,30 @@ class WakeUp:
             if outcome is Outcome.CONFIRMED:
                 for each in self._books:
                     self._channel.ack(each.tag)
-                _tell(found)
+                self._tell(found)
                 self._end()
             elif self._channel.is_open:
                 log.error("the schedules of %s could not be written (%s)", self._way.queue, outcome.value)
                 self._put_off()
 
         self._channel.publish(messages.book_publish(self._way.queue, found.book), ended)
+
+    def _tell(self, found: Turn) -> None:
+        queue = self._way.queue
+        for each in found.occurrences:
+            # The one that is enqueued late stands for those that were missed, itself among them.
+            self._metrics.scheduled(queue, each.schedule, enqueued=1, missed=each.missed or 0)
+            missed = "" if each.missed is None else f", for {each.missed} that were missed"
+            log.info("%s enqueued%s", each.id, missed)
+        for skipped in found.skipped:
+            self._metrics.scheduled(queue, skipped.schedule, missed=skipped.count)
+            log.warning(
+                "%s: %d missed and skipped, %s to %s",
+                skipped.schedule,
+                skipped.count,
+                moment(skipped.first),
+                moment(skipped.last),
+            )
 
     def _put_off(self) -> None:
         """Give all back after a while, as it would come again at once."""
@@ -182,17 +209,3 @@ class WakeUp:
 def tell_unreadable(queue: str, error: UnreadableBook) -> None:
     """Say that what stands in the place of the book is left alone."""
     log.error("%s holds what this version can't heed: it %s; it stays", names.schedule(queue), error)
-
-
-def _tell(found: Turn) -> None:
-    for each in found.occurrences:
-        missed = "" if each.missed is None else f", for {each.missed} that were missed"
-        log.info("%s enqueued%s", each.id, missed)
-    for skipped in found.skipped:
-        log.warning(
-            "%s: %d missed and skipped, %s to %s",
-            skipped.schedule,
-            skipped.count,
-            moment(skipped.first),
-            moment(skipped.last),
-        )

@@ -40,9 +40,14 @@ class Leftover:
 
     @property
     def proven(self) -> tuple[str, ...]:
-        """What has to be empty: a permit stands for no task, and `declare` issues others."""
+        """What has to be empty.
+
+        A permit stands for no task, and `declare` issues others. What is in the queues of probes tells how
+        late a ladder was that is no more.
+        """
         permits = names.limits(self.owner, paced=False, capped=True)
-        return tuple(name for name in self.queues if name not in permits)
+        spare = (name for name in self.queues if name not in permits)
+        return tuple(name for name in spare if not names.is_of_probes(name))
 
 
 def leftovers(settings: Settings, only: Collection[str] | None = None) -> tuple[Leftover, ...]:
@@ -100,15 +105,16 @@ def sorted_out(
                 for name in extra
                 if name not in targets and _is_level(name, owner)
             ]
-            # It keeps nothing. Last, as markers of a killed look may still stand on a rung.
-            if names.looked(owner) in spare:
-                found.append(_leftover(owner, (names.looked(owner),), (), spare, ways))
+            # They keep no task. Last, as markers of a killed look may still stand on a rung.
+            beside = (names.looked(owner), names.probe(owner), names.probed(owner))
+            found += [_leftover(owner, (name,), (), spare, ways) for name in beside if name in spare]
         else:
             timed = (names.wake(owner), names.schedule(owner))
             limits = names.limits(owner, paced=True, capped=True)
             aside = (names.moving(owner), names.lost(owner), names.looked(owner))
+            probes = (names.probe(owner), names.probed(owner))
             # Permits last: what turns out to be in use keeps its limit.
-            rest = (*timed, *aside, names.dead(owner), owner, *limits)
+            rest = (*timed, *aside, *probes, names.dead(owner), owner, *limits)
             whole = (*rungs, *[name for name in rest if name in spare])
             found.append(_leftover(owner, whole, tuple(extra), spare, ways))
     return tuple(found)
@@ -175,6 +181,7 @@ def _leftover(
 def _busy(queue: Listed) -> str | None:
     # The other two counts lack the messages that a quorum queue is handing on at the moment.
     messages = max(queue.get("messages", 0), queue.get("messages_dlx", 0))
+    messages = 0 if names.is_of_probes(queue["name"]) else messages
     return in_use(queue["name"], messages, queue.get("consumers", 0))
 
 

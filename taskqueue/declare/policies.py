@@ -137,9 +137,10 @@ def _of_queue(queue: Queue, policy: Mapping[str, Any]) -> Iterator[tuple[str, st
     gone = "go on early" if rung else "are dead without their roll_back" if forwards else "are deleted"
     if "expires" in policy:
         yield "expires", "the queue is deleted with its tasks once nobody has used it for so long"
-    if arguments.get("x-max-length") == 0:
-        # It keeps nothing, so nothing else can do harm but what has it refuse.
-        if "reject-publish" in policy.get("overflow", ""):
+    dropped = arguments.get("x-max-length") == 0
+    if dropped or names.is_of_probes(queue.name):
+        # It keeps nothing, so nothing else can do harm but what has it refuse; a probe is sent again.
+        if dropped and "reject-publish" in policy.get("overflow", ""):
             yield "overflow", "what a killed look leaves on the ladder stays there for good"
         return
     if _lower(policy, arguments, "message-ttl"):

@@ -11,11 +11,13 @@ from taskqueue.broker.replies import Counts
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotKnown
 from taskqueue.operate.due import Due, due
+from taskqueue.operate.probed import Probed, probed
 from taskqueue.operate.rungs import Rung, rungs
 from taskqueue.settings import QueueSettings, Settings
+from taskqueue.task.probe import Finding, stay
 from taskqueue.topology import names
 from taskqueue.topology.ladder import BASE
-from taskqueue.topology.plan import Exchange, Queue, joined, plan_ladder, plan_queue
+from taskqueue.topology.plan import Exchange, Queue, joined, plan_ladder, plan_queue, rung_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class LadderState:
     """Tasks that the broker has not handed on yet although their stay in a wait queue is over."""
     lost: int | None
     """Messages on a shared ladder that name no queue of it."""
+    lateness: float | None
+    """By how many seconds it was late when the last probe came, or is by now as one does not come."""
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
     absent: bool
@@ -99,7 +103,8 @@ async def states(
     counted = dict.fromkeys(item.name for item in every.queues)
     counted |= dict.fromkeys(step.queue for ladder in ladders for step in steps[ladder])
     there = [name for name in counted if name not in nowhere]
-    seen: _Seen = counted | dict(zip(there, await session.each("", _count, there), strict=True))
+    seen = counted | dict(zip(there, await session.each("", _count, there), strict=True))
+    findings = await _findings(session, settings, ladders, seen)
     exchanges = [item for item in every.exchanges if item not in gone]
     found = dict(zip(exchanges, await session.each("", _exists, exchanges), strict=True))
     lacking = {item.name for item in every.exchanges if not found.get(item)}
@@ -107,7 +112,13 @@ async def states(
         tuple(_queue_state(queue, plans[queue.name].items, seen, lacking, unready) for queue in wanted),
         tuple(
             _ladder_state(
-                name, steps[name], items=ladder_plans[name].items, seen=seen, lacking=lacking, unready=unready
+                name,
+                steps[name],
+                items=ladder_plans[name].items,
+                seen=seen,
+                lacking=lacking,
+                unready=unready,
+                finding=findings.get(name),
             )
             for name in ladders
         ),
@@ -115,10 +126,39 @@ async def states(
 
 
 async def _count(session: Session, queue: str) -> Counts | _Unknown | None:
+    if names.is_probes(queue):
+        # Nobody but the one consumer may ask for its head, and nothing in it counts.
+        return Counts(0, 0) if await session.exists("queue", queue) else None
     try:
         return await session.counts(queue)
     except NotKnown:
         return _Unknown()
+
+
+async def _findings(
+    session: Session,
+    settings: Settings,
+    ladders: Iterable[str],
+    seen: dict[str, Counts | _Unknown | None],
+) -> Mapping[str, Finding | None]:
+    """Give what probes have found, and count the rung that each is on for a moment without it."""
+
+    async def look(session: Session, ladder: str) -> Probed | None:
+        try:
+            return await probed(session, ladder, settings.rungs, settings.queue_type)
+        except NotKnown:
+            return None
+
+    probing = []
+    for ladder in ladders:
+        finding = seen.get(names.probed(ladder))
+        if isinstance(finding, Counts) and finding.ready:
+            probing.append(ladder)
+    found = dict(zip(probing, await session.each("", look, probing), strict=True))
+    for ladder, each in found.items():
+        rung = rung_name(ladder, stay(settings.rungs), settings.queue_type)
+        seen[rung] = _Unknown() if each is None else each.rung
+    return {ladder: each.finding for ladder, each in found.items() if each is not None}
 
 
 async def _exists(session: Session, exchange: Exchange) -> bool:
@@ -157,6 +197,7 @@ def _ladder_state(
     seen: _Seen,
     lacking: set[str],
     unready: Mapping[str, Unready] | None,
+    finding: Finding | None,
 ) -> LadderState:
     lost = seen.get(names.lost(name))
     missing = _missing(items, seen, lacking)
@@ -167,13 +208,20 @@ def _ladder_state(
         due=due(
             (_within_ms(step, planned), _standing(seen[step.queue], unready, step.queue)) for step in there
         ),
-        held=None if unready is None else sum(_unready(unready, step.queue).held for step in steps),
+        held=None if unready is None else _held(steps, unready, finding),
         lost=lost.ready if isinstance(lost, Counts) else None,
+        lateness=finding.lateness if finding is not None else None,
         missing=missing,
         unknown=_unknown(items, seen),
         absent=len(missing) == len(items),
         looked=_looked([step.queue for step in there], seen, unready),
     )
+
+
+def _held(steps: Iterable[Rung], unready: Mapping[str, Unready], finding: Finding | None) -> int:
+    held = sum(_unready(unready, step.queue).held for step in steps)
+    # A probe that does not come is one of them.
+    return held - 1 if held and finding is not None and finding.out else held
 
 
 def _within_ms(step: Rung, planned: Container[str]) -> float:

@@ -27,7 +27,6 @@ from taskqueue.broker.session import Session
 from taskqueue.errors import NotKnown, PublishFailed, TaskqueueError
 from taskqueue.operate.rungs import Rung
 from taskqueue.settings import Settings
-from taskqueue.task.astray import itinerary
 from taskqueue.task.message import Message, Publish
 from taskqueue.topology import names
 
@@ -98,11 +97,6 @@ class Markers:
                 gone = self._out.get(str(found.message.properties.get("message_id")))
                 if gone is not None and not gone.done():
                     gone.set_result(None)
-
-
-def is_marker(message: Message) -> bool:
-    """Tell whether a message is a marker, of whatever look or probe: its way ends where nothing is kept."""
-    return not message.body and itinerary(message.headers)[-1:] == (names.LOOK,)
 
 
 @asynccontextmanager

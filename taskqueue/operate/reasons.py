@@ -7,9 +7,12 @@ from collections.abc import Iterator
 
 from taskqueue.broker.management import WINDOW
 from taskqueue.durations import duration
+from taskqueue.operate.inspect import LadderState
 from taskqueue.operate.overview import View
 
 _SHOWN = 3
+_LATE = 2.0
+"""Seconds from which on the lateness of a ladder is told."""
 
 
 def reasons(view: View) -> Iterator[str]:
@@ -46,8 +49,23 @@ def broken(view: View) -> Iterator[str]:
         yield f"somebody looks through {held} and holds tasks of it: look again"
     if view.alarms:
         yield alarmed(view.alarms)
+    if is_late(ladder):
+        yield late(ladder)
     if ladder.held and f"queue {view.name}" not in state.missing:
         yield f"held by the broker, though the wait is over: {ladder.held:,}"
+
+
+def is_late(ladder: LadderState) -> bool:
+    """Tell whether a ladder does not hand on in time, as far as a probe has seen it."""
+    return ladder.lateness is not None and ladder.lateness >= _LATE
+
+
+def late(ladder: LadderState) -> str:
+    """Say that a ladder itself is late, whatever its consumers do."""
+    return (
+        f"ladder {ladder.name} is {duration(ladder.lateness or 0.0)} late, as the probe saw it: the broker "
+        "does not hand on in time what is due"
+    )
 
 
 def alarmed(alarms: tuple[str, ...]) -> str:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 from taskqueue.broker.asking import BEHIND_MANY, Channel, Delivery
 from taskqueue.errors import NotKnown
-from taskqueue.operate.markers import Markers, is_marker
+from taskqueue.operate.markers import Markers
 from taskqueue.operate.reading import whole
 from taskqueue.operate.rungs import Rung, rest_ms
 from taskqueue.schedule.messages import read_wake
 from taskqueue.task import decode as state
-from taskqueue.task.astray import itinerary
+from taskqueue.task.astray import is_marker, itinerary
 from taskqueue.task.message import PREFIX, Message
+from taskqueue.task.probe import is_probe
 
 Progress = Callable[[int, int], None]
 """Called with how many messages were looked at, and how many there are to look at."""
@@ -183,7 +184,10 @@ class RungLook:
             self._received += 1
             self._room -= 1
             self._bytes += len(found.message.body)
-            if is_marker(found.message):
+            if is_probe(found.message):
+                # It has a time like a task, and walks on when that is over.
+                self._is_new(found)
+            elif is_marker(found.message):
                 if self._walk.markers.has_gone(found.message):
                     self._channel.requeue(found)
                 else:

@@ -88,6 +88,7 @@ class Settings:
     history: int | None = None
     """Seconds that records of the history are kept; None where there is no history."""
     history_bytes: int = 2_000_000_000
+    probe: bool = True
     queues: Mapping[str, QueueSettings] = field(default_factory=dict)
 
     schedules: Mapping[str, ScheduleSettings] = field(default_factory=dict)

@@ -27,6 +27,7 @@ GLOBAL_KEYS: Mapping[str, Read] = {
     "management_url": values.optional(addresses.url("http", "https")),
     "history": values.optional(values.age),
     "history_bytes": values.size,
+    "probe": values.on_off,
 }
 QUEUE_KEYS: Mapping[str, Read] = {
     "ladder": values.ladder,

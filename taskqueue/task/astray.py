@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from taskqueue.task.message import PREFIX
+from taskqueue.task.message import PREFIX, Message
 from taskqueue.topology import names
 
 SENT_ROUND = f"{PREFIX}sent-round"
@@ -36,6 +36,11 @@ def meant_for(headers: Mapping[str, Any]) -> str | None:
         return stated
     keys = itinerary(headers)
     return names.destination(keys[-1]) if keys else None
+
+
+def is_marker(message: Message) -> bool:
+    """Tell whether a message is a marker, of whatever look or probe: its way ends where nothing is kept."""
+    return not message.body and itinerary(message.headers)[-1:] == (names.LOOK,)
 
 
 def missed_rungs(headers: Mapping[str, Any]) -> bool:

@@ -13,6 +13,8 @@ from decimal import Decimal
 ENTRY = "in"
 LOOK = "look"
 """The routing key of a marker: it leads from the exchange of each level to `looked`, and nowhere else."""
+WATCH = "watch"
+"""The routing key of a consumer's probe: it leads from each level, and from `control`, to `probe`."""
 HISTORY = "taskqueue.history"
 """The exchange of the history, and its stream of records."""
 HISTORY_INDEX = "taskqueue.history.index"
@@ -60,6 +62,26 @@ def looked(ladder: str) -> str:
 def looking(ladder: str) -> str:
     """Name the queue that one look over a ladder has to itself: the lock of looks, gone when it ends."""
     return f"{ladder}.wait.looking"
+
+
+def probe(ladder: str) -> str:
+    """Name the queue that the probes of consumers come to: to one at a time, which sends the next."""
+    return f"{ladder}.wait.probe"
+
+
+def probed(ladder: str) -> str:
+    """Name the queue that holds what the last probe has found; its routing key at `control` is the same."""
+    return f"{ladder}.wait.probed"
+
+
+def is_probes(name: str) -> bool:
+    """Tell whether a queue is one that probes come to. Only its one consumer may ask for its head."""
+    return name.endswith(".wait.probe")
+
+
+def is_of_probes(name: str) -> bool:
+    """Tell whether a queue is for probes alone, so that no task is ever in it."""
+    return is_probes(name) or name.endswith(".wait.probed")
 
 
 def level(ladder: str, unit: str) -> str:

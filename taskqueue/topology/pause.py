@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from taskqueue.topology.plan import KEPT, QUORUM
+from taskqueue.topology.plan import NEWEST, QUORUM
 
-PAUSE_NOTE = KEPT | {"x-max-length": 1, "x-overflow": "drop-head"}
+PAUSE_NOTE = NEWEST
 """The arguments of the queue that holds the newest note on a pause."""
 
 

@@ -35,6 +35,10 @@ DROPPED: dict[str, str | int] = {"x-queue-type": QUORUM, "x-max-length": 0}
 
 The broker confirms what it drops there, so at-least-once dead-lettering into it never waits.
 """
+NEWEST = KEPT | {"x-max-length": 1, "x-overflow": "drop-head"}
+"""The arguments of a queue that keeps the newest message."""
+PROBES = NEWEST | {"x-max-length": 100, "x-single-active-consumer": True}
+"""The arguments of the queue that probes come to: one consumer has it at a time, and nothing waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +204,8 @@ def _stream(seconds: int, size: int) -> dict[str, str | int]:
 def plan_ladder(name: str, layout: Layout) -> Plan:
     """Plan a ladder: its entry, an exchange for each level, a wait queue for each digit of each level.
 
-    A queue beside them drops the markers that a look (``taskqueue waiting``) has left on a rung.
+    A queue beside them drops the markers that a look (``taskqueue waiting``) has left on a rung. Two are for
+    the probes of consumers.
     A message that finds no way at any of them comes to the work queue of that name. A shared ladder has no
     such queue: it leads the message to the queue that the message names, else to `names.lost`.
     """
@@ -208,9 +213,12 @@ def plan_ladder(name: str, layout: Layout) -> Plan:
     exchanges = [Exchange(names.wait(name), alternate=due), Exchange(names.control(name))]
     exchanges += (Exchange(level, alternate=due) for level in levels(name, rungs))
     queues = list(_wait_queues(name, rungs, layout.queue_type))
-    queues.append(Queue(names.looked(name), DROPPED))
+    probe, probed, control = names.probe(name), names.probed(name), names.control(name)
+    queues += (Queue(names.looked(name), DROPPED), Queue(probe, PROBES), Queue(probed, NEWEST))
     bindings = list(hops(name, rungs, layout.queue_type))
     bindings += (Binding(level, names.looked(name), names.LOOK) for level in levels(name, rungs))
+    bindings += (Binding(place, probe, names.WATCH) for place in (*levels(name, rungs), control))
+    bindings.append(Binding(control, probed, probed))
     if not layout.is_queue(name):
         exchanges += [Exchange(lost, "fanout"), Exchange(due, alternate=lost)]
         queues.append(Queue(lost, KEPT))

@@ -21,7 +21,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from sandbox.receiver import Receiver
 from taskqueue.broker.connect import parameters
 from taskqueue.consume.consumer import Consumer
-from taskqueue.consume.metrics import NullMetrics
+from taskqueue.consume.metrics import Metrics, NullMetrics
 from taskqueue.declare.apply import declare
 from taskqueue.send.client import Client
 from taskqueue.settings import Settings, parse
@@ -145,7 +145,14 @@ class Stage:
     """One queue `name` on the broker, what runs on it, and what an operator could see of it."""
 
     def __init__(
-        self, server: str, receiver: Receiver, folder: Path, *, resolution: float = 0.1, **keys: Any
+        self,
+        server: str,
+        receiver: Receiver,
+        folder: Path,
+        *,
+        resolution: float = 0.1,
+        probe: bool = False,
+        **keys: Any,
     ) -> None:
         self.receiver = receiver
         self.name = f"q-{uuid.uuid4().hex[:8]}"
@@ -154,6 +161,8 @@ class Stage:
         self._consumers: list[tuple[Consumer, threading.Thread]] = []
         self._server = server
         self._resolution = resolution
+        # What walks the ladder beside the tasks of a test would be counted with them.
+        self._probe = "on" if probe else "off"
         self._others: list[str] = []
         self.settings = self.configure(**keys)
 
@@ -168,6 +177,7 @@ class Stage:
         }
         sections = {self.name: defaults | keys, **(others or {})}
         lines = [f"server = {self._server}", "levels = 3", f"resolution = {self._resolution}"]
+        lines.append(f"probe = {self._probe}")
         for name, values in sections.items():
             lines += [f"[{name}]", *(f"{key} = {value}" for key, value in values.items())]
         self.path.write_text("\n".join(lines))
@@ -208,9 +218,9 @@ class Stage:
         (host,) = parameters(self.settings, name="test")
         return _Confirming(host)
 
-    def consume(self) -> Consumer:
+    def consume(self, metrics: Metrics | None = None) -> Consumer:
         """Run a consumer in a thread of the test."""
-        consumer = Consumer(self.settings, parameters(self.settings), NullMetrics())
+        consumer = Consumer(self.settings, parameters(self.settings), metrics or NullMetrics())
         thread = threading.Thread(target=consumer.run, kwargs={"grace": 10.0})
         thread.start()
         self._consumers.append((consumer, thread))

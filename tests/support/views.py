@@ -12,7 +12,7 @@ from taskqueue.operate.overview import View
 from taskqueue.settings import QueueSettings
 
 STATE = QueueState("mail", "mail", 0, 0, 0, 1, (), (), absent=False, looked=())
-LADDER = LadderState("mail", Due((Span(60.0, 0),)), 0, None, (), (), absent=False, looked=())
+LADDER = LadderState("mail", Due((Span(60.0, 0),)), 0, None, None, (), (), absent=False, looked=())
 
 
 def view(**changes: Any) -> View:

@@ -122,6 +122,24 @@ def test_what_is_no_attempt_is_not_counted_as_one(start: Start, address: str) ->
     ]
 
 
+def test_probes_and_schedules_begin_at_zero_and_are_counted(start: Start, address: str) -> None:
+    """A probe is counted where it came; so a sum over processes is the number of probes."""
+    metrics, _ = start(address)
+    metrics.probing("a")
+    metrics.scheduled("a", "nightly")
+    page = scrape(address)
+    assert page["taskqueue_probe_lateness_seconds_count", "a"] == 0
+    assert page["taskqueue_schedule_missed_total", "a", "nightly"] == 0
+    metrics.probed("a", 0.02)
+    metrics.probed("a", 40.0)
+    metrics.scheduled("a", "nightly", enqueued=1, missed=3)
+    page = scrape(address)
+    assert page["taskqueue_probe_lateness_seconds_count", "a"] == 2
+    assert page["taskqueue_probe_lateness_seconds_bucket", "a", "10.0"] == 1
+    assert page["taskqueue_schedule_enqueued_total", "a", "nightly"] == 1
+    assert page["taskqueue_schedule_missed_total", "a", "nightly"] == 3
+
+
 def test_the_page_follows_what_stands_now(start: Start, address: str) -> None:
     """The connection, and each queue; counters begin at zero, so that the first failure is a rise."""
     _, show = start(address)

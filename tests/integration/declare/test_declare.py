@@ -111,7 +111,7 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(admin: Admin, write: Writ
     assert admin.names("queues") == set()
     document = read(config, "declare", "--dry-run")
     assert document["applied"] is False
-    assert len(document["queues"]) == 9 * 2 + 3
+    assert len(document["queues"]) == 9 * 2 + 5
     assert admin.names("exchanges") == set()
 
 
@@ -483,9 +483,9 @@ def test_queues_that_share_a_ladder_have_two_queues_each(admin: Admin, write: Wr
     """One ladder for all of them, declared as it is planned; twice is once."""
     config = write("a", "b", "c", ladder="shared")
     planned = plan(settings_of(config).layout)
-    assert "ladder shared: declared (20 queues" in ran(config, "declare")
+    assert "ladder shared: declared (22 queues" in ran(config, "declare")
     assert_declared(admin, planned)
-    assert len(planned.queues) == 3 * 2 + 9 * 2 + 2
+    assert len(planned.queues) == 3 * 2 + 9 * 2 + 4
     second = read(config, "declare")
     assert {each["state"] for each in second["queues"] + second["exchanges"]} == {"exists"}
     assert_declared(admin, planned)

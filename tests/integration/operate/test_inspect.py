@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from sandbox.broker import Broker, Server
 from sandbox.receiver import Answer, Receiver
 from tests.support import command
@@ -30,8 +32,26 @@ def test_every_count_is_where_it_belongs(stage: Stage) -> None:
         "paused": False, "consumers": 0, "rates": {"in": None, "out": None}, "lateness": None,
         "ladder": stage.name, "missing": [], "unknown": [],
     }  # fmt: skip
-    assert found["ladders"] == [{"name": stage.name, **numbers, "lost": None}]
+    assert found["ladders"] == [{"name": stage.name, **numbers, "lost": None, "lateness": None}]
     assert stage.name in command.ran(stage.path, "inspect", stage.name)
+
+
+def test_prometheus_reads_what_is_known_and_what_comes_due(stage: Stage) -> None:
+    """Nothing else on standard output, and the exit code of any look; it is one form of three."""
+    stage.send("/now")
+    stage.send("/later", countdown=80)
+    printed = command.ran(stage.path, "inspect", "--prometheus")
+    found = {
+        (sample.name.removeprefix("taskqueue_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(printed)
+        for sample in family.samples
+    }
+    assert found["queue_tasks", stage.name, "ready"] == 1
+    assert found["ladder_tasks", stage.name, "waiting"] == found["ladder_due_tasks", stage.name, "600"] == 1
+    assert found["ladder_due_tasks", stage.name, "60"] == 0
+    assert ("queue_tasks", stage.name, "unacked") not in found, "it is not known without management_url"
+    assert found["queue_known", stage.name] == 1
+    command.ran(stage.path, "inspect", "--prometheus", "--json", code=2)
 
 
 def test_a_shared_ladder_is_counted_for_itself(staged: Callable[..., Stage]) -> None:

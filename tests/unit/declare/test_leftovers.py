@@ -83,3 +83,13 @@ def test_nothing_is_left_over_of_what_is_named() -> None:
     """With limits and a history that are still wanted."""
     wanted = settings("a", "b", history=True)
     assert listed(plan(wanted.layout), {}, wanted) == ()
+
+
+@pytest.mark.parametrize("consumed", [False, True])
+def test_what_is_for_probes_goes_unless_a_consumer_sends_them(consumed: object) -> None:
+    """What is in it is no task."""
+    there = plan(settings("a", "b").layout)
+    messages = {names.probe("b"): 2, names.probed("b"): 1}
+    (found,) = listed(there, messages, settings("a"), names.probe("b") if consumed else "")
+    assert {names.probe("b"), names.probed("b")} < set(found.queues)
+    assert (found.busy is not None) == bool(consumed)

@@ -14,6 +14,7 @@ import pytest
 
 from taskqueue.consume.metrics import PrometheusMetrics
 from taskqueue.events import LEVELS
+from taskqueue.operate.exposition import FAMILIES
 
 ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "deploy" / "alerts.yml"
@@ -26,8 +27,8 @@ _OF_PROMETHEUS = {"le", "instance"}
 
 
 def real() -> dict[str, set[str]]:
-    """Give the names of the samples of a consumer, each with its labels."""
-    found: dict[str, set[str]] = {}
+    """Give the names of the samples of a consumer and of `inspect --prometheus`, each with its labels."""
+    found: dict[str, set[str]] = {each.name: set(each.labels) for each in FAMILIES}
     collectors: Any = PrometheusMetrics().registry._collector_to_names
     for collector, names in collectors.items():
         for name in names:

@@ -51,10 +51,10 @@ def test_on_a_shared_ladder_the_declarer_reaches_its_queue_and_the_ladder() -> N
 
 
 def test_a_consumer_reads_its_queue_and_what_schedules_and_limits_stand_on() -> None:
-    """Each of these by its name, and nothing that waits or is dead."""
+    """Each of these by its name, the probes of its ladder, and nothing that waits or is dead."""
     timed = {names.schedule("Q"), names.wake("Q")}
     limits = set(names.limits("Q", paced=True, capped=True))
-    assert matched(READ["consumer"]) == {"Q", *timed, *limits}
+    assert matched(READ["consumer"]) == {"Q", *timed, *limits, names.probe("Q")}
     assert re.search(READ["consumer"], names.pause_note("Q"))
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.operate.markers import is_marker
 from taskqueue.operate.probe import ahead, walk
 from taskqueue.operate.rungs import rest_ms
+from taskqueue.task.astray import is_marker
 from taskqueue.task.message import Message
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder

@@ -25,6 +25,7 @@ PAUSE = Pause("ann", None, 0.0, None)
         ({"unknown": ("mail",), "ready": None}, "the leader of mail is silent"),
         ({"ladder_unknown": ("mail.wait.1s",)}, "the leader of mail.wait.1s is silent"),
         ({"ladder_looked": ("mail.wait.1s",)}, "somebody looks through mail.wait.1s"),
+        ({"ladder_lateness": 35.0}, "ladder mail is 35 s late, as the probe saw it"),
         ({"ladder_held": 7}, "held by the broker, though the wait is over: 7"),
         ({"unacked": 3, "flow": rates(3)}, "3 are at consumers for over 30 s and none is settled"),
         ({"ready": 3, "flow": rates(ready=3)}, "took none of the 3 that are ready"),

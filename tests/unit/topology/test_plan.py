@@ -237,18 +237,18 @@ def test_one_permission_pattern_covers_every_name(name: str) -> None:
 
 
 @given(st.integers(1, 9))
-def test_a_queue_takes_nine_wait_queues_a_level_and_three_more(count: int) -> None:
-    """Work queue, dead queue, markers; entry, straight way, dead, control, one exchange for each level."""
+def test_a_queue_takes_nine_wait_queues_a_level_and_five_more(count: int) -> None:
+    """Work queue, dead queue, markers, two for probes; entry, straight way, dead, control, each level."""
     planned = plan(Settings(levels=count, queues={"mails": QueueSettings("mails")}).layout)
-    assert len(planned.queues) == 9 * count + 3
+    assert len(planned.queues) == 9 * count + 5
     assert len(planned.exchanges) == count + 4
 
 
 def test_a_thousand_queues_on_one_ladder_take_two_queues_each() -> None:
-    """And the ladder is there once, with a queue for what is lost."""
+    """And the ladder is there once, with queues for what is lost, for markers and for probes."""
     settings = Settings(queues={f"q{i}": QueueSettings(f"q{i}", ladder=CROWD) for i in range(1000)})
     planned = plan(settings.layout)
-    assert len(planned.queues) == 2 * 1000 + 72 + 2
+    assert len(planned.queues) == 2 * 1000 + 72 + 4
     assert len(planned.exchanges) == 4 * 1000 + 8 + 4
 
 
