@@ -9,9 +9,9 @@ import typer
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common, console, insight, queues, tables
-from taskqueue.cli.picture import Picture
 from taskqueue.errors import ConfigError
 from taskqueue.operate.overview import look
+from taskqueue.operate.picture import Picture
 from taskqueue.settings import Settings, load
 
 commands = common.commands()

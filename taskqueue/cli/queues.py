@@ -12,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from taskqueue.cli import streams, tables
-from taskqueue.cli.picture import Picture
+from taskqueue.operate.forecast import RATED
 from taskqueue.operate.inspect import LadderState
 from taskqueue.operate.overview import View
+from taskqueue.operate.picture import Picture
+from taskqueue.operate.picture import condition as conditions
 from taskqueue.topology.names import dead
 
 MANY = 10
@@ -28,8 +30,7 @@ _COLUMNS = {
 """Every column, and its place among those that there is room for."""
 _LEAST = 24
 """Characters of a name that are shown at least, where there is room for more than the names."""
-RATED = 10.0
-"""A second, from which on no part of one is told."""
+_STYLES = {"": "", "warn": "yellow", "bad": "red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +79,12 @@ def table(lines: Iterable[dict[str, Text]], room: int) -> Table:
     return made
 
 
-def _state(view: View) -> tuple[str, str]:
-    state, ladder = view.state, view.ladder
-    found: Sequence[tuple[object, str, str]] = (
-        (state.unknown or ladder.unknown, "silent", "red"),
-        (f"queue {view.name}" in state.missing, "not declared", "red"),
-        (state.missing or ladder.missing, "incomplete", "red"),
-        (view.pause, "paused", "yellow"),
-        (view.stuck, "none settled", "yellow"),
-        (state.consumers == 0 and not view.empty, "no consumer", "yellow"),
-        (state.looked or ladder.looked, "looked at", "yellow"),
-    )
-    return next(((word, style) for holds, word, style in found if holds), ("", ""))
-
-
 def _queue(view: View, *, too_many: bool) -> dict[str, Text]:
-    state, flow = view.state, view.flow
+    state, flow, condition = view.state, view.flow, conditions(view)
     known = view.name not in state.unknown
     return {
         "queue": tables.cell(view.name, "" if state.declared else "red"),
-        "state": tables.cell(*_state(view)),
+        "state": tables.cell(condition.word, _STYLES[condition.level]),
         "ready": tables.count(state.ready, known=known),
         "unacked": tables.cell(state.unacked),
         **_waiting(view.own),

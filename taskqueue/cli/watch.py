@@ -18,9 +18,9 @@ from rich.text import Text
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import connected
 from taskqueue.cli import console, insight, keys, queues, streams, tables
-from taskqueue.cli.picture import Picture
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotKnown
 from taskqueue.operate.overview import look
+from taskqueue.operate.picture import Picture
 from taskqueue.settings import Settings
 
 _NAME = "taskqueue inspect"

@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from taskqueue.cli import insight, queues
-from taskqueue.cli.picture import Picture
 from taskqueue.operate.due import Due, Span
 from taskqueue.operate.forecast import forecast
 from taskqueue.operate.overview import Overview, View
 from taskqueue.operate.pause import Pause
+from taskqueue.operate.picture import Picture
 from tests.support.views import rates, view
 
 
