@@ -11,7 +11,7 @@ from taskqueue.broker.session import connected, run
 from taskqueue.cli import common, console, insight, queues, tables
 from taskqueue.errors import ConfigError
 from taskqueue.operate.overview import look
-from taskqueue.operate.picture import Picture
+from taskqueue.operate.picture import SORTS, Picture
 from taskqueue.settings import Settings, load
 
 commands = common.commands()
@@ -27,7 +27,7 @@ def inspect(
     every: Annotated[
         bool, typer.Option("--all", help="With many queues, show those with nothing in them, too.")
     ] = False,
-    sort: Annotated[str, typer.Option(metavar="BY", help=f"Sort by {', '.join(queues.SORTS)}.")] = "ini",
+    sort: Annotated[str, typer.Option(metavar="BY", help=f"Sort by {', '.join(SORTS)}.")] = "ini",
     max_dead: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Exit with 1 where a queue has more dead tasks.")
     ] = None,
@@ -48,9 +48,9 @@ def inspect(
     """
     if watch and as_json:
         raise ConfigError("--watch and --json: choose one of them")
-    by = next((each for each in queues.SORTS if each == sort), None)
+    by = next((each for each in SORTS if each == sort), None)
     if by is None:
-        raise ConfigError(f"--sort must be one of {', '.join(queues.SORTS)}, got {sort!r}")
+        raise ConfigError(f"--sort must be one of {', '.join(SORTS)}, got {sort!r}")
     settings = common.only(load(config), names)
     one = len(names or ()) == 1
     if watch:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,9 @@ from taskqueue.operate.pause import Pause
 from taskqueue.operate.reading import moment
 from taskqueue.operate.reasons import alarmed, reasons, some, stuck
 from taskqueue.topology.names import lost
+
+Sort = Literal["ini", "name", "ready", "waiting", "dead"]
+SORTS: tuple[Sort, ...] = ("ini", "ready", "waiting", "dead", "name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +193,25 @@ def _numbers(ladder: LadderState | None) -> dict[str, Any]:
         "due": due.document(ladder.due if ladder else None),
         "held": ladder.held if ladder else None,
     }
+
+
+def _most(count: Callable[[View], int | None]) -> Callable[[View], float]:
+    """Sort by a count: what is not known first, then the largest, and last what does not exist."""
+
+    def place(view: View) -> float:
+        found = count(view)
+        if found is not None:
+            return -found
+        return 1 if view.state.missing else -math.inf
+
+    return place
+
+
+ORDERS: dict[Sort, Callable[[View], float | str]] = {
+    "ini": lambda _: 0.0,
+    "name": lambda view: view.name,
+    "ready": _most(lambda view: view.state.ready),
+    "waiting": _most(lambda view: view.waiting if view.own else 0),
+    "dead": _most(lambda view: view.state.dead),
+}
+"""The order of queues in a table, by what it goes by."""
