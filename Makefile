@@ -17,7 +17,7 @@ ARGS ?=
 JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
-.PHONY: help install broker postgres promtool demo test unit lint types format bench soak test-rabbitmq4 test-oldest \
+.PHONY: help install broker postgres promtool browser demo test unit lint types format bench soak test-rabbitmq4 test-oldest \
 	dist licences sbom audit clean
 
 help: ## List what can be made
@@ -40,10 +40,13 @@ postgres: ## Make sure there is PostgreSQL, on which sending after a commit is t
 promtool: install ## Make sure there is promtool, which checks the alert rules
 	@scripts/get-promtool
 
+browser: ## Make sure there is Chromium with its driver, in which the page is tested
+	@scripts/get-browser
+
 demo: install broker ## Watch real tasks being delivered, delayed, retried and given up
 	$(BIN)/python -m sandbox.demo $(ARGS)
 
-test: install broker postgres promtool ## Run all tests on a real broker (JOBS=4 at once; ARGS=… goes to pytest)
+test: install broker postgres promtool browser ## Run all tests on a real broker (JOBS=4 at once; ARGS=… goes to pytest)
 	$(PYTEST) -m "not soak" $(ARGS)
 
 unit: install promtool ## Run the tests that need no broker

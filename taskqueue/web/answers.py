@@ -137,9 +137,9 @@ def other(request: Request, *parts: str, **query: str | None) -> Response:
 
 
 def address(request: Request) -> str:
-    """Give the address that was asked for, as a browser has it."""
-    query = request.url.query
-    return f"{site(request).place.prefix}{request.url.path}{'?' if query else ''}{query}"
+    """Give the address that was asked for; that of the front, where it might lead elsewhere."""
+    query, place = request.url.query, site(request).place
+    return place.back(f"{place.prefix}{request.url.path}{'?' if query else ''}{query}")
 
 
 def queue(request: Request) -> QueueSettings:

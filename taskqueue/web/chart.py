@@ -8,7 +8,7 @@ from taskqueue.operate.due import Due
 from taskqueue.operate.forecast import by
 
 WIDTH, LINE = 720, 30
-_LEFT, _LONGEST, _HEIGHT = 250, 360, 16
+_LEFT, _LONGEST, _HEIGHT = 280, 340, 16
 _LEAST = 2
 
 

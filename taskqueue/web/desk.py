@@ -45,11 +45,6 @@ class Desk:
                 self._last = time.monotonic(), overview
             return self._last[1]
 
-    async def ask(self, work: Callable[[Session], Awaitable[Result]]) -> Result:
-        """Ask something small over the connection that is there."""
-        async with self._lock:
-            return await self._ask(work)
-
     def changed(self) -> None:
         """Count anew for the next who looks."""
         self._last = None

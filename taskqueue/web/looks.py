@@ -12,11 +12,12 @@ from taskqueue.broker.session import Session, connected
 from taskqueue.history import search
 from taskqueue.history.records import Record
 from taskqueue.history.story import ending
-from taskqueue.operate import dead, finding, ready, story, waiting
+from taskqueue.operate import dead, finding, ready, schedules, story, waiting
 from taskqueue.operate.filters import Filter
 from taskqueue.operate.finding import Found
 from taskqueue.operate.overview import View, look
 from taskqueue.operate.reading import moment
+from taskqueue.operate.schedules import ScheduleState
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.message import Message
 from taskqueue.task.settle import roll_back_id
@@ -125,6 +126,12 @@ def everywhere(settings: Settings, task_id: str) -> Callable[[Job], Everywhere]:
         return Everywhere(tuple((each.queue, each.place) for each in found), tuple(words), records)
 
     return lambda job: job.run(_within(settings, lambda session: work(session, job)))
+
+
+def timetable(settings: Settings) -> Callable[[Job], tuple[ScheduleState, ...]]:
+    """Give what lists the schedules as the broker has them."""
+    names = sorted(settings.scheduled)
+    return lambda job: job.run(_within(settings, lambda session: schedules.states(session, settings, names)))
 
 
 async def _found(

@@ -8,29 +8,47 @@ from typing import Any
 from taskqueue.task.decode import LARGEST_BODY
 from taskqueue.task.fields import LAST_SECOND, LONGEST_URL, MOST_RETRIES
 
-_SECONDS: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": int(LAST_SECOND)}
-_URL: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": LONGEST_URL}
+_CLEAN = r"[^\u0000-\u0020\u007f-\u00a0\u2028\u2029]"
+"""A character that may stand in a URL: encoded or not, but no blank, line end or control character."""
+_URL: dict[str, Any] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LONGEST_URL,
+    "pattern": rf"^(?:[hH][tT]{{2}}[pP][sS]?://|(?![A-Za-z][A-Za-z0-9+.-]*:)){_CLEAN}+$",
+}
+
+
+def _maybe(kind: str, about: str, **more: Any) -> dict[str, Any]:
+    """Describe a field that may be absent; null is as absent."""
+    return {"type": [kind, "null"], **more, "description": about}
+
+
+def _seconds(about: str) -> dict[str, Any]:
+    return _maybe("number", about, minimum=0, maximum=int(LAST_SECOND))
+
+
 _PROPERTIES: dict[str, Any] = {
     "url": _URL | {"description": "A path, which is joined to the queue's base_url, or a full http(s) URL."},
     "payload": {
         "description": "The body of the POST. A string is sent as it is; anything else as JSON. Absent: {}."
     },
-    "countdown": _SECONDS | {"description": "Seconds to wait before it runs. Not with eta."},
-    "eta": _SECONDS | {"description": "When to run it: POSIX seconds. In the past: now."},
-    "max_retries": {
-        "type": "integer",
-        "minimum": 0,
-        "maximum": MOST_RETRIES,
-        "description": "It runs at most so often; 0 and 1: once. Absent: as the queue says.",
-    },
-    "expires": _SECONDS | {"description": "It is not run after this time: POSIX seconds."},
-    "roll_back": _URL | {"description": "Called once it has failed for good, with the same payload."},
+    "countdown": _seconds("Seconds to wait before it runs, which end by the year 9999. Not with eta."),
+    "eta": _seconds("When to run it: POSIX seconds. In the past: now."),
+    "max_retries": _maybe(
+        "integer",
+        "It runs at most so often; 0 and 1: once. Absent: as the queue says.",
+        minimum=0,
+        maximum=MOST_RETRIES,
+    ),
+    "expires": _seconds("It is not run after this time: POSIX seconds."),
+    "roll_back": _URL
+    | {"type": ["string", "null"], "description": "Called once it has failed for good, with its payload."},
     "queue": {
         "type": "string",
         "minLength": 1,
         "description": "The queue, where it is not that of the path.",
     },
-    "metadata": {"type": "object", "description": "For request handlers: method, headers, and so on."},
+    "metadata": _maybe("object", "For request handlers: method, headers, and so on."),
 }
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _RETRY = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}

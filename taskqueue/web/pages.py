@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from taskqueue.errors import ConfigError
-from taskqueue.operate import due, schedules
+from taskqueue.operate import due
 from taskqueue.operate.overview import Overview, View
 from taskqueue.operate.picture import SORTS, Picture, condition, pause_line
 from taskqueue.operate.reasons import reasons
@@ -117,10 +117,11 @@ async def find(request: Request) -> Response:
 async def timetable(request: Request) -> Response:
     """List the schedules as the broker has them."""
     settings = site(request).settings
-    names = sorted(settings.scheduled)
-    found = await site(request).desk.ask(lambda session: schedules.states(session, settings, names))
+    job = await _looked(request, "schedules", looks.timetable(settings))
+    if job is None:
+        return _looking(request)
     return answers.page(
-        request, "schedules.html", schedules=found, acts=SCHEDULE_ACTS, known=settings.schedules
+        request, "schedules.html", schedules=job.result, acts=SCHEDULE_ACTS, known=settings.schedules
     )
 
 
