@@ -101,7 +101,7 @@ sbom: install ## Write what is installed for users to dist/sbom.json, as Cyclone
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install --quiet cyclonedx-bom pip-audit
 	$(PYTHON) -m venv --clear $(TOOLS)/users
-	$(TOOLS)/users/bin/python -m pip install --quiet '.[metrics,opentelemetry]'
+	$(TOOLS)/users/bin/python -m pip install --quiet '.[metrics,opentelemetry,web]'
 	$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
 		--output-file dist/sbom.json $(TOOLS)/users/bin/python
 

@@ -59,7 +59,7 @@ _ANSWERS: dict[str, Any] = {
     },
     "400": {"description": "It is no task; field and value say why.", "content": _PROBLEM},
     "401": {"description": "The token is not there, or another one.", "content": _PROBLEM},
-    "403": {"description": "It came by a name of this page that is not allowed.", "content": _PROBLEM},
+    "403": {"description": "It came by a name of this page that is not allowed."},
     "404": {"description": "There is no such queue.", "content": _PROBLEM},
     "413": {"description": f"It has over {LARGEST_BODY} bytes.", "content": _PROBLEM},
     "415": {"description": "It does not say that it is JSON.", "content": _PROBLEM},

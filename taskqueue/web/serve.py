@@ -73,8 +73,8 @@ def serve(
         timeout_graceful_shutdown=GRACE,
     )
     server = _Server(config)
-    # What it says of itself is told by the command.
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # What it says of itself is told by the command, and of each client that sends nonsense by nobody.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

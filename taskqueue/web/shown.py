@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from taskqueue.durations import duration
 from taskqueue.operate.forecast import RATED, clock, told
+from taskqueue.operate.inspect import LadderState
 from taskqueue.operate.overview import Overview, View
 from taskqueue.operate.picture import ORDERS, Condition, Picture, Sort, condition
 from taskqueue.operate.probe import Probed
@@ -25,9 +26,10 @@ Probes = Mapping[str, tuple[float, Probed]]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One queue in the table."""
+    """One queue in the table, or one ladder that several share."""
 
     name: str
+    is_queue: bool
     condition: Condition
     cells: tuple[tuple[str, str], ...]
     """Title and text of each column."""
@@ -52,11 +54,21 @@ def table(overview: Overview, probes: Probes, *, sort: Sort, every: bool, named:
     ]
     lines = tuple(
         Line(
-            view.name,
-            condition(view),
-            tuple((COLUMNS[key], text) for key, text in cells(view, probes, overview.at).items()),
+            name=view.name,
+            is_queue=True,
+            condition=condition(view),
+            cells=tuple((COLUMNS[key], text) for key, text in cells(view, probes, overview.at).items()),
         )
         for view in shown
+    )
+    lines += tuple(
+        Line(
+            name=f"ladder {ladder.name}",
+            is_queue=False,
+            condition=Condition(),
+            cells=tuple((title, waiting(ladder).get(key, "")) for key, title in COLUMNS.items()),
+        )
+        for ladder in overview.shared()
     )
     return Table(lines, len(overview.views) - len(shown), tuple(Picture(overview).problems()))
 
@@ -64,23 +76,28 @@ def table(overview: Overview, probes: Probes, *, sort: Sort, every: bool, named:
 def cells(view: View, probes: Probes, now: float) -> dict[str, str]:
     """Write all that is counted of a queue, by column."""
     state, flow, own = view.state, view.flow, view.own
-    due = own.due if own is not None else None
     here = view.name not in state.unknown
     dead_known = names.dead(view.name) not in {*state.unknown, *state.looked}
     return {
         "ready": number(state.ready, known=here),
         "running": number(state.unacked),
-        "waiting": NONE if own is None or due is None else number(own.waiting, known=own.waiting is not None),
-        "minute": NONE if due is None else number(due.minute, known=due.minute is not None),
-        "hour": NONE if due is None else number(due.hour, known=due.hour is not None),
-        "later": NONE if due is None else number(due.later, known=due.later is not None),
-        "held": number(own.held if own is not None else None),
+        **waiting(own),
         "dead": number(state.dead, known=dead_known),
         "consumers": number(state.consumers, known=here),
         "coming": rate(flow.coming if flow else None),
         "settled": rate(flow.settled if flow else None),
         "late": late(view, probes, now),
     }
+
+
+def waiting(ladder: LadderState | None) -> dict[str, str]:
+    """Write what is counted on a ladder; dashes where there is none, or others wait there too."""
+    if ladder is None or ladder.due is None:
+        return dict.fromkeys(("waiting", "minute", "hour", "later", "held"), NONE)
+    due = ladder.due
+    counts = {"waiting": due.total, "minute": due.minute, "hour": due.hour, "later": due.later}
+    found = {key: number(count, known=count is not None) for key, count in counts.items()}
+    return found | {"held": number(ladder.held)}
 
 
 def late(view: View, probes: Probes, now: float) -> str:

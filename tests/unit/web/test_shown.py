@@ -38,6 +38,19 @@ def test_lateness_is_what_counts_prove_else_what_the_probe_saw() -> None:
     assert shown.late(view(), {"mail": (60.0, Probed(way, None))}, 90.0) == "? (probe 00:01:00Z)"
 
 
+def test_a_ladder_that_queues_share_has_a_line_of_its_own() -> None:
+    """What waits there is counted once, and in no queue's line."""
+    views = (view(name="a", on="shared", ladder_due=Due((Span(60.0, 7),))), view(name="b", on="shared"))
+    overview = Overview(0.0, views, {"shared": views[0].ladder})
+    lines = shown.table(overview, {}, sort="ini", every=True).lines
+    assert [(line.name, line.is_queue) for line in lines] == [
+        ("a", True),
+        ("b", True),
+        ("ladder shared", False),
+    ]
+    assert [dict(line.cells)["Waiting"] for line in lines] == ["–", "–", "7"]  # noqa: RUF001 a dash
+
+
 def test_of_many_queues_those_with_nothing_in_them_are_left_out() -> None:
     """Unless all are asked for, or some by their name; and how many those are is told."""
     views = [view(name=f"q{number:02}", ready=number % 2) for number in range(shown.MANY + 2)]
