@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from taskqueue.broker import session
@@ -72,7 +72,7 @@ class Job:
         """Say how far it is; called for every message."""
         self.looked, self.total = looked, total
 
-    def run(self, work: Awaitable[Result]) -> Result:
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run what asks the broker, until it ends or the job is stopped; raises Stopped."""
 
         async def main() -> Result:
@@ -80,6 +80,7 @@ class Job:
                 self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
                 stopping = self._stopping
             if stopping:
+                work.close()
                 raise asyncio.CancelledError
             return await work
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -61,6 +62,21 @@ def test_a_job_that_is_stopped_says_so() -> None:
     assert isinstance(ended(second).error, Stopped)
     asyncio.run(jobs.close())
     assert isinstance(ended(first).error, Stopped)
+
+
+def test_a_job_that_is_stopped_before_it_asks_the_broker_asks_nothing() -> None:
+    """And leaves nothing undone behind, which Python would complain of."""
+    stopped = threading.Event()
+
+    def work(job: Job) -> None:
+        assert stopped.wait(PATIENCE)
+        job.run(forever())
+
+    job = Jobs().start("here", work)
+    job.stop()
+    stopped.set()
+    assert isinstance(ended(job).error, Stopped)
+    gc.collect()
 
 
 def test_the_same_look_is_made_once() -> None:
