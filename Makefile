@@ -17,7 +17,7 @@ ARGS ?=
 JOBS ?= 6
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
-.PHONY: help install broker postgres promtool demo test unit lint types format bench soak test-rabbitmq4 \
+.PHONY: help install broker postgres promtool browser demo test unit lint types format bench soak test-rabbitmq4 \
 	test-rabbitmq-newest test-oldest \
 	dist licences sbom audit clean
 
@@ -41,10 +41,13 @@ postgres: ## Make sure there is PostgreSQL, on which sending after a commit is t
 promtool: install ## Make sure there is promtool, which checks the alert rules
 	@scripts/get-promtool
 
+browser: ## Make sure there is Chromium with its driver, in which the page is tested
+	@scripts/get-browser
+
 demo: install broker ## Watch real tasks being delivered, delayed, retried and given up
 	$(BIN)/python -m sandbox.demo $(ARGS)
 
-test: install broker postgres promtool ## Run all tests on a real broker (JOBS=6 at once; ARGS=… goes to pytest)
+test: install broker postgres promtool browser ## Run all tests on a real broker (JOBS=6 at once; ARGS=… goes to pytest)
 	$(PYTEST) -m "not soak" $(ARGS)
 
 unit: install promtool ## Run the tests that need no broker
@@ -102,7 +105,7 @@ sbom: install ## Write what is installed for users to dist/sbom.json, as Cyclone
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install --quiet cyclonedx-bom pip-audit
 	$(PYTHON) -m venv --clear $(TOOLS)/users
-	$(TOOLS)/users/bin/python -m pip install --quiet '.[metrics,opentelemetry]'
+	$(TOOLS)/users/bin/python -m pip install --quiet '.[metrics,opentelemetry,web]'
 	$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
 		--output-file dist/sbom.json $(TOOLS)/users/bin/python
 

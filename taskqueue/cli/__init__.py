@@ -38,6 +38,7 @@ COMMANDS = {
     "pause": "Have no task of a queue begin, on any consumer, until `resume` or the end of --for.",
     "resume": "Have the tasks of a paused queue run again; a queue that is not paused stays as it is.",
     "schedule": "List schedules, run one now, pause and resume one.",
+    "web": "Serve a page that shows queues and tasks, and acts on them; and POST /queues/QUEUE/tasks.",
     "try": "Make one attempt now by the settings of a queue, without the broker, and explain each step.",
     "retries": "Show when a task that fails would run again: each attempt, and how long after the first.",
     "listen": "Receive tasks on this machine's loopback, show what comes, and answer as told until Ctrl-C.",

@@ -18,12 +18,12 @@ from taskqueue.cli.check_broker import check_advanced, check_faults, check_held
 from taskqueue.cli.check_declared import DECLARE, Part, check_declared
 from taskqueue.cli.check_history import check_history
 from taskqueue.cli.checks import Check, document, failure, named, some, table, unknown
-from taskqueue.cli.picture import held_back
 from taskqueue.declare import policies
 from taskqueue.declare.permissions import ALL, Rights, granted, rights
 from taskqueue.errors import BrokerRefused, ConfigError, NotKnown, TaskqueueError
 from taskqueue.operate import schedules
 from taskqueue.operate.inspect import LadderState, QueueState, states
+from taskqueue.operate.picture import held_back
 from taskqueue.request.execute import Executor
 from taskqueue.schedule.messages import require_tasks
 from taskqueue.settings import QueueSettings, Settings, load

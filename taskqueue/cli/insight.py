@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from rich.text import Text
 
 from taskqueue.cli import queues, streams, tables
-from taskqueue.cli.picture import pause_line
-from taskqueue.durations import duration
-from taskqueue.operate.due import DAY, Due, Span
-from taskqueue.operate.forecast import Forecast
+from taskqueue.operate.due import Due, Span
+from taskqueue.operate.forecast import Forecast, by, told
 from taskqueue.operate.overview import View
+from taskqueue.operate.picture import pause_line
 from taskqueue.operate.reasons import reasons
 
-_HOUR, _LONGEST_BAR, _LABELS = 3600, 60, 40
+_LONGEST_BAR, _LABELS = 60, 40
 
 
 def lines(view: View, now: float, room: int) -> Iterator[Text]:
@@ -30,10 +28,10 @@ def lines(view: View, now: float, room: int) -> Iterator[Text]:
         yield Text(f"due at the latest (each may be due sooner){shared}", "bold")
         yield from bars(due, now, room)
     found = view.forecast()
-    told = None if found is None or view.pause is not None else forecast(found, now)
-    if told is not None:
+    ahead = None if found is None or view.pause is not None else forecast(found, now)
+    if ahead is not None:
         yield Text("")
-        yield told
+        yield ahead
     why = list(reasons(view))
     if why:
         yield Text("")
@@ -50,7 +48,7 @@ def bars(due: Due, now: float, room: int) -> Iterator[Text]:
     longest = max(1, min(_LONGEST_BAR, room - _LABELS - width))
     for span in spans:
         size = math.ceil(longest * (span.count or 0) / most) if most else 0
-        line = Text(f"{_end(span):<10}{_by(span, now):<18}")
+        line = Text(f"{span.end:<10}{by(span, now):<18}")
         line.append(f"{_count(span):>{width}}  ", "red" if span.count is None else "")
         line.append(_block() * size, "cyan")
         yield line
@@ -58,23 +56,8 @@ def bars(due: Due, now: float, room: int) -> Iterator[Text]:
 
 def forecast(found: Forecast, now: float) -> Text | None:
     """Write the forecast in a sentence; None where there is nothing to tell."""
-    if not found.hour and found.late is None:
-        return None
-    told = f"{found.hour:,} or more are due within the hour"
-    if found.per_second is None:
-        return Text(told)
-    rate = _rate(found.per_second)
-    told = f"{told}; {f'rate allows {rate}' if found.by_rate else f'{rate} are settled now'}"
-    if found.late is None or found.at is None:
-        return Text(told)
-    when = "now" if not found.at else f"by {clock(now + found.at, now)}"
-    return Text(f"{told}: {duration(found.late)} late {when}, or more", "yellow")
-
-
-def clock(at: float, now: float) -> str:
-    """Write a time of day in UTC, with the date where it is over a day away."""
-    moment = datetime.fromtimestamp(at, UTC)
-    return moment.strftime("%H:%M:%SZ" if at - now <= DAY else "%Y-%m-%d %H:%MZ")
+    line = told(found, now)
+    return None if line is None else Text(line, "" if found.late is None else "yellow")
 
 
 def _head(view: View) -> Text:
@@ -110,18 +93,6 @@ def _told(count: int | None) -> str:
 
 def _count(span: Span) -> str:
     return _told(span.count)
-
-
-def _end(span: Span) -> str:
-    return "any time" if math.isinf(span.within) else f"in {duration(round(span.within))}".replace(".0", "")
-
-
-def _by(span: Span, now: float) -> str:
-    return "" if math.isinf(span.within) else clock(now + span.within, now)
-
-
-def _rate(per_second: float) -> str:
-    return f"{per_second:,.0f}/s" if per_second >= queues.RATED else f"{per_second * _HOUR:,.0f}/h"
 
 
 def _block() -> str:

@@ -10,9 +10,9 @@ import typer
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common, console, insight, queues, tables
-from taskqueue.cli.picture import Picture
 from taskqueue.errors import ConfigError, NotKnown
 from taskqueue.operate.overview import look
+from taskqueue.operate.picture import SORTS, Picture, Sort
 from taskqueue.settings import Settings, load
 
 commands = common.commands()
@@ -28,7 +28,7 @@ def inspect(
     every: Annotated[
         bool, typer.Option("--all", help="With many queues, show those with nothing in them, too.")
     ] = False,
-    sort: Annotated[str, typer.Option(metavar="BY", help=f"Sort by {', '.join(queues.SORTS)}.")] = "ini",
+    sort: Annotated[str, typer.Option(metavar="BY", help=f"Sort by {', '.join(SORTS)}.")] = "ini",
     max_dead: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Exit with 1 where a queue has more dead tasks.")
     ] = None,
@@ -52,9 +52,9 @@ def inspect(
     """
     if watch + as_json + prometheus > 1:
         raise ConfigError("--watch, --json and --prometheus: choose one of them")
-    by = next((each for each in queues.SORTS if each == sort), None)
+    by = next((each for each in SORTS if each == sort), None)
     if by is None:
-        raise ConfigError(f"--sort must be one of {', '.join(queues.SORTS)}, got {sort!r}")
+        raise ConfigError(f"--sort must be one of {', '.join(SORTS)}, got {sort!r}")
     settings = common.only(load(config), names)
     one = len(names or ()) == 1
     if watch:
@@ -74,7 +74,7 @@ def inspect(
         raise typer.Exit(common.FAILED)
 
 
-def _print(picture: Picture, by: queues.Sort, *, one: bool, every: bool, as_json: bool) -> None:
+def _print(picture: Picture, by: Sort, *, one: bool, every: bool, as_json: bool) -> None:
     if as_json:
         common.emit(picture.document())
     elif one:
@@ -83,7 +83,7 @@ def _print(picture: Picture, by: queues.Sort, *, one: bool, every: bool, as_json
         _list(picture, by, every=every)
 
 
-def _list(picture: Picture, by: queues.Sort, *, every: bool) -> None:
+def _list(picture: Picture, by: Sort, *, every: bool) -> None:
     found = queues.rows(picture, sort=by, every=every)
     tables.show(queues.table(found.lines, console.out.width))
     if note := found.note():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Annotated
 
@@ -10,17 +9,13 @@ import typer
 
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common
-from taskqueue.errors import ConfigError
 from taskqueue.history import acts
 from taskqueue.operate import pause as pausing
 from taskqueue.operate.pause import Pause
 from taskqueue.settings import load
 from taskqueue.task.pause import said
-from taskqueue.topology.ladder import LONGEST_TTL_MS
 
 commands = common.commands()
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*")
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 
 
 @commands.command()
@@ -41,7 +36,7 @@ def pause(
     queue, and `expires` goes on. A queue that is paused gets the new end and reason.
     """
     settings = common.only(load(config), [queue])
-    lasts_ms = None if lasts is None else milliseconds(lasts)
+    lasts_ms = None if lasts is None else pausing.milliseconds(lasts)
     now = time.time()
     about = Pause(acts.who(), reason, now, None if lasts_ms is None else now + lasts_ms / 1000)
 
@@ -53,12 +48,3 @@ def pause(
         run(work())
         acted(None)
         common.line(f"{queue}: paused{said(about)}")
-
-
-def milliseconds(text: str) -> int:
-    """Read a length of time such as ``1h 30m``; raises ConfigError."""
-    parts = _PART.findall(text)
-    whole = round(sum(float(number) * _SECONDS[unit] for number, unit in parts) * 1000)
-    if not parts or _PART.sub("", text) or not 0 < whole <= LONGEST_TTL_MS:
-        raise ConfigError(f"--for: must be a time such as 30s, 10m, 2h or 1d, got {text[:60]!r}")
-    return whole

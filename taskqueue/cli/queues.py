@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from taskqueue.cli import streams, tables
-from taskqueue.cli.picture import Picture
+from taskqueue.operate.forecast import RATED
 from taskqueue.operate.inspect import LadderState
 from taskqueue.operate.overview import View
+from taskqueue.operate.picture import ORDERS, Picture, Sort
+from taskqueue.operate.picture import condition as conditions
 from taskqueue.topology.names import dead
 
 MANY = 10
 """With more queues than this, those with nothing in them are left out."""
-Sort = Literal["ini", "name", "ready", "waiting", "dead"]
-SORTS: tuple[Sort, ...] = ("ini", "ready", "waiting", "dead", "name")
 _COLUMNS = {
     "queue": 0, "state": 1, "ready": 2, "unacked": 3, "waiting": 5, "≤ 1 min": 7, "≤ 1 h": 8,
     "maybe later": 9, "held": 11, "dead": 4, "consumers": 6, "in/s": 12, "out/s": 10,
@@ -28,8 +26,7 @@ _COLUMNS = {
 """Every column, and its place among those that there is room for."""
 _LEAST = 24
 """Characters of a name that are shown at least, where there is room for more than the names."""
-RATED = 10.0
-"""A second, from which on no part of one is told."""
+_STYLES = {"": "", "warn": "yellow", "bad": "red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ def rows(picture: Picture, *, sort: Sort = "ini", every: bool = True) -> Rows:
     """Make the lines: a queue each, each shared ladder, and their sum; `every` shows the empty ones too."""
     views = picture.overview.views
     many = len(views) > MANY and not every
-    shown = sorted((view for view in views if not (many and view.empty)), key=_ORDERS[sort])
+    shown = sorted((view for view in views if not (many and view.empty)), key=ORDERS[sort])
     lines = [_queue(view, too_many=picture.too_many(view)) for view in shown]
     lines += [_ladder(ladder) for ladder in picture.overview.shared()]
     if len(views) > 1:
@@ -78,26 +75,12 @@ def table(lines: Iterable[dict[str, Text]], room: int) -> Table:
     return made
 
 
-def _state(view: View) -> tuple[str, str]:
-    state, ladder = view.state, view.ladder
-    found: Sequence[tuple[object, str, str]] = (
-        (state.unknown or ladder.unknown, "silent", "red"),
-        (f"queue {view.name}" in state.missing, "not declared", "red"),
-        (state.missing or ladder.missing, "incomplete", "red"),
-        (view.pause, "paused", "yellow"),
-        (view.stuck, "none settled", "yellow"),
-        (state.consumers == 0 and not view.empty, "no consumer", "yellow"),
-        (state.looked or ladder.looked, "looked at", "yellow"),
-    )
-    return next(((word, style) for holds, word, style in found if holds), ("", ""))
-
-
 def _queue(view: View, *, too_many: bool) -> dict[str, Text]:
-    state, flow = view.state, view.flow
+    state, flow, condition = view.state, view.flow, conditions(view)
     known = view.name not in state.unknown
     return {
         "queue": tables.cell(view.name, "" if state.declared else "red"),
-        "state": tables.cell(*_state(view)),
+        "state": tables.cell(condition.word, _STYLES[condition.level]),
         "ready": tables.count(state.ready, known=known),
         "unacked": tables.cell(state.unacked),
         **_waiting(view.own),
@@ -170,24 +153,3 @@ def rate(value: float | None) -> Text:
     if value is None:
         return tables.cell(None)
     return tables.cell(f"{value:.0f}" if value >= RATED or not value else f"{value:.1f}")
-
-
-def _most(count: Callable[[View], int | None]) -> Callable[[View], float]:
-    """Sort by a count: what is not known first, then the largest, and last what does not exist."""
-
-    def place(view: View) -> float:
-        found = count(view)
-        if found is not None:
-            return -found
-        return 1 if view.state.missing else -math.inf
-
-    return place
-
-
-_ORDERS: dict[Sort, Callable[[View], float | str]] = {
-    "ini": lambda _: 0.0,
-    "name": lambda view: view.name,
-    "ready": _most(lambda view: view.state.ready),
-    "waiting": _most(lambda view: view.waiting if view.own else 0),
-    "dead": _most(lambda view: view.state.dead),
-}

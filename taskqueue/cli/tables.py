@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from rich.cells import cell_len
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,6 +13,9 @@ from rich.text import Text
 from taskqueue.cli import common, console, streams
 from taskqueue.logs import harmless
 from taskqueue.operate import browse
+from taskqueue.operate.reading import moment
+
+__all__ = ["cell", "count", "fitted", "moment", "progress", "show", "show_rows", "table"]
 
 _NUMBERS = ("runs", "attempts", "ms")
 _STEP = 100
@@ -100,17 +102,6 @@ def cell(value: object, style: str = "") -> Text:
 def count(value: int | None, style: str = "", *, known: bool = True) -> Text:
     """Write a number into a table: a question mark where it is not known, a dash where there is none."""
     return cell(value, style) if known else Text("?", "red")
-
-
-def moment(seconds: float | None) -> str | None:
-    """Write a time (seconds since the epoch) as ISO 8601 in UTC, to the millisecond; None stays None."""
-    if seconds is None:
-        return None
-    try:
-        time = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds:.0f}"
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from rich.text import Text
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import connected
 from taskqueue.cli import console, insight, keys, queues, streams, tables
-from taskqueue.cli.picture import Picture
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotKnown
 from taskqueue.operate.overview import look
+from taskqueue.operate.picture import SORTS, Picture, Sort
 from taskqueue.settings import Settings
 
 _NAME = "taskqueue inspect"
@@ -38,7 +38,7 @@ class Screen:
 
     one: bool
     """Whether one queue was asked for, which is told in words."""
-    sort: queues.Sort = "ini"
+    sort: Sort = "ini"
     every: bool = False
     offset: int = 0
     picture: Picture | None = None
@@ -54,7 +54,7 @@ class Screen:
             "page up": -self._page, "home": -self._last, "g": -self._last, "end": self._last, "G": self._last,
         }  # fmt: skip
         if key == "s":
-            self.sort = queues.SORTS[(queues.SORTS.index(self.sort) + 1) % len(queues.SORTS)]
+            self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
         elif key == "a":
             self.every = not self.every
         self.offset = max(0, min(self._last, self.offset + moves.get(key, 0)))

@@ -25,17 +25,19 @@ def noted(
     to: str | None = None,
     at: float | None = None,
     reason: str | None = None,
+    by: str | None = None,
 ) -> Iterator[Callable[[str | None], None]]:
     """Give what is to be called with the id of each task of a queue that something was done to.
 
     With the name of a schedule where it was done to that, with None where it was done to the queue itself.
     `to` is the queue that tasks were moved to, `at` when they come next or a pause ends (seconds since the
-    epoch), `reason` what the operator said.
+    epoch), `reason` what the operator said, `by` who that is where it is not the user of this machine.
 
     It records that for the history, beside the command, which never waits for it but at its end: so let it
     say before what it did. A record that is lost is told to `tell`, and nothing else comes of that.
     """
-    by = who() if settings.history is not None else None
+    if by is None and settings.history is not None:
+        by = who()
     with recording(settings, lambda _: None, tell=tell) as listeners:
 
         def note(task_id: str | None) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from taskqueue.durations import duration
+
 _ENDLESS_MS = 2**62
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 EDGES = (10, MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY)
@@ -26,6 +28,13 @@ class Span:
     """Endless for the longest rung, as what is due later than the ladder is long goes round on it."""
     count: int | None
     """None where a rung's count is not known."""
+
+    @property
+    def end(self) -> str:
+        """When they are due at the latest, in words."""
+        if math.isinf(self.within):
+            return "any time"
+        return f"in {duration(round(self.within))}".replace(".0", "")
 
 
 @dataclass(frozen=True, slots=True)

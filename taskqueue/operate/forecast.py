@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from taskqueue.operate.due import DAY, HOUR, Due
+from taskqueue.durations import duration
+from taskqueue.operate.due import DAY, HOUR, Due, Span
 
 _WORTH_TELLING = 60.0
 """Seconds of lateness below which nothing is said: rates are means over half a minute."""
+RATED = 10.0
+"""A second, from which on no part of one is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +71,33 @@ def _late(ready: int, due: Due | None, per_second: float) -> tuple[float | None,
         if span.count and late > worst:
             worst, at = late, span.within
     return (worst, at) if worst >= _WORTH_TELLING else (None, None)
+
+
+def told(found: Forecast, now: float) -> str | None:
+    """Write it in a sentence; None where there is nothing to tell. `now` is in seconds since the epoch."""
+    if not found.hour and found.late is None:
+        return None
+    line = f"{found.hour:,} or more are due within the hour"
+    if found.per_second is None:
+        return line
+    rate = _rate(found.per_second)
+    line = f"{line}; {f'rate allows {rate}' if found.by_rate else f'{rate} are settled now'}"
+    if found.late is None or found.at is None:
+        return line
+    when = "now" if not found.at else f"by {clock(now + found.at, now)}"
+    return f"{line}: {duration(found.late)} late {when}, or more"
+
+
+def clock(at: float, now: float) -> str:
+    """Write a time of day in UTC, with the date where it is over a day away."""
+    moment = datetime.fromtimestamp(at, UTC)
+    return moment.strftime("%H:%M:%SZ" if at - now <= DAY else "%Y-%m-%d %H:%MZ")
+
+
+def by(span: Span, now: float) -> str:
+    """Write when a span ends; nothing where that is not known."""
+    return "" if math.isinf(span.within) else clock(now + span.within, now)
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}/s" if per_second >= RATED else f"{per_second * HOUR:,.0f}/h"

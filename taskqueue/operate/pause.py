@@ -8,6 +8,7 @@ The note on who and why is in a queue beside it, as whoever reads from `Q.paused
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -15,16 +16,35 @@ from taskqueue.broker.absence import Listed
 from taskqueue.broker.bound import bound
 from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session
-from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotDeclared, NotKnown, PublishFailed
+from taskqueue.errors import (
+    BrokerRefused,
+    BrokerUnreachable,
+    ConfigError,
+    NotDeclared,
+    NotKnown,
+    PublishFailed,
+)
 from taskqueue.task.message import Publish
 from taskqueue.task.pause import Pause, note, noted
 from taskqueue.topology import names
+from taskqueue.topology.ladder import LONGEST_TTL_MS
 from taskqueue.topology.pause import PAUSE_NOTE, pause_queue
 
-__all__ = ["Pause", "pause", "paused", "pauses", "resume", "seen"]
+__all__ = ["Pause", "milliseconds", "pause", "paused", "pauses", "resume", "seen"]
 
 _DELETING, _CONFIRMING = 30.0, 10.0
 _ARRIVING = 0.3
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)\s*")
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+
+
+def milliseconds(text: str) -> int:
+    """Read how long a pause lasts, such as ``1h 30m``; raises ConfigError."""
+    parts = _PART.findall(text)
+    whole = round(sum(float(number) * _SECONDS[unit] for number, unit in parts) * 1000)
+    if not parts or _PART.sub("", text) or not 0 < whole <= LONGEST_TTL_MS:
+        raise ConfigError(f"--for: must be a time such as 30s, 10m, 2h or 1d, got {text[:60]!r}")
+    return whole
 
 
 async def paused(session: Session, queue: str) -> Pause | None:

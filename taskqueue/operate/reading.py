@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from taskqueue.redact import redacted
@@ -130,3 +130,14 @@ def seconds(headers: Mapping[str, Any], name: str) -> float | None:
         return None if milliseconds is None else milliseconds / 1000
     except OverflowError:
         return None
+
+
+def moment(seconds: float | None) -> str | None:
+    """Write a time (seconds since the epoch) as ISO 8601 in UTC, to the millisecond; None stays None."""
+    if seconds is None:
+        return None
+    try:
+        time = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.0f}"
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from taskqueue.cli import insight, queues
-from taskqueue.cli.picture import Picture
 from taskqueue.operate.due import Due, Span
 from taskqueue.operate.forecast import forecast
 from taskqueue.operate.overview import Overview, View
 from taskqueue.operate.pause import Pause
+from taskqueue.operate.picture import Picture, Sort
 from tests.support.views import rates, view
 
 
@@ -60,7 +60,7 @@ def test_nothing_is_left_out_of_which_something_is_not_known() -> None:
 @pytest.mark.parametrize(
     ("sort", "first"), [("ini", "q00"), ("name", "q00"), ("ready", "q02"), ("dead", "q04")]
 )
-def test_the_most_come_first(sort: queues.Sort, first: str) -> None:
+def test_the_most_come_first(sort: Sort, first: str) -> None:
     """By what is asked for."""
     assert printed(picture(*MANY), sort=sort)[1][0] == first
 

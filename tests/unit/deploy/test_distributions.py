@@ -47,13 +47,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
-    """Every module and the mark of its types; no tests, no sandbox."""
+    """Every module, the mark of its types, and what the page is made of; no tests, no sandbox."""
     (path,) = built.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         licences = [name for name in wheel.namelist() if name.endswith("LICENSE")]
     wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "taskqueue").rglob("*.py")}
-    assert names == wanted | {"taskqueue/py.typed"}
+    page = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("templates", "static")
+        for path in (ROOT / "taskqueue" / "web" / folder).iterdir()
+    }
+    assert len(page) > 10
+    assert names == wanted | page | {"taskqueue/py.typed"}
     assert licences
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.cli.pause import milliseconds
 from taskqueue.errors import ConfigError
+from taskqueue.operate.pause import milliseconds
 from taskqueue.task.message import Message
 from taskqueue.task.pause import Pause, note, noted, said
 

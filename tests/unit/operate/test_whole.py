@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from taskqueue.cli import messages as record
+from taskqueue.operate import whole as record
 from taskqueue.task.message import Message
 
 VALUES: list[tuple[Any, Any, str | None]] = [

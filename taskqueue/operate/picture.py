@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
-from taskqueue.cli import tables
 from taskqueue.operate import due
 from taskqueue.operate.advanced import WITHIN
 from taskqueue.operate.forecast import Forecast
 from taskqueue.operate.inspect import LadderState, QueueState
 from taskqueue.operate.overview import Overview, View
 from taskqueue.operate.pause import Pause
+from taskqueue.operate.reading import moment
 from taskqueue.operate.reasons import alarmed, is_late, late, reasons, some, stuck
 from taskqueue.topology.names import lost
+
+Sort = Literal["ini", "name", "ready", "waiting", "dead"]
+SORTS: tuple[Sort, ...] = ("ini", "ready", "waiting", "dead", "name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,29 @@ class Picture:
         yield from self.overview.ladders.values()
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How it stands with a queue, in a word or two."""
+
+    word: str = ""
+    level: Literal["", "warn", "bad"] = ""
+
+
+def condition(view: View) -> Condition:
+    """Tell how it stands with a queue: what is worst; nothing where all is well."""
+    state, ladder = view.state, view.ladder
+    found: Sequence[tuple[object, Condition]] = (
+        (state.unknown or ladder.unknown, Condition("silent", "bad")),
+        (f"queue {view.name}" in state.missing, Condition("not declared", "bad")),
+        (state.missing or ladder.missing, Condition("incomplete", "bad")),
+        (view.pause, Condition("paused", "warn")),
+        (view.stuck, Condition("none settled", "warn")),
+        (state.consumers == 0 and not view.empty, Condition("no consumer", "warn")),
+        (state.looked or ladder.looked, Condition("looked at", "warn")),
+    )
+    return next((each for holds, each in found if holds), Condition())
+
+
 def held_back(queue: QueueState, ladder: LadderState) -> Iterator[str]:
     """Say what becomes of tasks that come due while there is no work queue for them, if that is so."""
     if not queue.cut_off(ladder):
@@ -138,9 +165,9 @@ def pause_line(pause: Pause) -> str:
     if pause.by:
         words.append(f"by {pause.by}")
     if pause.since is not None:
-        words.append(f"since {tables.moment(pause.since)}")
+        words.append(f"since {moment(pause.since)}")
     if pause.until is not None:
-        words.append(f"until {tables.moment(pause.until)}")
+        words.append(f"until {moment(pause.until)}")
     told = " ".join(words)
     return f"{told}: {pause.reason}" if pause.reason else told
 
@@ -170,7 +197,7 @@ def _pause(view: View) -> dict[str, Any] | bool | None:
     if view.pause is None:
         return False if view.pause_known else None
     pause = view.pause
-    times = {"since": tables.moment(pause.since), "until": tables.moment(pause.until)}
+    times = {"since": moment(pause.since), "until": moment(pause.until)}
     return {"by": pause.by, "reason": pause.reason, **times}
 
 
@@ -188,3 +215,25 @@ def _numbers(ladder: LadderState | None) -> dict[str, Any]:
         "due": due.document(ladder.due if ladder else None),
         "held": ladder.held if ladder else None,
     }
+
+
+def _most(count: Callable[[View], int | None]) -> Callable[[View], float]:
+    """Sort by a count: what is not known first, then the largest, and last what does not exist."""
+
+    def place(view: View) -> float:
+        found = count(view)
+        if found is not None:
+            return -found
+        return 1 if view.state.missing else -math.inf
+
+    return place
+
+
+ORDERS: dict[Sort, Callable[[View], float | str]] = {
+    "ini": lambda _: 0.0,
+    "name": lambda view: view.name,
+    "ready": _most(lambda view: view.state.ready),
+    "waiting": _most(lambda view: view.waiting if view.own else 0),
+    "dead": _most(lambda view: view.state.dead),
+}
+"""The order of queues in a table, by what it goes by."""

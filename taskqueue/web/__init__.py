@@ -1,0 +1,1 @@
+"""The page for people, and `POST /queues/Q/tasks` for who has no AMQP (extra `web`)."""

@@ -1,0 +1,82 @@
+"""A message as the page shows it: without logins in URLs, and without what may be a credential. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from taskqueue.errors import InvalidTask
+from taskqueue.operate import whole
+from taskqueue.redact import HIDDEN, safe_headers, without_logins
+from taskqueue.task import document
+from taskqueue.task.message import Message
+
+_LONGEST = 200_000
+"""Characters of a body that are shown: a browser is slow with megabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of a message."""
+
+    fields: tuple[tuple[str, str | None], ...]
+    """Its headers and properties by name."""
+    body: str
+    bytes: int
+    hidden: bool
+    """Whether something was left out of the body."""
+    cut: bool
+    """Whether the body is longer than what is shown."""
+
+
+def shown(message: Message) -> Shown:
+    """Write a message for the page; never raises, whatever it holds."""
+    *fields, (_, plain) = whole.lines(message)
+    written = _tidy(message.body)
+    raw, hides = written or (message.body.decode(errors="backslashreplace"), False)
+    body = without_logins(raw) if written else plain or ""
+    return Shown(
+        tuple((name, _safe(name, value)) for name, value in fields),
+        body[:_LONGEST],
+        len(message.body),
+        hides or body != raw,
+        len(body) > _LONGEST,
+    )
+
+
+def _safe(name: str, value: str | None) -> str | None:
+    return HIDDEN if value is not None and _is_secret(name.partition(" ")[2]) else value
+
+
+def _tidy(body: bytes) -> tuple[str, bool] | None:
+    """Write each member in a line of its own, as it came but for secrets, and tell whether there are any.
+
+    Gives None for what is no JSON object.
+    """
+    try:
+        read = document.read(body)
+        members = {name: read.written(name).decode() for name in read.values}
+        metadata = read.values.get("metadata")
+        plain = _without(metadata)
+        if hides := plain != metadata:
+            members["metadata"] = document.write({"": plain}, copied=True)[len('{"":') : -1]
+    except (InvalidTask, ValueError, RecursionError):
+        return None
+    lines = ",\n".join(f"  {json.dumps(name, ensure_ascii=False)}: {text}" for name, text in members.items())
+    written = f"{{\n{lines}\n}}" if lines else "{}"
+    # JSON can spell half of a surrogate pair, which no page can hold.
+    return written.encode(errors="backslashreplace").decode(), hides
+
+
+def _without(metadata: Any) -> Any:
+    """Hide what may be a credential: headers of the request, and what a handler of somebody's own reads."""
+    if isinstance(metadata, dict):
+        return {
+            name: HIDDEN if _is_secret(name) and each else _without(each) for name, each in metadata.items()
+        }
+    return [_without(each) for each in metadata] if isinstance(metadata, list) else metadata
+
+
+def _is_secret(name: str) -> bool:
+    return safe_headers({name: ""})[name] == HIDDEN

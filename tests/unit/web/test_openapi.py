@@ -1,0 +1,33 @@
+"""The description of the API names what there is."""
+
+from __future__ import annotations
+
+from taskqueue.task.decode import KNOWN
+from taskqueue.web.openapi import description
+
+
+def test_every_field_of_a_message_is_described() -> None:
+    """And none that there is not."""
+    document = description("/tq")
+    task = document["components"]["schemas"]["Task"]
+    assert set(task["properties"]) == KNOWN
+    assert document["servers"] == [{"url": "/tq"}]
+    assert description("")["servers"] == [{"url": "/"}]
+
+
+def test_every_reference_leads_somewhere() -> None:
+    """Within the document."""
+    document = description("")
+
+    def references(value: object) -> list[str]:
+        if isinstance(value, dict):
+            own = [each for key, each in value.items() if key == "$ref"]
+            return own + [each for inner in value.values() for each in references(inner)]
+        return [each for inner in value for each in references(inner)] if isinstance(value, list) else []
+
+    found = references(document)
+    assert len(found) > 5
+    for reference in found:
+        here = document
+        for part in reference.removeprefix("#/").split("/"):
+            here = here[part]
