@@ -55,10 +55,10 @@ def test_all_of_a_queue_goes_with_it_its_limits_too() -> None:
     assert set(names.limits("b", paced=True, capped=True)) < set(found.queues)
     assert names.looked("b") in found.queues
     assert found.busy is None
-    # Permits go last, and nobody asks whether they are used: they stand for no task.
+    # Permits go last, and nobody asks whether they are used: they stand for no task. Nor do probes.
     permits = names.limits("b", paced=False, capped=True)
     assert found.queues[-2:] == permits
-    assert set(found.queues) - set(found.proven) == set(permits)
+    assert set(found.queues) - set(found.proven) == {*permits, names.probe("b"), names.probed("b")}
 
 
 @pytest.mark.parametrize("name", ["b", "b.dead", "b.wait.0.3s"])
