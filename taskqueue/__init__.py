@@ -10,6 +10,7 @@ from taskqueue.errors import (
     ConfigError,
     InvalidTask,
     NotDeclared,
+    NotKnown,
     PublishFailed,
     TaskqueueError,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "ConfigError",
     "InvalidTask",
     "NotDeclared",
+    "NotKnown",
     "PublishFailed",
     "TaskqueueError",
 ]

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from taskqueue.errors import PublishFailed, TaskqueueError
 from taskqueue.send.batch import LOOK, Outstanding, not_in_time
-from taskqueue.send.client import SERVER, TIMEOUT
+from taskqueue.send.client import CANCEL_TIMEOUT, SERVER, TIMEOUT
 from taskqueue.send.new_task import NewTask, taking
 from taskqueue.send.producer import Producer
 from taskqueue.send.publisher import Sender
@@ -136,6 +136,25 @@ class AsyncClient:
                 batch.failed(error if isinstance(error, TaskqueueError) else PublishFailed("given up"))
                 raise
         return ids
+
+    async def cancel(self, task_id: str, queue: str = "default", *, timeout: float = CANCEL_TIMEOUT) -> bool:  # noqa: ASYNC109 as Client
+        """Cancel a task that waits, and tell whether one did, as Client.cancel does."""
+        return (await self.cancel_many([task_id], queue, timeout=timeout))[0]
+
+    async def cancel_many(
+        self,
+        ids: Iterable[str],
+        queue: str = "default",
+        *,
+        timeout: float = CANCEL_TIMEOUT,  # noqa: ASYNC109 the argument of Client
+    ) -> list[bool]:
+        """Cancel tasks that wait, as Client.cancel_many does, at the same price; the loop goes on meanwhile.
+
+        Where this is cancelled, the look is given up as by `timeout`.
+        """
+        from taskqueue.send import cancelling  # noqa: PLC0415 few cancel
+
+        return await cancelling.awaited(self._producer.cancel(ids, queue), timeout)
 
     async def close(self) -> None:
         """Close the connection; a later send makes a new one."""

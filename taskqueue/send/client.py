@@ -12,6 +12,8 @@ from taskqueue.send.producer import Producer
 from taskqueue.settings import Settings, load
 
 TIMEOUT = 30.0
+CANCEL_TIMEOUT = 60.0
+"""Seconds that a look for tasks may take: some hundred thousand that wait take ten."""
 SERVER = "amqp://guest:guest@localhost:5672/"
 
 
@@ -75,6 +77,31 @@ class Client:
             sender = self._producer.sender()
             sender.send(publishes, self._timeout, through_alarms=self._through_alarms)
         return ids
+
+    def cancel(self, task_id: str, queue: str = "default", *, timeout: float = CANCEL_TIMEOUT) -> bool:
+        """Cancel a task that waits, and tell whether one did: `cancel_many` for one, at the same price."""
+        return self.cancel_many([task_id], queue, timeout=timeout)[0]
+
+    def cancel_many(
+        self, ids: Iterable[str], queue: str = "default", *, timeout: float = CANCEL_TIMEOUT
+    ) -> list[bool]:
+        """Cancel tasks that wait, and tell of each, in that order, whether it was found waiting.
+
+        They come to the dead queue, reason cancelled, without a roll_back: `dead replay` undoes it. What is
+        ready, runs, or has run is not found waiting.
+
+        **The price**: nothing finds a task by its id but a look at all that waits on the ladder of its queue:
+        1.5 s for 20,000 tasks and 9 s for 200,000 on a quiet machine, with one core of this process. One look
+        at a ladder at a time; others wait 15 s for it. It takes the rights of an operator, and an ini.
+
+        `timeout` is in seconds. Raises NotKnown where the look does not end in that, or can't be complete;
+        BrokerUnreachable, BrokerRefused, NotDeclared, PublishFailed (an alarm); InvalidTask and ConfigError
+        before it looks. Whatever ends it, a killed process too, each task is still waiting, or dead; what was
+        just under way may be both.
+        """
+        from taskqueue.send import cancelling  # noqa: PLC0415 few cancel
+
+        return cancelling.wait(self._producer.cancel(ids, queue), timeout)
 
     def close(self) -> None:
         """Close the connection; a later send makes a new one."""

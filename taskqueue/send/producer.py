@@ -22,6 +22,8 @@ from taskqueue.task.message import Publish
 from taskqueue.tracing import Sending, Tracing
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from taskqueue.send.publisher import Sender
 
 
@@ -89,13 +91,23 @@ class Producer:
             task = replace(task, headers=self._tracing.carried(task.headers or {}))
         return task.publish(self.settings.way(queue), time.time())
 
-    def _checked_queue(self, task: NewTask) -> str:
-        queue: object = task.queue
+    def cancel(self, ids: Iterable[str], queue: str) -> Future[list[bool]]:
+        """Begin to cancel tasks where they wait: was each, in that order? Raises InvalidTask, ConfigError."""
+        from taskqueue.send import cancelling  # noqa: PLC0415 few cancel
+
+        return cancelling.begin(self.settings, self.known(queue), cancelling.checked(ids))
+
+    def known(self, queue: object) -> str:
+        """Give the name of a queue; raises InvalidTask, or ConfigError for one of no section."""
         if not isinstance(queue, str) or not queue:
             raise InvalidTask("queue", f"must be a text that is not empty, got {shown(queue)}")
         if self.settings.queues and queue not in self.settings.queues:
             known = ", ".join(self.settings.queues)
             raise ConfigError(f"queue {queue!r} is in no section of the configuration, which has: {known}")
+        return queue
+
+    def _checked_queue(self, task: NewTask) -> str:
+        queue = self.known(task.queue)
         given = mapping({"metadata": task.metadata}, "metadata")
         settings = self.settings.queues.get(queue)
         for handler, check in metadata.CHECKS.items():

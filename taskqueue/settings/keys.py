@@ -65,9 +65,9 @@ SECRET = frozenset({"server", "proxy", "signing_secret", "bearer_token", "basic_
 OF_CONSUMERS = frozenset(
     {*GLOBAL_KEYS, *QUEUE_KEYS}
     - {"server", "ca_file", "cert_file", "key_file", "queue_type", "resolution", "levels"}
-    - {"ladder", "handlers", "tracing"}
+    - {"ladder", "handlers", "tracing", "history"}
 )
-"""Keys that nobody needs to send a task: how it runs, and with which credentials."""
+"""Keys that nobody needs to send a task, or to cancel it: how it runs, and with which credentials."""
 _FIELD = {"server": "servers"}
 _PLAIN = re.compile(r"[-+]?[0-9.,]{1,10}")
 _INLINE = re.compile(r"\s[#;]")

@@ -6,12 +6,14 @@ In a conftest.py: ``pytest_plugins = ["taskqueue.testing.plugin"]`` gives the fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from taskqueue.send import cancelling
 from taskqueue.send.batch import Batch
 from taskqueue.send.client import Client
 from taskqueue.send.new_task import NewTask
@@ -42,6 +44,8 @@ class SentTask:
     headers: Mapping[str, Any] = field(repr=False)
     """Of the message, not of the request."""
     task: Task = field(repr=False)
+    waits: bool = field(repr=False)
+    """Whether it was sent for later, so that it can be cancelled."""
 
     @property
     def payload(self) -> Any:
@@ -53,19 +57,24 @@ class RecordingClient(Client):
     """A Client whose tasks go nowhere: `sent` has them in the order of their sending.
 
     It raises what the real one raises for what is given, never what a broker would say. `settings` that
-    name queues limit it to them, as does `from_config`.
+    name queues limit it to them, as does `from_config`. `cancel` finds what was sent for later and has not
+    run, without an ini too.
     """
 
     def __init__(self, *, timeout: float = 30.0, settings: Settings | None = None) -> None:
         super().__init__(settings=settings, timeout=timeout)
         self._recorder = _Recorder()
-        self._ran = 0
         self._producer = _RecordingProducer(self._producer.settings, self._recorder)
 
     @property
     def sent(self) -> list[SentTask]:
         """List what was sent."""
         return self._recorder.sent
+
+    @property
+    def cancelled(self) -> list[SentTask]:
+        """List what of it was cancelled: it is not run."""
+        return self._recorder.cancelled
 
     def assert_sent(self, url: str | None = None, queue: str | None = None, **fields: Any) -> SentTask:
         """Give the first task with this URL, queue and other fields; raises AssertionError without one."""
@@ -100,9 +109,7 @@ class RecordingClient(Client):
         return await apps.run_asgi(app, self._next(), _full(config))
 
     def _next(self) -> list[SentTask]:
-        due = sorted(self.sent[self._ran :], key=lambda task: task.due)
-        self._ran = len(self.sent)
-        return due
+        return sorted(self._recorder.take(), key=lambda task: task.due)
 
     def _told(self) -> str:
         lines = "".join(f"\n  {task.queue} {task.url} {dict(task.fields)}" for task in self.sent)
@@ -116,7 +123,11 @@ def recording() -> Iterator[RecordingClient]:
     Each checks by its own settings, as it would without.
     """
     client = RecordingClient()
-    with patch.object(Producer, "sender", lambda _: client._recorder):  # noqa: SLF001 it is ours
+    recorder = client._recorder  # noqa: SLF001 it is ours
+    with (
+        patch.object(Producer, "sender", lambda _: recorder),
+        patch.object(cancelling, "look", lambda _, queue, ids: cancelling.over(recorder.cancel(queue, ids))),
+    ):
         yield client
 
 
@@ -127,14 +138,34 @@ class _Recorder:
 
     def __init__(self) -> None:
         self.sent: list[SentTask] = []
+        self.cancelled: list[SentTask] = []
+        self._left: list[SentTask] = []
 
     def send(self, publishes: Iterable[Publish], _timeout: float, **_: object) -> None:
         for publish in publishes:
-            self.sent.append(_sent(publish))
+            self._take_in(publish)
 
     def begin(self, publish: Publish, batch: Batch) -> None:
-        self.sent.append(_sent(publish))
+        self._take_in(publish)
         batch.confirmed(publish)
+
+    def take(self) -> list[SentTask]:
+        """Give what has not run and was not cancelled, to be run now."""
+        left, self._left = self._left, []
+        return left
+
+    def cancel(self, queue: str, ids: Iterable[str]) -> list[bool]:
+        """Cancel each task of these ids that waits, as a look does, and tell which there were."""
+        named = frozenset(ids)
+        found = [task for task in self._left if task.waits and task.queue == queue and task.id in named]
+        self._left = [task for task in self._left if all(task is not each for each in found)]
+        self.cancelled += found
+        return [any(task.id == each for task in found) for each in ids]
+
+    def _take_in(self, publish: Publish) -> None:
+        task = _sent(publish)
+        self.sent.append(task)
+        self._left.append(task)
 
 
 class _RecordingProducer(Producer):
@@ -145,13 +176,17 @@ class _RecordingProducer(Producer):
     def sender(self) -> Any:
         return self._recorder
 
+    def cancel(self, ids: Iterable[str], queue: str) -> Future[list[bool]]:
+        return cancelling.over(self._recorder.cancel(self.known(queue), cancelling.checked(ids)))
+
 
 def _sent(publish: Publish) -> SentTask:
     message = publish.message
     task = decode(message, now=message.properties["timestamp"])
     queue = names.destination(publish.routing_keys[-1]) or publish.routing_keys[0]
     fields = value_of(message.body.decode())
-    return SentTask(task.id, task.url, queue, fields, task.due / 1000, message.headers, task)
+    waits = publish.exchange != names.due(queue)
+    return SentTask(task.id, task.url, queue, fields, task.due / 1000, message.headers, task, waits)
 
 
 def _wanted(url: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
