@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from pika.channel import Channel as Raw
-from pika.connection import Parameters
 from pika.exceptions import AMQPError, NoFreeChannels
 
 from taskqueue.broker import connect as broker
 from taskqueue.broker.asking import PATIENCE, Channel
+from taskqueue.broker.opening import opened
 from taskqueue.broker.replies import RESOURCE_LOCKED, Counts, Refused
 from taskqueue.broker.wire import TolerantAsyncio
 from taskqueue.errors import BrokerRefused, BrokerUnreachable, NotKnown
@@ -32,7 +32,6 @@ CHANNELS = 16
 """Questions at once: a quorum queue answers after it has written to its disk, and many write together."""
 _KEPT_FREE = 3
 """Channels for what is looked at or held meanwhile, of those that the broker allows."""
-_CONNECTING = 10.0
 _CLOSING = 10.0
 """Seconds to close a connection. A channel that is cut off at work crashes, and fills the broker's log."""
 _HANGING = 2.0
@@ -74,33 +73,33 @@ class Session:
 
     async def open_channel(self) -> Channel:
         """Open a channel; raises BrokerUnreachable where the connection is lost."""
-        opened: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
+        opening: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
 
         def arrived(raw: Raw) -> None:
-            if not opened.done():
-                opened.set_result(raw)
+            if not opening.done():
+                opening.set_result(raw)
 
-        self._opening.add(opened)
+        self._opening.add(opening)
         try:
             self._connection.channel(on_open_callback=arrived)
             async with asyncio.timeout(PATIENCE):
-                return Channel(await opened)
+                return Channel(await opening)
         except NoFreeChannels as error:
             most = self._connection.params.channel_max
             raise BrokerRefused(f"the broker allows {most} channels (channel_max): raise that") from error
         except (AMQPError, TimeoutError) as error:
             raise BrokerUnreachable(f"lost the connection to the broker ({broker.reason(error)})") from error
         finally:
-            self._opening.discard(opened)
+            self._opening.discard(opening)
 
     def _block(self, *, now: bool) -> None:
         self._blocked = now
 
     def _lost(self, _connection: object, error: BaseException) -> None:
         """Tell who waits for a channel why there is none."""
-        for opened in self._opening:
-            if not opened.done():
-                opened.set_exception(broker.cause(error))
+        for opening in self._opening:
+            if not opening.done():
+                opening.set_exception(broker.cause(error))
 
     @asynccontextmanager
     async def own_channel(self) -> AsyncIterator[Channel]:
@@ -124,7 +123,7 @@ class Session:
         """
         host = self._connection.params
         try:
-            beside = Session(await _connect(host))
+            beside = Session(await opened(host))
         except (AMQPError, OSError, TimeoutError) as error:
             raise broker.failure(error, host) from error
         try:
@@ -248,7 +247,7 @@ async def connected(settings: Settings, *, name: str) -> AsyncIterator[Session]:
     failures: list[BrokerUnreachable] = []
     for host in broker.parameters(settings, name=name):
         try:
-            session = Session(await _connect(host))
+            session = Session(await opened(host))
         except (AMQPError, OSError, TimeoutError) as error:
             failures.append(broker.failure(error, host))
             continue
@@ -258,33 +257,6 @@ async def connected(settings: Settings, *, name: str) -> AsyncIterator[Session]:
             await session.close()
         return
     raise broker.together(failures)
-
-
-async def _connect(host: Parameters) -> TolerantAsyncio:
-    opened: asyncio.Future[TolerantAsyncio] = asyncio.get_running_loop().create_future()
-
-    def failed(_connection: object, error: BaseException | str) -> None:
-        if not opened.done():
-            opened.set_exception(broker.cause(error))
-
-    def succeeded(made: TolerantAsyncio) -> None:
-        if not opened.done():
-            opened.set_result(made)
-
-    connection = TolerantAsyncio(
-        host,
-        on_open_callback=succeeded,
-        on_open_error_callback=failed,
-        custom_ioloop=asyncio.get_running_loop(),
-    )
-    try:
-        async with asyncio.timeout(_CONNECTING):
-            return await opened
-    except TimeoutError as error:
-        # A server that accepts and says nothing. Where the transport is ended without a reason, pika raises.
-        if getattr(connection, "_transport", None) is not None:
-            connection._terminate_stream(error)  # type: ignore[attr-defined]  # noqa: SLF001
-        raise
 
 
 def run(work: Awaitable[Result]) -> Result:

@@ -24,7 +24,7 @@ from typing import Any
 from taskqueue.broker.asking import Channel
 from taskqueue.broker.replies import RESOURCE_LOCKED, Refused
 from taskqueue.broker.session import Session
-from taskqueue.errors import NotKnown, PublishFailed, TaskqueueError
+from taskqueue.errors import NotDeclared, NotKnown, PublishFailed, TaskqueueError
 from taskqueue.operate.rungs import Rung
 from taskqueue.settings import Settings
 from taskqueue.task.message import Message, Publish
@@ -161,4 +161,6 @@ async def asked(channel: Channel, method: str, *arguments: str) -> None:
     try:
         await channel.ask(method, *arguments)
     except Refused as error:
+        if error.absent:
+            raise NotDeclared(f"{error.reason}: run `taskqueue declare`") from error
         raise error.told() from error

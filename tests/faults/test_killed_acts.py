@@ -67,9 +67,14 @@ def counting(stage: Stage) -> Iterator[Callable[[str], int]]:
 
 def killed(stage: Stage, watched: str, *arguments: str) -> None:
     """Begin a command, and kill it once something has come to the queue that is watched."""
+    killed_python(stage, watched, "-m", "taskqueue", *arguments, "--yes", "--config", str(stage.path))
+
+
+def killed_python(stage: Stage, watched: str, *arguments: str) -> None:
+    """Begin a program of Python, and kill it once something has come to the queue that is watched."""
     with counting(stage) as count:
         process = subprocess.Popen(
-            [sys.executable, "-m", "taskqueue", *arguments, "--yes", "--config", str(stage.path)],
+            [sys.executable, *arguments],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + PATIENCE
@@ -97,6 +102,24 @@ def test_a_killed_cancel_leaves_each_task_waiting_or_dead(full: Stage) -> None:
     command.ran(full.path, "dead", "replay", full.name, "--reason", "cancelled", "--yes")
     assert ids(full, "waiting", full.name) == before
     assert full.depth() == 0
+
+
+def test_a_killed_cancel_of_a_program_leaves_each_task_waiting_or_dead(full: Stage) -> None:
+    """The same look, in a thread of a program that ends with it; the next one finds what waits still."""
+    before = ids(full, "waiting", full.name)
+    program = """
+import sys
+from taskqueue import Client
+Client.from_config(sys.argv[1]).cancel_many([f"t{n}" for n in range(int(sys.argv[3]))], sys.argv[2])
+"""
+    killed_python(full, f"{full.name}.dead", "-c", program, str(full.path), full.name, str(COUNT))
+    waiting, dead = ids(full, "waiting", full.name), ids(full, "dead", full.name)
+    assert waiting.keys() | dead.keys() == EVERY
+    assert len(waiting.keys() & dead.keys()) <= MOST_TWICE
+    assert {task: before[task] for task in waiting} == waiting
+    with full.client() as client:
+        told = client.cancel_many(sorted(EVERY), full.name)
+    assert {task for task, waited in zip(sorted(EVERY), told, strict=True) if waited} == waiting.keys()
 
 
 def test_a_killed_run_now_leaves_each_task_waiting_or_ready(full: Stage) -> None:

@@ -13,7 +13,9 @@ import pytest
 
 from sandbox.broker import Server
 from sandbox.receiver import Answer, Receiver
+from taskqueue import Client
 from taskqueue.cli import main
+from taskqueue.errors import AccessRefused
 from taskqueue.topology import names
 from tests.conftest import connect
 from tests.support.admin import PASSWORD, Admin
@@ -121,6 +123,8 @@ def test_the_publisher_sends_and_sees_nothing(site: Site) -> None:
         ini, "declare", "inspect", "waiting list a", "dead list a", "dead purge a --all --yes",
         "schedule list", "schedule run yearly", "schedule pause yearly",
     )  # fmt: skip
+    with Client.from_config(ini) as client, pytest.raises(AccessRefused, match=r"permission on .*a\.wait"):
+        client.cancel("t", "a")
     site.does(ini, "check", code=1, told="may send")
     site.runs_not(ini)
     assert site.faults == []
@@ -158,7 +162,7 @@ def test_the_operator_looks_at_all_and_mends(site: Site) -> None:
         for number in range(3):
             message = amqp.Message('{"url": "/dead"}', message_id=f"d{number}")
             channel.basic_publish(message, routing_key=names.dead("a"))
-    for number in range(2):
+    for number in range(3):
         site.does(ini, "send", "a", f"/{number}", "--id", f"t{number}", "--countdown", "80")
     site.does(ini, "inspect", told="waiting")
     site.does(ini, "inspect", "a", told="waiting")
@@ -167,6 +171,8 @@ def test_the_operator_looks_at_all_and_mends(site: Site) -> None:
     site.does(ini, "waiting", "list", "a", told="t1")
     site.does(ini, "waiting", "show", "a", "t1", told="/1")
     site.does(ini, "waiting", "cancel", "a", "--id", "t1", "--yes")
+    with Client.from_config(ini) as client:
+        assert client.cancel_many(["t1", "t2"], "a") == [False, True]
     site.does(ini, "waiting", "move", "a", "--id", "t0", "--to", "+90s", "--yes")
     site.does(ini, "waiting", "run-now", "a", "--id", "t0", "--yes")
     site.does(ini, "dead", "list", "a", told="d2")

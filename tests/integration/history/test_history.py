@@ -57,6 +57,9 @@ def test_a_task_is_told_from_its_first_attempt_to_its_end(kept: Stage, receiver:
     process.wait_for("event=done id=m ")
     waiting = kept.send("/later", countdown=80)
     command.ran(kept.path, "waiting", "cancel", kept.name, "--id", waiting, "--yes")
+    by_program = kept.send("/later", countdown=80)
+    with kept.client() as client:
+        assert client.cancel(by_program, kept.name)
     # Then all of it is told, in its order, a second later at most
     story = ["retried", "dead", "rolled_back", "done", "replayed", "done"]
     # A replayed task may be done before the command hears that it was taken.
@@ -70,13 +73,16 @@ def test_a_task_is_told_from_its_first_attempt_to_its_end(kept: Stage, receiver:
     assert replayed["by"].startswith(f"{getpass.getuser()}@")
     assert (done["attempt"], done["queue"]) == (1, kept.name)
     assert retried["at"].endswith("Z")
-    (cancelled,) = told(kept, waiting)
-    assert (cancelled["event"], cancelled["by"]) == ("cancelled", replayed["by"])
+    # A program does not wait for the record.
+    eventually(lambda: events_of(kept, by_program) == ["cancelled"], "what a program has cancelled")
+    for each in (waiting, by_program):
+        (cancelled,) = told(kept, each)
+        assert (cancelled["event"], cancelled["by"]) == ("cancelled", replayed["by"])
     # And is found by what it is
     assert [each["id"] for each in told(kept, "--failed", "--url", "*/x")] == ["m", "m"]
     assert told(kept, "--url", "*/nowhere") == []
     assert told(kept, "--since", "2100-01-01") == []
-    assert len(told(kept, "--since", "1h", "-q", kept.name)) == len(story) + 1
+    assert len(told(kept, "--since", "1h", "-q", kept.name)) == len(story) + 2
     assert events_of(kept, "nobody") == []
     # And in words
     assert f"{waiting}: it was cancelled by {replayed['by']}" in command.ran(kept.path, "history", waiting)

@@ -78,7 +78,7 @@ def test_every_key_is_either_the_consumers_or_a_senders() -> None:
     """A new one is the consumer's, unless it is named."""
     assert {*GLOBAL_KEYS, *QUEUE_KEYS} > OF_CONSUMERS
     assert {"signing_secret", "bearer_token", "basic_auth", "proxy", "management_url"} < OF_CONSUMERS
-    assert "server" not in OF_CONSUMERS
+    assert OF_CONSUMERS.isdisjoint({"server", "history"})
 
 
 def test_a_queue_that_is_in_no_section_is_refused(path: Path) -> None:

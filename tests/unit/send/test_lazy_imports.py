@@ -25,6 +25,14 @@ def test_a_client_brings_nothing_of_asyncio_of_ours() -> None:
     assert "taskqueue.send.async_client" not in ours
 
 
+def test_who_only_sends_does_not_meet_what_cancels() -> None:
+    """Neither when a client is made."""
+    ours = loaded("from taskqueue import Client, AsyncClient; Client(); AsyncClient()")
+    assert "taskqueue.send.async_client" in ours
+    assert ours.isdisjoint({"taskqueue.send.cancelling", "taskqueue.operate", "taskqueue.history"})
+    assert "concurrent.futures" not in loaded("from taskqueue import Client; Client()")
+
+
 def test_everything_public_is_there() -> None:
     """However late it is imported."""
     names = {name: getattr(taskqueue, name).__name__ for name in taskqueue.__all__}
