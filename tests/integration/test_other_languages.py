@@ -13,7 +13,9 @@ import pytest
 
 from sandbox.broker import Server
 from sandbox.receiver import Receiver
+from tests.support import command
 from tests.support.stage import PATIENCE, Stage
+from tests.support.visited import TOKEN, served
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Run = Callable[[str], int]
@@ -79,3 +81,22 @@ def test_a_queue_that_is_not_declared_is_told(
 ) -> None:
     """Nothing is lost without a word."""
     assert sends(broker, queue_name) == 1
+
+
+def test_a_task_is_posted_without_amqp(stage: Stage, receiver: Receiver) -> None:
+    """To the page, with its token and a key that is its id; a queue that nobody knows is told."""
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine: curl/post.sh was not run")
+    program = str(EXAMPLES / "curl" / "post.sh")
+    with served(stage.settings) as visitor:
+        environment = {"TASKQUEUE_WEB": visitor.base, "TASKQUEUE_WEB_TOKEN": TOKEN}
+        assert ran(environment, program, "nowhere") == 1
+        assert ran({**environment, "TASKQUEUE_WEB_TOKEN": "another"}, program, stage.name) == 1
+        assert (stage.depth(), stage.waiting()) == (0, 0)
+        assert ran(environment, program, stage.name) == 0
+    assert (stage.depth(), stage.waiting()) == (0, 1)
+    command.ran(stage.path, "waiting", "run-now", stage.name, "--all", "--yes")
+    stage.consume()
+    (request,) = receiver.wait_for(1, PATIENCE, path="/welcome")
+    assert request.body == b'{"user": 7}'
+    assert request.headers["Taskqueue-Id"].startswith("welcome-")
