@@ -95,9 +95,10 @@ class Client:
         at a ladder at a time; others wait 15 s for it. It takes the rights of an operator, and an ini.
 
         `timeout` is in seconds. Raises NotKnown where the look does not end in that, or can't be complete;
-        BrokerUnreachable, BrokerRefused, NotDeclared, PublishFailed (an alarm); InvalidTask and ConfigError
-        before it looks. Whatever ends it, a killed process too, each task is still waiting, or dead; what was
-        just under way may be both.
+        BrokerUnreachable, BrokerRefused, NotDeclared, PublishFailed (an alarm); InvalidTask for what is no
+        id, or a task whose headers can't be read; ConfigError without an ini. What was cancelled stays so.
+        Whatever ends it, a killed process too, each task is still waiting, or dead; what was just under way
+        may be both.
         """
         from taskqueue.send import cancelling  # noqa: PLC0415 few cancel
 

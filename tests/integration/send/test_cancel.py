@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections.abc import Callable
 
 import pytest
 
-from taskqueue import AsyncClient, NotDeclared, NotKnown
+from taskqueue import AsyncClient, InvalidTask, NotDeclared, NotKnown
 from taskqueue.topology import names
 from tests.support import command
+from tests.support.raw_headers import Raw, entry
 from tests.support.stage import PATIENCE, Stage, eventually
 
 
@@ -78,3 +80,16 @@ def test_a_ladder_that_is_not_there_is_told(stage: Stage) -> None:
     stage.path.write_text(stage.path.read_text().replace("levels = 3", "levels = 4"))
     with stage.client() as client, pytest.raises(NotDeclared, match=r"wait\.1000s.*taskqueue declare"):
         client.cancel("a", stage.name)
+
+
+def test_a_task_whose_headers_can_not_be_read_waits_on(stage: Stage) -> None:
+    """Nobody knows how often it has run; that is told, and the others are cancelled."""
+    with stage.connection() as connection:
+        table = entry(b"T", struct.pack(">Q", 2**63))
+        connection.channel().basic_publish("", f"{stage.name}.wait.900s", b"{}", Raw(table), mandatory=True)
+    with stage.client() as client:
+        client.send("/x", stage.name, id="a", countdown=600)
+        with pytest.raises(InvalidTask, match="headers: can't be read, so it waits on"):
+            # The id as commands show it.
+            client.cancel_many(["a", r"\xff\xfe\xfd"], stage.name)
+    assert (stage.waiting(), stage.depth(names.dead(stage.name))) == (1, 1)
