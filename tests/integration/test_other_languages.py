@@ -30,15 +30,40 @@ def curl(broker: Server, queue: str) -> int:
     return ran({"MANAGEMENT_URL": broker.management_url}, str(EXAMPLES / "curl" / "publish.sh"), queue)
 
 
-def node(broker: Server, queue: str) -> int:
-    """Send with amqplib."""
-    program = shutil.which("node")
-    found = program and subprocess.run(
-        [program, "-e", "require.resolve('amqplib')"], capture_output=True, check=False
-    )
-    if not found or found.returncode:
-        pytest.skip("no node with amqplib on this machine (NODE_PATH): node/publish.mjs was not run")
-    return ran({"AMQP_URL": broker.url}, "node", str(EXAMPLES / "node" / "publish.mjs"), queue)
+LIBRARIES = {
+    "node": ("node", "-e", "require.resolve('amqplib')"),
+    "go": ("go", "list", "github.com/rabbitmq/amqp091-go"),
+    "php": (
+        "php",
+        "-r",
+        "@include 'vendor/autoload.php'; exit(class_exists('PhpAmqpLib\\Wire\\AMQPTable') ? 0 : 1);",
+    ),
+    "ruby": ("ruby", "-e", "require 'bunny'"),
+    "java": ("javap", "com.rabbitmq.client.ConnectionFactory"),
+}
+"""What tells whether a language and its library are there: by NODE_PATH, CLASSPATH and the like."""
+PROGRAMS = {
+    "node": ("node", "publish.mjs"),
+    "go": ("go", "run", "publish.go"),
+    "php": ("php", "publish.php"),
+    "ruby": ("ruby", "publish.rb"),
+    "java": ("java", "Publish.java"),
+}
+
+
+def by_amqp(language: str) -> Callable[[Server, str], int]:
+    """Send by the example of a language."""
+
+    def send(broker: Server, queue: str) -> int:
+        probe, (*program, name) = LIBRARIES[language], PROGRAMS[language]
+        if (
+            shutil.which(probe[0]) is None
+            or subprocess.run(probe, capture_output=True, check=False).returncode
+        ):
+            pytest.skip(f"no {language} with its library on this machine: {language}/{name} was not run")
+        return ran({"AMQP_URL": broker.url}, *program, str(EXAMPLES / language / name), queue)
+
+    return send
 
 
 def ran(environment: dict[str, str], *arguments: str) -> int:
@@ -50,8 +75,11 @@ def ran(environment: dict[str, str], *arguments: str) -> int:
     return ended.returncode
 
 
+EACH = pytest.mark.parametrize("sends", [curl, *map(by_amqp, LIBRARIES)], ids=["curl", *LIBRARIES])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sends", [curl, node])
+@EACH
 def test_what_an_example_sends_runs(
     sends: Callable[[Server, str], int], broker: Server, stage: Stage, receiver: Receiver
 ) -> None:
@@ -75,7 +103,7 @@ def test_what_an_example_sends_runs(
     assert request.at >= properties.timestamp + 20
 
 
-@pytest.mark.parametrize("sends", [curl, node])
+@EACH
 def test_a_queue_that_is_not_declared_is_told(
     sends: Callable[[Server, str], int], broker: Server, queue_name: str
 ) -> None:
