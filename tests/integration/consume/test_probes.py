@@ -152,16 +152,20 @@ def test_a_probe_that_finds_no_rung_is_no_task(probing: Stage, caplog: pytest.Lo
 
 
 def test_a_ladder_without_the_queue_for_probes_is_consumed_all_the_same(
-    probing: Stage, caplog: pytest.LogCaptureFixture
+    probing: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was declared by a former version: the log says what to run."""
+    """It was declared by a former version: the log says what to run, and after it no restart is needed."""
+    monkeypatch.setattr(probes, "_FORGIVEN", 1.0)
     with probing.connection() as connection:
         connection.channel().queue_delete(names.probe(probing.name))
-    probing.consume()
+    seen = Seen()
+    probing.consume(seen)
     probing.send("/task")
     probing.receiver.wait_for(1)
     eventually(lambda: "is not probed by this consumer" in caplog.text, "the log says so")
     assert "run 'taskqueue declare'" in caplog.text
+    probing.declare()
+    seen.wait_for(1)
 
 
 def test_it_is_off_where_the_ini_says_so(stage: Stage) -> None:
