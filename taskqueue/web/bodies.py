@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,12 @@ from taskqueue.task.message import Message
 
 _LONGEST = 200_000
 """Characters of a body that are shown: a browser is slow with megabytes."""
+_NAME = re.compile(r"""(["'])(?P<name>(?:[^"'\\]|\\.)*)\1\s*[:=]\s*""", re.DOTALL)
+"""A name before its value, in a text that may be no JSON: such as a dictionary as Python writes it."""
+_VALUE = re.compile(
+    r"""(["'])(?:(?!\1)[^\\]|\\.)*\1?|\[[^\]]*\]?|\{[^}]*\}?|[^\s,}\]]+""",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ def shown(message: Message) -> Shown:
     *fields, (_, plain) = whole.lines(message)
     written = _tidy(message.body)
     raw, hides = written or (message.body.decode(errors="backslashreplace"), False)
-    body = without_logins(raw) if written else plain or ""
+    body = without_logins(raw) if written else _masked(plain or "")
     return Shown(
         tuple((name, _safe(name, value)) for name, value in fields),
         body[:_LONGEST],
@@ -46,7 +53,28 @@ def shown(message: Message) -> Shown:
 
 
 def _safe(name: str, value: str | None) -> str | None:
-    return HIDDEN if value is not None and _is_secret(name.partition(" ")[2]) else value
+    if value is None:
+        return None
+    return HIDDEN if _is_secret(name.partition(" ")[2]) else _masked(value)
+
+
+def _masked(text: str) -> str:
+    """Hide what may be a credential in a text that is no task, or may have a table in it."""
+    parts, at = [], 0
+    for found in _NAME.finditer(text):
+        if found.start() < at or not _is_secret(_unescaped(found["name"])):
+            continue
+        if value := _VALUE.match(text, found.end()):
+            parts += [text[at : found.end()], HIDDEN]
+            at = value.end()
+    return "".join((*parts, text[at:]))
+
+
+def _unescaped(name: str) -> str:
+    try:
+        return str(json.loads(f'"{name}"'))
+    except ValueError:
+        return name
 
 
 def _tidy(body: bytes) -> tuple[str, bool] | None:
