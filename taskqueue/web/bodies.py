@@ -15,6 +15,7 @@ from taskqueue.task.message import Message
 
 _LONGEST = 200_000
 """Characters of a body that are shown: a browser is slow with megabytes."""
+_TABLES = {"metadata", "headers"}
 _NAME = re.compile(r"""(["'])(?P<name>(?:[^"'\\]|\\.)*)\1\s*[:=]\s*""", re.DOTALL)
 """A name before its value, in a text that may be no JSON: such as a dictionary as Python writes it."""
 _VALUE = re.compile(
@@ -86,7 +87,7 @@ def _tidy(body: bytes) -> tuple[str, bool] | None:
         read = document.read(body)
         members = {name: read.written(name).decode() for name in read.values}
         metadata = read.values.get("metadata")
-        plain = _without(metadata)
+        plain = _without({"metadata": metadata})["metadata"]
         if hides := plain != metadata:
             members["metadata"] = document.write({"": plain}, copied=True)[len('{"":') : -1]
     except (InvalidTask, ValueError, RecursionError):
@@ -101,9 +102,15 @@ def _without(metadata: Any) -> Any:
     """Hide what may be a credential: headers of the request, and what a handler of somebody's own reads."""
     if isinstance(metadata, dict):
         return {
-            name: HIDDEN if _is_secret(name) and each else _without(each) for name, each in metadata.items()
+            name: HIDDEN if each and _is_hidden(name, each) else _without(each)
+            for name, each in metadata.items()
         }
     return [_without(each) for each in metadata] if isinstance(metadata, list) else metadata
+
+
+def _is_hidden(name: str, value: Any) -> bool:
+    # Where no table is, as in what a consumer calls invalid, nobody knows which part is the credential.
+    return _is_secret(name) or (name in _TABLES and not isinstance(value, dict))
 
 
 def _is_secret(name: str) -> bool:

@@ -29,6 +29,8 @@ def test_numbers_and_texts_are_shown_as_they_were_written() -> None:
             "metadata": {"on_success": {"url": "/y", "metadata": {"headers": {"Cookie": "SECRET"}}}},
         },
         {"url": "/x", "metadata": {"list": [{"password": "SECRET"}]}},
+        {"url": "/x", "metadata": "Authorization: SECRET"},
+        {"url": "/x", "metadata": {"headers": ["Authorization", "SECRET"], "plain": "plain"}},
         {"url": "/x", "payload": '{"callback": "https://a:SECRET@h/"}'},
     ],
 )
