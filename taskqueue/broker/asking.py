@@ -47,6 +47,8 @@ class Channel:
     """One channel: one question at a time, or publishes with confirms, or one consumer."""
 
     def __init__(self, raw: Raw) -> None:
+        self.acked = False
+        """It has sent acks."""
         self._raw = raw
         self._counted = Counted.by(raw.connection.server_properties)
         self._waiting: asyncio.Future[Any] | None = None
@@ -89,10 +91,7 @@ class Channel:
             getattr(self._raw, method)(*arguments)
 
     async def get(self, queue: str) -> Delivery | None:
-        """Take the message at the head of a queue, None where nothing is ready.
-
-        An empty answer is the queue's own word, given by its leader: no time-out looks like it.
-        """
+        """Take the head of a queue, None where its leader says that nothing is ready: no time-out does."""
 
         def got(_channel: object, method: Any, properties: Any, body: bytes) -> None:
             self._answer(self._delivery(method, properties, body))
@@ -196,6 +195,7 @@ class Channel:
 
     def ack(self, delivery: Delivery, *, multiple: bool = False) -> None:
         """Ack a message, or it and all that were handed out before it: gone from any queue but a stream."""
+        self.acked = True
         if self._raw.is_open:
             self._raw.basic_ack(delivery.tag, multiple=multiple)
 

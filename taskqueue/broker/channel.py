@@ -66,8 +66,8 @@ class ConfirmChannel:
 
     @property
     def is_open(self) -> bool:
-        """Tell whether it takes frames: not before confirm mode, nor while it is being closed."""
-        return self._confirms and not self._ended and self._raw.is_open
+        """Tell whether it takes frames: not before confirm mode, nor while it or its connection is closed."""
+        return self._confirms and not self._ended and self._raw.is_open and self.connection.is_open
 
     @property
     def outstanding(self) -> int:
@@ -138,14 +138,16 @@ class ConfirmChannel:
     ) -> str:
         """Have each message of a queue handed to `received`, and give the consumer's tag.
 
-        `begun` is called once the broker has agreed, `cancelled` where it cancels the consumer by itself.
+        `begun` is called once the broker has agreed, `cancelled` where one that ends a consumer over what is
+        out for too long does so. Any other ends the channel: the queue is gone, and what is out may not be
+        acked in one that was declared in its place, as classic queues number what they hand out from 0 on.
         """
 
         def handed_out(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
             received(self._delivery(method, properties, body))
 
         tag = self._raw.basic_consume(queue, on_message_callback=handed_out, callback=lambda _: begun())
-        if cancelled is not None:
+        if cancelled is not None and self._counted.apart:
             self._if_cancelled[tag] = (handed_out, cancelled)
         return tag
 
@@ -171,11 +173,6 @@ class ConfirmChannel:
     def requeue(self, tag: int) -> None:
         """Put a delivery back into its queue, by a nack: another consumer may have it at once."""
         self._raw.basic_nack(tag, requeue=True)
-
-    def release(self, tag: int) -> None:
-        """Give up a delivery that the broker has most likely taken back; if it has not, it does so now."""
-        self.released.add(tag)
-        self.requeue(tag)
 
     def cancel(self, consumer_tag: str, done: Callable[[], None]) -> None:
         """Have a consumer take no more; what is on its way still comes, and `done` is called after it.

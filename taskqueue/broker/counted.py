@@ -23,6 +23,11 @@ class Counted:
 
     header: str
 
+    @property
+    def apart(self) -> bool:
+        """Tell whether it is 4.3 or later, which ends consumers over what is overdue, and not channels."""
+        return self.header == ACQUIRED
+
     @classmethod
     def by(cls, server_properties: Mapping[str, Any] | None) -> Self:
         """Choose by the properties that the broker sent."""

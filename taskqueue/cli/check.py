@@ -117,7 +117,9 @@ async def _check_queues(
     may: dict[str, Rights] = {}
 
     async def look(session: Session, queue: QueueSettings) -> list[Check]:
-        checked, may[queue.name] = await _check_permissions(session, queue, allowed=queue.name in may_all)
+        checked, may[queue.name] = await _check_permissions(
+            session, queue, allowed=queue.name in may_all, probes=settings.probe
+        )
         plans = [plan_queue(queue.name, settings.layout)]
         if queue.ladder == queue.name:
             plans.append(plan_ladder(queue.name, settings.layout))
@@ -199,7 +201,7 @@ def _requests(queue: QueueSettings) -> Check:
 
 
 async def _check_permissions(
-    session: Session, queue: QueueSettings, *, allowed: bool
+    session: Session, queue: QueueSettings, *, allowed: bool, probes: bool
 ) -> tuple[Check, Rights]:
     """Tell what the user may do; it is fine where it may do what `taskqueue run` does."""
     try:
@@ -210,17 +212,16 @@ async def _check_permissions(
         return failure("permissions", error, queue.name), ALL
     if not may.declare:
         return Check("permissions", ok=True, detail=str(may), queue=queue.name), may
-    lacks = may.consume or may.declare
+    told = f"{may}: no {' and no '.join(may.consume or may.declare)}"
+    if not may.consume:
+        left = f"its consumers leave the probe to others: no {may.probe}" if probes and may.probe else None
+        return Check("permissions", ok=True, detail=told, queue=queue.name, advice=left), may
     whole = [names.pattern(queue.name)]
     if queue.ladder != queue.name:
         whole.append(names.pattern(queue.ladder, shared=True))
     patterns = f"'{'|'.join(whole)}'"
-    advice = f"to allow all: rabbitmqctl set_permissions -p VHOST USER {patterns} {patterns} {patterns}"
-    told = f"{may}: no {' and no '.join(lacks)}"
-    return Check(
-        "permissions", ok=not may.consume, detail=told, queue=queue.name,
-        advice=advice if may.consume else None,
-    ), may  # fmt: skip
+    allow = f"to allow all: rabbitmqctl set_permissions -p VHOST USER {patterns} {patterns} {patterns}"
+    return Check("permissions", ok=False, detail=told, queue=queue.name, advice=allow), may
 
 
 def _check_alarms(settings: Settings, alarms: tuple[str, ...] | None) -> Check:

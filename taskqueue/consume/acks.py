@@ -100,17 +100,14 @@ class Acks:
         self.settled -= self._remove(tag)
 
     def eldest(self, now: float) -> list[int]:
-        """Give those that are out for about as long as the eldest that is not settled, with it.
+        """Give those that are not settled and out for about as long as the eldest, with it.
 
         The broker does not say which it has taken back for being out too long: one that is given up for
         nothing runs again, one that is kept though it is gone would go on twice.
         """
-        unsettled = [tag for tag, settled in self._open.items() if not settled]
-        if not unsettled:
-            return []
-        longest = now - self._since[unsettled[0]]
+        longest = now - self._since[next(iter(self._open))] if self._open else 0.0
         least = longest - max(_NEAR, _SHARE * longest)
-        return [tag for tag in unsettled if now - self._since[tag] >= least]
+        return [tag for tag, settled in self._open.items() if not settled and now - self._since[tag] >= least]
 
     def flush(self) -> list[Ack]:
         """Take out what may be acked: the settled head in one frame, the rest one by one.

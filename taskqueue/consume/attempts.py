@@ -81,9 +81,9 @@ class Attempts:
         return sum(not delivery.overdue for delivery in self._begun.values())
 
     @property
-    def crowded(self) -> bool:
-        """No worker is free."""
-        return self.running >= self._concurrency
+    def jammed(self) -> bool:
+        """No worker gets free soon: each has a request that outlasts the broker."""
+        return self.running - self.counted >= self._concurrency
 
     def begin(self, attempt: Attempt) -> None:
         """Have an attempt run as soon as a worker is free."""

@@ -234,12 +234,10 @@ class Deliveries:
         """Have the broker hand out no more."""
         if self._channel is None or self._state is not Phase.CONSUMING:
             return
-        if not self._channel.is_open:
-            # Nothing comes on a channel that is being closed.
-            self._state = Phase.READY
-            return
-        self._state = Phase.PARTING
-        self.parting.begin(self._room)
+        # Nothing comes on a channel that is being closed.
+        self._state = Phase.PARTING if self._channel.is_open else Phase.READY
+        if self._state is Phase.PARTING:
+            self.parting.begin(self._room)
 
     def _cancel(self) -> None:
         if self._channel is None or not self._channel.is_open:
@@ -262,16 +260,17 @@ class Deliveries:
         """Give up what the broker ends a consumer for, as 4.3 does; if the queue is gone, the look tells."""
         if self._channel is None or not self._channel.is_open:
             return
-        # First, or the consumer would go on as soon as the broker has what it took back.
+        acks = self._room.acks
+        held = acks.aside if acks.eldest_is_aside else 0
+        # In this order: what is gone is not put back, and the consumer does not go on once the broker has it.
+        self._channel.released.update(overdue := acks.eldest(self._link.monotonic()))
         if self._state is Phase.PARTING:
             self.parting.end()
         elif self._state is Phase.CONSUMING:
             self._cancel()
-        acks = self._room.acks
-        held = acks.aside if acks.eldest_is_aside else 0
-        for tag in acks.eldest(self._link.monotonic()):
+        for tag in overdue:
             acks.forget(tag)
-            self._channel.release(tag)
+            self._channel.requeue(tag)
         self._channel.count(self._queue, lambda _: losses.tell_overdue(self._queue, "", held=held))
         self._lost()
 

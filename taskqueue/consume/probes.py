@@ -19,7 +19,6 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from pika.exceptions import AMQPError
@@ -30,6 +29,7 @@ from taskqueue.broker.link import Link
 from taskqueue.broker.outcome import Outcome
 from taskqueue.broker.replies import REFUSALS, TOO_MANY_CHANNELS
 from taskqueue.broker.wire import TolerantConnection
+from taskqueue.consume.probe_round import Round
 from taskqueue.consume.reopening import Reopening
 from taskqueue.durations import duration
 from taskqueue.task.probe import Finding, call_publish, finding_publish, probe_publish, stay_seconds
@@ -59,28 +59,6 @@ def period(ladders: int) -> float:
     return max(PERIOD, ladders / _MOST_A_SECOND)
 
 
-@dataclass(slots=True, eq=False)
-class _Round:
-    """The probes of one ladder."""
-
-    ladder: str
-    held: int | None = None
-    """The tag of the newest message that came; None where another consumer sends the probes."""
-    since: float = 0.0
-    """When that came."""
-    probe: str | None = None
-    """The id of the one that is out."""
-    sent: float | None = None
-    """When it was sent; None where it is not sent yet."""
-    awaited: float | None = None
-    """When the first one was sent of those that have not come back."""
-    tries: int = 0
-    told: bool = False
-    """The log says that the ladder is late."""
-    barred: bool = False
-    """The broker does not let us."""
-
-
 class Probes:
     """Probes each ladder, as long as it is this consumer's turn; `probed` is told how late each probe was.
 
@@ -96,7 +74,7 @@ class Probes:
         probed: Callable[[str, float], None],
         clock: Callable[[], float],
     ) -> None:
-        self._rounds = [_Round(ladder) for ladder in ladders]
+        self._rounds = [Round(ladder) for ladder in ladders]
         self._rungs = rungs
         self._stay = stay_seconds(rungs)
         # Of a coarse ladder even the shortest rung takes long.
@@ -106,7 +84,7 @@ class Probes:
         self._clock = clock
         self._connection: TolerantConnection | None = None
         self._channel: ConfirmChannel | None = None
-        self._asked: _Round | None = None
+        self._asked: Round | None = None
         self._blocked = self._stopping = self._resting = False
         self._reopening = Reopening()
 
@@ -132,7 +110,7 @@ class Probes:
         self._blocked = now
         for each in self._rounds:
             # The broker may not have read it, which tells nothing of the ladder.
-            each.probe = each.sent = each.awaited = None
+            each.forget()
 
     def _open(self) -> None:
         connection = self._connection
@@ -153,7 +131,7 @@ class Probes:
         todo = iter([each for each in self._rounds if not each.barred])
         channel.prefetch(_WINDOW, lambda: self._consume(channel, todo))
 
-    def _consume(self, channel: ConfirmChannel, todo: Iterable[_Round]) -> None:
+    def _consume(self, channel: ConfirmChannel, todo: Iterable[Round]) -> None:
         """Take part for one ladder after the other: where the broker refuses, it is known for which."""
         if channel is not self._channel or not channel.is_open:
             return
@@ -168,7 +146,7 @@ class Probes:
 
         channel.consume(names.probe(current.ladder), partial(self._received, current), begun)
 
-    def _received(self, current: _Round, delivery: Delivery) -> None:
+    def _received(self, current: Round, delivery: Delivery) -> None:
         channel = delivery.channel
         if channel is not self._channel or not channel.is_open:
             return
@@ -185,18 +163,19 @@ class Probes:
         if mine and current.sent is not None:
             self._came(channel, current, current.since - current.sent - self._stay)
 
-    def _came(self, channel: ConfirmChannel, current: _Round, late: float) -> None:
+    def _came(self, channel: ConfirmChannel, current: Round, late: float) -> None:
         lateness = max(0.0, late)
         finding = Finding(current.probe or "", out=False, lateness=lateness)
-        current.probe = current.sent = current.awaited = None
+        current.forget()
         current.tries = 0
         self._probed(current.ladder, lateness)
         self._write(channel, current, finding, _nothing)
+        self._tell(current, lateness)
         if current.told and lateness < _WORTH_TELLING:
             log.info("ladder %s hands on in time again", current.ladder)
-        current.told = lateness >= _WORTH_TELLING and (current.told or self._warn(current, lateness))
+            current.told = False
 
-    def _tick(self, channel: ConfirmChannel, current: _Round) -> None:
+    def _tick(self, channel: ConfirmChannel, current: Round) -> None:
         if channel is not self._channel or not channel.is_open:
             return
         self._link.later(self._period, partial(self._tick, channel, current))
@@ -211,12 +190,12 @@ class Probes:
             late = now - current.awaited - self._stay
             if late > _LATE:
                 self._write(channel, current, Finding(current.probe, out=True, lateness=late), _nothing)
-                current.told = current.told or (late >= _WORTH_TELLING and self._warn(current, late))
+                self._tell(current, late)
             if now - current.sent > _LOST * 2 ** min(current.tries, _DOUBLINGS):
                 current.tries += 1
                 self._send(channel, current)
 
-    def _send(self, channel: ConfirmChannel, current: _Round) -> None:
+    def _send(self, channel: ConfirmChannel, current: Round) -> None:
         probe = uuid.uuid4().hex
         current.probe, current.sent = probe, None
 
@@ -234,30 +213,33 @@ class Probes:
 
         def sent(outcome: Outcome) -> None:
             if current.probe == probe and outcome is not Outcome.CONFIRMED:
-                current.probe = current.sent = current.awaited = None
+                current.forget()
 
         self._write(channel, current, Finding(probe, out=True), written)
 
     def _write(
-        self, channel: ConfirmChannel, current: _Round, finding: Finding, then: Callable[[Outcome], None]
+        self, channel: ConfirmChannel, current: Round, finding: Finding, then: Callable[[Outcome], None]
     ) -> None:
         channel.publish(finding_publish(current.ladder, finding, 3 * self._period), then)
 
-    def _warn(self, current: _Round, late: float) -> bool:
+    def _tell(self, current: Round, late: float) -> None:
+        if current.told or late < _WORTH_TELLING:
+            return
+        current.told = True
         log.warning(
             "ladder %s is %s late: the broker does not hand on what is due; see 'taskqueue inspect' and "
             "rabbitmq-diagnostics",
             current.ladder,
             duration(late),
         )
-        return True
 
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
         if channel is not self._channel:
             return
         self._channel = None
         for each in self._rounds:
-            each.held = each.probe = each.sent = each.awaited = None
+            each.held = None
+            each.forget()
         asked, self._asked = self._asked, None
         if TOO_MANY_CHANNELS in reason or (code in REFUSALS and asked is None):
             # By this one, perhaps: those who need the connection come first. Or it is an exchange.
@@ -279,7 +261,7 @@ class Probes:
 
         self._link.later(_FORGIVEN, over)
 
-    def _bar(self, refused: _Round, reason: str) -> None:
+    def _bar(self, refused: Round, reason: str) -> None:
         log.warning(
             "ladder %s is not probed by this consumer (%s): run 'taskqueue declare', give the user read "
             "permission on %s, or write 'probe = off'",

@@ -62,6 +62,8 @@ class Receipt:
             if self._settling.resume(delivery, task):
                 return
             attempt = Attempt(delivery, task)
+            if self._turns.adopt(attempt):
+                return
             decision = on_receipt(
                 task, self._queue, self._known, deliveries=attempt.earlier_deliveries, now=now
             )

@@ -57,12 +57,17 @@ class Turns:
         self._attempts = attempts
         self._settling = settling
 
+    def adopt(self, attempt: Attempt) -> bool:
+        """Have a request that runs for the same task go on for this attempt, which is not to begin then."""
+        return self._attempts.adopt(attempt)
+
     def take(self, attempt: Attempt, now: float, *, alone: bool) -> None:
         """Take the turn of an attempt, now or as soon as it is one; with nothing beside it if `alone`."""
-        if self._attempts.adopt(attempt):
-            return
         if self._attempts.stopping or self._attempts.paused:
             self._settling.give_back(attempt)
+        elif alone and self._attempts.jammed:
+            # Behind requests that outlast the broker it would be out for too long as well.
+            self._send_away(attempt, self._clock() + _AWAY, has_slot=attempt.task.has_slot)
         elif alone:
             self._take_permit(attempt, lambda: self._take_alone(attempt))
         elif self._pace is None:
@@ -140,11 +145,7 @@ class Turns:
             self._alone = None
             if permits is not None:
                 permits.reserved -= 1
-            if self._attempts.crowded:
-                # By requests that outlast the broker. Behind them it would be out for too long as well.
-                self._send_away(attempt, self._clock() + _AWAY, has_slot=attempt.task.has_slot)
-            else:
-                self._attempts.begin(attempt)
+            self._attempts.begin(attempt)
 
         turn = self._isolation.ask(lambda: self._settling.hold(_ACKED, begin))
         if turn and permits is not None:

@@ -165,7 +165,8 @@ def _leftover(
 ) -> Leftover:
     # What is in these is looked at later: it may stand for nothing.
     signs = {names.wake(owner), names.schedule(owner), *names.limits(owner, paced=False, capped=True)}
-    busy = next((told for name in queues if name not in signs and (told := _busy(spare[name]))), None)
+    asked = (name for name in sorted(queues, key=names.is_of_probes) if name not in signs)
+    busy = next((told for name in asked if (told := _busy(spare[name]))), None)
     classic = {name for name in queues if spare[name]["arguments"].get("x-queue-type", CLASSIC) == CLASSIC}
     leading = tuple(way for way in ways if way.queue in queues)
     if rungs := [name for name in classic if names.timed(name)]:

@@ -30,6 +30,8 @@ class Rights:
     declare: tuple[str, ...]
     look: tuple[str, ...]
     """For `inspect`, `dead` and `waiting`, which read every queue."""
+    probe: str | None = None
+    """For the probes of a consumer, which runs all the same without them."""
 
     def __str__(self) -> str:
         """Tell what the user may do."""
@@ -59,13 +61,21 @@ async def rights(session: Session, queue: str, ladder: str, *, reads: Sequence[s
     # Where it may write to none, the first thing that it is refused for is that.
     unread = [name for name in reads if writable and name in await _unbind(session, writable[0], name)]
     consume += [_lacks(READ, name) for name in unread]
+    probe = names.probe(ladder)
+    unprobed = bool(writable) and probe in await _unbind(session, writable[0], probe)
     declare = []
     prefixes = {queue: False} | ({} if ladder == queue else {ladder: True})
     for prefix, shared in prefixes.items():
         whole = names.pattern(prefix, shared=shared)
         declare += [_lacks(kind, whole) for kind in await _on_prefix(session, prefix, writable)]
     look = [lack for lack in declare if lack.startswith(READ)]
-    return Rights(tuple(consume), tuple(send), tuple(dict.fromkeys([*declare, *consume])), tuple(look))
+    return Rights(
+        consume=tuple(consume),
+        send=tuple(send),
+        declare=tuple(dict.fromkeys([*declare, *consume])),
+        look=tuple(look),
+        probe=_lacks(READ, probe) if unprobed else None,
+    )
 
 
 async def on_history(session: Session) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from taskqueue.broker.asking import BEHIND_MANY, Channel, Delivery
 from taskqueue.broker.replies import Counts, Refused
 from taskqueue.broker.session import Session
+from taskqueue.broker.taken import taken
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
 
 Progress = Callable[[int, int], None]
@@ -111,8 +112,11 @@ class Look:
         A quorum queue puts what comes back behind what came back before, and ahead of all else. So a look
         that ends amid messages from an earlier look goes on to the end of those.
         """
-        if self._shared or self._stopped:
-            return
+        if not self._shared and not self._stopped:
+            await self._go_on()
+        await taken(self._channel, self._queue)
+
+    async def _go_on(self) -> None:
         while self._room > 0 and await self._next():
             pass
         looked, size = self._received, 1

@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from taskqueue.broker.replies import Counts, Refused
 from taskqueue.broker.session import Session
+from taskqueue.broker.taken import taken
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
 from taskqueue.operate.markers import marking
 from taskqueue.operate.rung_look import Progress, RungLook, Visitor, Walk
@@ -71,7 +72,9 @@ async def _look_at(session: Session, walk: Walk, rung: Rung) -> None:
         except Refused as error:
             raise error.told() from error
         finally:
+            # Where its leader is silent, that is told by whoever asks for its counts next.
             with suppress(TaskqueueError, Refused):
+                await taken(channel, rung.queue)
                 await looking.give_back()
 
 

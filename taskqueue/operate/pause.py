@@ -41,7 +41,8 @@ _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 def milliseconds(text: str) -> int:
     """Read how long a pause lasts, such as ``1h 30m``; raises ConfigError."""
     parts = _PART.findall(text)
-    whole = round(sum(float(number) * _SECONDS[unit] for number, unit in parts) * 1000)
+    # With so many digits it is infinite.
+    whole = round(min(sum(float(number) * _SECONDS[unit] for number, unit in parts) * 1000, 2**53))
     if not parts or _PART.sub("", text) or not 0 < whole <= LONGEST_TTL_MS:
         raise ConfigError(f"--for: must be a time such as 30s, 10m, 2h or 1d, got {text[:60]!r}")
     return whole

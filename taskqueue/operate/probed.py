@@ -44,10 +44,11 @@ async def probed(session: Session, ladder: str, rungs: Ladder, queue_type: str) 
     while True:
         counts = await session.counts(rung)
         found = await _finding(session, ladder)
-        settled = found == former and (found is None or not found.out or found.lateness is not None)
-        if settled:
+        on_its_way = found is not None and found.out and found.lateness is None
+        if found == former and not on_its_way:
             return Probed(found, counts)
-        if asyncio.get_running_loop().time() > until:
+        # Where it has just come back, or is told to be late, the next look settles it.
+        if on_its_way and asyncio.get_running_loop().time() > until:
             stands = stay_seconds(rungs) > _PATIENCE and counts is not None and counts.ready
             return Probed(found, replace(counts, ready=counts.ready - 1) if counts and stands else counts)
         former = found

@@ -138,8 +138,9 @@ def other(request: Request, *parts: str, **query: str | None) -> Response:
 
 def address(request: Request) -> str:
     """Give the address that was asked for; that of the front, where it might lead elsewhere."""
-    query, place = request.url.query, site(request).place
-    return place.back(f"{place.prefix}{request.url.path}{'?' if query else ''}{query}")
+    # Not request.url: up to starlette 0.52 it is made of the header Host too, whatever stands there.
+    query, place = request.scope["query_string"].decode("latin-1"), site(request).place
+    return place.back(f"{place.prefix}{request.scope['path']}{'?' if query else ''}{query}")
 
 
 def queue(request: Request) -> QueueSettings:

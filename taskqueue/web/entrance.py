@@ -47,7 +47,7 @@ def _set(request: Request, answer: Response, value: str, seconds: int) -> None:
         value,
         max_age=seconds,
         path=f"{site(request).place.prefix}/",
-        secure=request.url.scheme == "https",
+        secure=request.scope["scheme"] == "https",
         httponly=True,
         samesite="lax",
     )

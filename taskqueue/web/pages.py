@@ -156,7 +156,7 @@ def _refresh(request: Request) -> int | None:
 
 async def _looked(request: Request, place: str, work: Callable[[Job], Any]) -> Job | None:
     """Wait a little for a look; None where it takes longer: the page asks again. Raises what it raised."""
-    key = f"look {request.url.path}?{urlencode(sorted(request.query_params.multi_items()))}"
+    key = f"look {request.scope['path']}?{urlencode(sorted(request.query_params.multi_items()))}"
     jobs = site(request).jobs
     job = jobs.look(key, place, work)
     request.state.job = job

@@ -101,11 +101,16 @@ def waiting(ladder: LadderState | None) -> dict[str, str]:
 
 
 def late(view: View, probes: Probes, now: float) -> str:
-    """Say how late tasks will be at least, else how late the last probe of the ladder was."""
+    """Say how late tasks will be at least, else how late the last probe of the ladder was.
+
+    Those of consumers are seconds old, and one that was asked for may be of yesterday.
+    """
     found = view.forecast() if view.pause is None else None
     if found is not None and found.late is not None and found.at is not None:
         when = clock(now + found.at, now) if found.at else "now"
         return f"{duration(found.late)} or more ({when})"
+    if view.ladder.lateness is not None:
+        return f"{view.ladder.lateness:.2f} s"
     at, probed = probes.get(view.settings.ladder, (0.0, None))
     if probed is None:
         return NONE

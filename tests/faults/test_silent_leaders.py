@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import amqp
@@ -16,11 +17,13 @@ import pytest
 from sandbox.broker import Broker, cluster, find_script
 from taskqueue.broker.replies import Counts
 from taskqueue.broker.session import connected
+from taskqueue.broker.taken import taken
 from taskqueue.send.client import Client
 from taskqueue.settings import load
 from tests.conftest import connect
 from tests.faults.silence import silent
 from tests.support.command import ran, read, run
+from tests.support.stage import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -232,3 +235,32 @@ def test_what_a_late_leader_hides_is_looked_for_again(config: Path, broker_of_th
         while held < DEAD:
             connection.drain_events(timeout=30)
         assert asyncio.run(ask()) == Counts(ready=0, consumers=1)
+
+
+MANY = 200
+
+
+def test_what_is_acked_last_is_gone_though_its_leader_was_behind(
+    broker_of_this_file: Broker, config: Path
+) -> None:
+    """The broker puts off acks behind 32 others, and forgets them where their channel is closed before."""
+    with Client.from_config(config) as client:
+        client.send_many(
+            {"url": "/x", "queue": "mail", "countdown": 99.5, "id": f"l{n}"} for n in range(MANY)
+        )
+
+    async def take_all() -> None:
+        async with connected(load(config), name="test") as session, session.own_channel() as channel:
+            await channel.consume("mail.wait.90s", window=MANY, tag="page")
+            held = [await channel.next(PATIENCE) for _ in range(MANY)]
+            with ExitStack() as silence:
+                silence.enter_context(silent(broker_of_this_file, "mail.wait.90s"))
+                for each in held:
+                    assert each is not None
+                    channel.ack(each)
+                over = asyncio.get_running_loop().run_in_executor(None, silence.pop_all().close)
+            await taken(channel, "mail.wait.90s")
+            await over
+
+    asyncio.run(take_all())
+    assert counts(config) == (WAITING, READY, DEAD)

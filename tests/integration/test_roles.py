@@ -16,10 +16,12 @@ from sandbox.receiver import Answer, Receiver
 from taskqueue import Client
 from taskqueue.cli import main
 from taskqueue.errors import AccessRefused
+from taskqueue.settings import load
 from taskqueue.topology import names
 from tests.conftest import connect
 from tests.support.admin import PASSWORD, Admin
 from tests.support.stage import Process
+from tests.support.visited import TOKEN, Visitor, served
 
 DOCS = (Path(__file__).parents[2] / "docs" / "permissions.md").read_text(encoding="utf-8")
 _ROW = re.compile(r"^\| ([a-z ]+) \| `(\S+)` \| `(\S+)` \| `(\S+)` \|", re.MULTILINE)
@@ -192,3 +194,50 @@ def test_the_operator_looks_at_all_and_mends(site: Site) -> None:
     site.does(ini, "history", told="@")
     site.refused(ini, "declare")
     assert site.faults == []
+
+
+def test_the_page_has_the_rights_of_its_user(site: Site) -> None:
+    """A publisher's suffice for POST alone, an operator's for all of it; a lack is told, and nothing done."""
+    site.does(site.ini("declarer", levels=2, resolution=1), "declare")
+    with served(load(site.ini("publisher", levels=2, resolution=1))) as visitor:
+        assert posted(visitor, "t0") == 202
+        csrf = visitor.login().csrf
+        for path in ("/", "/queues/a", "/queues/a/waiting?look=yes", "/find?id=t0", "/schedules"):
+            page = visitor.get(path)
+            assert (page.status, "permission on" in page.text) == (503, True), page.text
+        page = visitor.send("/queues/a/waiting", act="forget", every="yes", csrf=csrf)
+        assert "permission on" in page.text
+    with served(load(site.ini("operator", levels=2, resolution=1))) as visitor:
+        assert posted(visitor, "t1") == 202
+        visitor.login("ann")
+        listed = visitor.get("/queues/a/waiting?look=yes")
+        assert listed.cells["Id"] == ["t0", "t1"], listed.text
+        for where, fields, told in PAGE:
+            _, done = visitor.order(where, **fields)
+            assert told in done.text, done.text
+        for path in ("/queues/a", "/queues/a/waiting/task?id=t1", "/queues/a/dead/task?id=t0", "/schedules"):
+            assert visitor.get(path).status == 200
+        assert "waiting" in visitor.get("/find?id=t1").text
+    assert site.faults == []
+
+
+PAGE = [
+    ("/queues/a/waiting", {"act": "cancel", "ids": "t0"}, "1 cancelled"),
+    ("/queues/a/dead", {"act": "replay", "ids": "t0"}, "1 replayed"),
+    ("/queues/a/waiting", {"act": "move", "ids": "t0", "to": "+90s"}, "1 moved"),
+    ("/queues/a", {"act": "pause", "reason": "mending"}, "paused by ann"),
+    ("/queues/a/waiting", {"act": "run-now", "ids": "t0"}, "1 sent to run now"),
+    ("/queues/a/ready", {"act": "cancel", "ids": "t0"}, "1 cancelled"),
+    ("/queues/a", {"act": "probe"}, "s late"),
+    ("/queues/a", {"act": "resume"}, "not paused"),
+    ("/schedules/yearly", {"act": "run"}, "yearly@"),
+    ("/schedules/yearly", {"act": "pause"}, "paused"),
+    ("/schedules/yearly", {"act": "resume"}, "resumed"),
+]
+"""Where something is done on the page, what, and what comes of it; last t0 is dead, and t1 waits."""
+
+
+def posted(visitor: Visitor, task_id: str) -> int:
+    """Send a task that waits by HTTP, and give the status of the answer."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Idempotency-Key": task_id}
+    return visitor.ask("POST", "/queues/a/tasks", b'{"url": "/x", "countdown": 90}', headers).status

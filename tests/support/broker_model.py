@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pika
@@ -130,6 +130,7 @@ class Channel:
 
     def basic_qos(self, *, callback: Callable[..., None], **_options: Any) -> None:
         """Answer."""
+        assert self.broker.is_open
         self.consumes = True
         self.broker.calls.append(lambda: callback(None))
 
@@ -226,7 +227,11 @@ class Channel:
         self.overdue.add(tag)
         if ends:
             self.lose(406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")
-            return
+        else:
+            self.end_consumer()
+
+    def end_consumer(self) -> None:
+        """Say that the consumer is no more."""
         frame = SimpleNamespace(method=SimpleNamespace(consumer_tag=self.tag))
         self.broker.calls.append(lambda: self._on["cancel"](frame) if self.is_open else None)
 
@@ -291,7 +296,7 @@ class Broker:
     """Exchanges that the user may not write to."""
     params = SimpleNamespace(frame_max=131_072)
     """What was negotiated."""
-    server_properties = MappingProxyType({"version": "4.3.6"})
+    server_properties: Mapping[str, str] = field(default_factory=lambda: {"version": "4.3.6"})
     """What it said of itself."""
 
     @property

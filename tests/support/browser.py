@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,12 @@ class Element:
         return str(self._browser.ask("GET", f"element/{self._found}/text"))
 
     def click(self) -> None:
-        """Click it, and wait for the page that follows."""
+        """Click it."""
         self._browser.ask("POST", f"element/{self._found}/click", {})
+
+    def follow(self) -> None:
+        """Click it, and wait for the page that follows."""
+        self._browser.follow(self.click)
 
     def type(self, text: str) -> None:
         """Type into it."""
@@ -56,7 +60,9 @@ class Browser:
         arguments = [
             "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
             "--disable-background-networking", "--no-first-run", f"--user-data-dir={folder}",
-            "--proxy-server=direct://", "--hide-scrollbars",
+            "--proxy-server=direct://", "--hide-scrollbars", "--disable-component-update",
+            # Whatever else it would ask the network for on its own account has no address.
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
         ]  # fmt: skip
         wanted = {
             "browserName": "chrome",
@@ -81,6 +87,24 @@ class Browser:
         """Open a page."""
         self.ask("POST", "url", {"url": url})
 
+    def follow(self, act: Callable[[], object]) -> None:
+        """Do what leads to another page, and wait for that: a driver may answer before the browser leaves."""
+        self.run("window.left = false")
+        act()
+        self.wait_for("window.left === undefined && document.readyState === 'complete'")
+
+    def wait_for(self, condition: str) -> None:
+        """Wait until the page that is open fulfils a condition in JavaScript."""
+
+        def holds() -> bool:
+            try:
+                return bool(self.run(f"return {condition}"))
+            except AssertionError:
+                # The page has been left meanwhile.
+                return False
+
+        eventually(holds, condition)
+
     def find(self, selector: str) -> Element:
         """Find the first element by a selector of CSS."""
         found = self.ask("POST", "element", {"using": "css selector", "value": selector})
@@ -94,6 +118,7 @@ class Browser:
         """Show pages as on a screen of this size."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.control("Emulation.setDeviceMetricsOverride", **metrics)
+        self.wait_for(f"window.innerWidth === {width}")
 
     def prefer(self, scheme: str) -> None:
         """Prefer ``light`` or ``dark``."""

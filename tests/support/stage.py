@@ -215,8 +215,7 @@ class Stage:
 
     def connection(self) -> pika.BlockingConnection:
         """Connect to the broker, apart from everything under test; every publish waits for its confirm."""
-        (host,) = parameters(self.settings, name="test")
-        return _Confirming(host)
+        return _Confirming(parameters(self.settings, name="test"))
 
     def consume(self, metrics: Metrics | None = None) -> Consumer:
         """Run a consumer in a thread of the test."""

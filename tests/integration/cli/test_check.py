@@ -131,6 +131,23 @@ def test_what_a_user_may_do_is_told_and_is_fine_where_it_may_consume(
     assert (admin.names("queues"), admin.names("exchanges"), admin.bindings()) == before
 
 
+@pytest.mark.parametrize(
+    ("reads", "probe", "told"),
+    [
+        ("^a$", "on", "its consumers leave the probe to others: no read permission on a.wait.probe"),
+        ("^a$", "off", None),
+        (r"^a(\.wait\.probe)?$", "on", None),
+    ],
+)
+def test_a_consumer_that_may_not_probe_is_a_warning(
+    admin: Admin, tmp_path: Path, reads: str, probe: str, told: str | None
+) -> None:
+    """It runs tasks all the same; with `probe = off` it is as somebody wants it."""
+    document = read(config(tmp_path, ini(admin.user("^$", SETTLE, reads), probe=probe)), "check")
+    (found,) = [each for each in document["checks"] if each["check"] == "permissions"]
+    assert (found["ok"], found["advice"]) == (True, told)
+
+
 def test_what_check_finds_enough_is_enough(
     admin: Admin, staged: Callable[..., Stage], receiver: Receiver
 ) -> None:

@@ -6,8 +6,11 @@ wrong ini. An alarm and a node that is lost are not: tests/faults has them, and 
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,16 @@ import pytest
 
 from sandbox.broker import Server
 from sandbox.receiver import Receiver
-from taskqueue.broker.connect import connect
+from taskqueue.broker.connect import connect, parameters
+from taskqueue.consume import probes
+from taskqueue.consume.consumer import Consumer
 from taskqueue.send.client import Client
 from taskqueue.settings import load
 from tests.support.admin import Admin
 from tests.support.command import ran, run
+from tests.support.seen import Seen
 from tests.support.situations import Situation, situations
-from tests.support.stage import eventually
+from tests.support.stage import PATIENCE, eventually
 
 URLS = ("/orders/1", "/v2/a", "/v2/b", "/customers/7/a", "/customers/8/a", "/late/a")
 LATER = 95
@@ -32,15 +38,19 @@ SITUATIONS = situations()
 
 
 class Site:
-    """Queues `mail` and `bulk` on one ladder. No consumer is there, so only commands change anything."""
+    """Queues `mail` and `bulk` on one ladder. They have no consumer, so only commands change anything.
+
+    That of `idle`, to which nothing is sent, probes the ladder.
+    """
 
     def __init__(self, admin: Admin, receiver: Receiver, folder: Path) -> None:
         self.folder = folder
+        self.probed = Seen()
         self.total = 0
         """How many tasks were sent."""
         text = (
             f"management_url = {admin.management_url}\nlevels = 3\nbase_url = {receiver.url}\n"
-            "[mail]\n[bulk]\nladder = mail\nrate = 20/s\n"
+            "[mail]\n[bulk]\nladder = mail\nrate = 20/s\n[idle]\nladder = mail\n"
         )
         self.right = self._write("right", f"server = {admin.url}\n{text}")
         self.down = self._write("down", f"server = amqp://127.0.0.1:1\n{text}")
@@ -81,6 +91,20 @@ class Site:
         options = command if command[0] != "probe" else (*command, "--max-late", "60", "--timeout", "60")
         return ran(config, *options, code=code)
 
+    @contextmanager
+    def probing(self) -> Iterator[None]:
+        """Have the ladder probed, as by a consumer of `run --queue idle`, and far more often than in life."""
+        whole = load(self.right)
+        settings = dataclasses.replace(whole, queues={"idle": whole.queues["idle"]})
+        consumer = Consumer(settings, parameters(settings), self.probed)
+        thread = threading.Thread(target=consumer.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            consumer.stop()
+            thread.join(PATIENCE)
+
     def _write(self, name: str, text: str) -> Path:
         path = self.folder / f"{name}.ini"
         path.write_text(text)
@@ -92,10 +116,13 @@ def site(broker: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     """Give both queues, declared once for all situations."""
     admin = Admin(broker)
     try:
-        with Receiver() as receiver:
+        with Receiver() as receiver, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(probes, "PERIOD", 1.0)
+            patch.setattr(probes, "_LOST", 10.0)
             site = Site(admin, receiver, tmp_path_factory.mktemp("operate"))
             ran(site.right, "declare")
-            yield site
+            with site.probing():
+                yield site
     finally:
         admin.close()
 
@@ -127,4 +154,5 @@ def test_every_command_runs_as_it_stands_and_no_task_is_lost(site: Site, each: S
         for command in block:
             site.run(command, 0, site.right)
     eventually(site.whole, "every task is in one of the counts")
+    site.probed.wait_for(len(site.probed.late) + 1)
     assert not any(queue["paused"] for queue in site.look()["queues"]), "the page leaves no queue paused"

@@ -11,7 +11,7 @@ from taskqueue.consume.acks import Acks
 from taskqueue.consume.workers import Attempt
 from taskqueue.task.result import Result
 from tests.support.broker_model import Broker, Entry
-from tests.support.consumer_model import Process
+from tests.support.consumer_model import LIMIT, Process
 
 TIMEOUT = 1800.0
 """Seconds that the broker lets a delivery stay unacked."""
@@ -130,6 +130,15 @@ def test_what_came_with_the_eldest_counts_as_too_old_too() -> None:
     assert Acks().eldest(5.0) == []
 
 
+def test_what_is_young_is_kept_where_what_was_too_old_is_settled_just_now() -> None:
+    """Its ack is on the way, or waits for the consumer to be cancelled: nothing else was taken back."""
+    acks = Acks()
+    acks.delivered(1, 0.0)
+    acks.delivered(2, 1790.0)
+    acks.settle(1)
+    assert acks.eldest(1800.0) == []
+
+
 @pytest.mark.parametrize("ends", [False, True])
 def test_what_ran_beside_it_settles_its_next_delivery_where_the_channel_is_closed(
     stage: Stage, *, ends: bool
@@ -201,3 +210,60 @@ def test_a_suspect_that_finds_no_worker_goes_away_for_a_moment(stage: Stage) -> 
     stage.broker.pump()
     assert [entry.id for entry in stage.broker.places["q.wait"]] == ["slow too"]
     assert not stage.process.channel.out
+
+
+def test_a_suspect_that_finds_no_worker_stops_nobody(stage: Stage) -> None:
+    """It comes again each second: were all queues emptied for it each time, they would stand still."""
+    stage.begin("slow")
+    stage.begin("slow too")
+    stage.outlast()
+    stage.process.channel.deliver(1)
+    stage.broker.pump()
+    assert stage.process.isolation.is_open
+    assert [sent.entry.id for sent in stage.broker.publishing[0].sent.values()] == ["slow too"]
+
+
+def test_what_waits_to_be_put_back_is_not_there_twice_if_it_is_overdue_by_then(stage: Stage) -> None:
+    """While the consumer is about to be cancelled, nothing goes back that the broker may have by then."""
+    stage.broker.places["q"].append(Entry(b'{"url": "/x"}', {}, {"message_id": "waits"}))
+    stage.process.channel.deliver(-1)
+    stage.broker.pump()
+    stage.process.subscription.suspend()
+    assert stage.process.channel.receive is not None, "nothing is cancelled yet"
+    stage.outlast()
+    calm(stage, 2.0)
+    assert not stage.broker.publishing
+    assert [entry.id for entry in stage.broker.everywhere()] == ["waits"]
+
+
+def test_a_request_that_goes_on_is_no_crash_however_often_its_delivery_is_lost(stage: Stage) -> None:
+    """Each loss counts as a hand-out, and beyond the limit the task would be dead while it runs."""
+    attempt = stage.begin("long")
+    for _ in range(LIMIT + 1):
+        stage.process.channel.lose(541, "lost")
+        stage.broker.pump()
+        while not stage.process.channel.receive:
+            stage.process.fire()
+            stage.broker.pump()
+        stage.process.channel.deliver(0)
+        stage.broker.pump()
+    stage.answer(attempt, 200)
+    assert not stage.broker.publishing
+    assert not stage.broker.everywhere()
+
+
+def test_a_consumer_that_is_ended_by_an_older_broker_ends_its_channel(stage: Stage) -> None:
+    """Its queue is gone: what is out must not be acked in one that is declared in its place."""
+    stage.broker.server_properties = {"version": "4.2.3"}
+    older = Process(stage.broker)
+    older.channel.end_consumer()
+    stage.broker.pump()
+    assert not older.channel.is_open
+
+
+def test_nothing_is_consumed_over_a_connection_that_has_just_ended(stage: Stage) -> None:
+    """Each channel learns of that in its turn, and what one of them does then must not be an error."""
+    stage.process.subscription.suspend()
+    calm(stage, 5.0)
+    stage.broker.is_open = False
+    stage.process.subscription.resume()

@@ -22,13 +22,13 @@ def settings(*queues: str, history: bool = False) -> Settings:
 
 
 def listed(
-    there: Plan, messages: dict[str, int], wanted: Settings, consumed: str = ""
+    there: Plan, messages: dict[str, int], wanted: Settings, consumed: tuple[str, ...] = ()
 ) -> tuple[Leftover, ...]:
-    """Sort out what is there; `messages` are in these queues, and a consumer is on the one `consumed`."""
+    """Sort out what is there; `messages` are in these queues, and each of `consumed` has a consumer."""
     queues: list[dict[str, Any]] = [
         {
             "name": each.name, "durable": True, "arguments": each.arguments,
-            "messages": messages.get(each.name, 0), "consumers": int(each.name == consumed),
+            "messages": messages.get(each.name, 0), "consumers": int(each.name in consumed),
         }
         for each in there.queues
     ]  # fmt: skip
@@ -75,7 +75,7 @@ def test_where_a_task_is_all_of_the_queue_stays(name: str) -> None:
 def test_a_queue_whose_consumers_see_a_pause_stays() -> None:
     """They consume none of its tasks, but still share its rate."""
     there = plan(settings("a", "b").layout)
-    (found,) = listed(there, {}, settings("a"), consumed=names.members("b"))
+    (found,) = listed(there, {}, settings("a"), consumed=(names.members("b"),))
     assert found.busy == "queue 'b.limit.rate' has 1 consumers"
 
 
@@ -90,6 +90,13 @@ def test_what_is_for_probes_goes_unless_a_consumer_sends_them(consumed: object) 
     """What is in it is no task."""
     there = plan(settings("a", "b").layout)
     messages = {names.probe("b"): 2, names.probed("b"): 1}
-    (found,) = listed(there, messages, settings("a"), names.probe("b") if consumed else "")
+    (found,) = listed(there, messages, settings("a"), (names.probe("b"),) if consumed else ())
     assert {names.probe("b"), names.probed("b")} < set(found.queues)
     assert (found.busy is not None) == bool(consumed)
+
+
+def test_a_queue_that_is_consumed_is_named_before_its_probes() -> None:
+    """Whoever consumes it sends them as well, and is found sooner by it."""
+    there = plan(settings("a", "b").layout)
+    (found,) = listed(there, {}, settings("a"), (names.probe("b"), "b"))
+    assert found.busy == "queue 'b' has 1 consumers"

@@ -29,6 +29,8 @@ def test_numbers_and_texts_are_shown_as_they_were_written() -> None:
             "metadata": {"on_success": {"url": "/y", "metadata": {"headers": {"Cookie": "SECRET"}}}},
         },
         {"url": "/x", "metadata": {"list": [{"password": "SECRET"}]}},
+        {"url": "/x", "metadata": "Authorization: SECRET"},
+        {"url": "/x", "metadata": {"headers": ["Authorization", "SECRET"], "plain": "plain"}},
         {"url": "/x", "payload": '{"callback": "https://a:SECRET@h/"}'},
     ],
 )
@@ -40,13 +42,30 @@ def test_no_secret_is_shown(document: dict[str, object]) -> None:
     assert ("plain" in json.dumps(document)) == ("plain" in found.body)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"url": "/x", "metadata": {"headers": {"Authorization": "Bearer \\"SECRET", "X": "plain"}},}',
+        b"{'url': '/x', 'metadata': {'headers': {'Cookie': 'SECRET', 'X': 'plain'}}}",
+        b'[{"headers": {"Authoriz\\u0061tion": ["SECRET"], "X": "plain"}}]',
+        b'{"token": SECRET, "X": "plain", "password": {"a": "SECRET"}, "cookie": "SECRET',
+    ],
+)
+def test_no_secret_is_shown_of_what_is_no_task(body: bytes) -> None:
+    """What can't be read as JSON has them all the same."""
+    found = shown(Message(body, {}, {}))
+    assert "SECRET" not in found.body
+    assert "plain" in found.body
+    assert found.hidden
+
+
 def test_headers_of_a_message_may_be_secret_too() -> None:
-    """By their names."""
-    found = shown(
-        Message(b"{}", {"x-auth-token": "SECRET", "x-plain": "http://u:SECRET@h/"}, {"priority": 1})
-    )
+    """By their names, in a table too."""
+    headers = {"x-auth-token": "SECRET", "x-plain": "http://u:SECRET@h/", "table": {"cookie": "SECRET"}}
+    found = shown(Message(b"{}", headers, {"priority": 1}))
     assert dict(found.fields) == {
         "property priority": "1", "header x-auth-token": "(hidden)", "header x-plain": "http://h/",
+        "header table": '{"cookie": (hidden)}',
     }  # fmt: skip
 
 

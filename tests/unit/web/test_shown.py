@@ -36,6 +36,8 @@ def test_lateness_is_what_counts_prove_else_what_the_probe_saw() -> None:
     way = walk("mail", Settings().rungs, 1.0)
     assert shown.late(view(), {"mail": (60.0, Probed(way, 0.034))}, 90.0) == "0.03 s (probe 00:01:00Z)"
     assert shown.late(view(), {"mail": (60.0, Probed(way, None))}, 90.0) == "? (probe 00:01:00Z)"
+    told = view(ladder_lateness=12.5)
+    assert shown.late(told, {"mail": (60.0, Probed(way, 0.034))}, 90.0) == "12.50 s"
 
 
 def test_a_ladder_that_queues_share_has_a_line_of_its_own() -> None:
