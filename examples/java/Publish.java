@@ -4,6 +4,8 @@ import com.rabbitmq.client.AMQP;
 import com.rabbitmq.client.Channel;
 import com.rabbitmq.client.Connection;
 import com.rabbitmq.client.ConnectionFactory;
+import com.rabbitmq.client.ShutdownSignalException;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Date;
 import java.util.List;
@@ -27,6 +29,9 @@ class Publish {
                     {"url": "/reminder", "payload": {"user": 7}}
                     """);
             channel.waitForConfirmsOrDie(30_000);
+        } catch (ShutdownSignalException | IOException error) {
+            System.err.println(error);
+            returned.set(true);
         }
         if (returned.get()) {
             System.err.println("not sent (is " + queue + " declared?)");

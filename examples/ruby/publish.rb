@@ -15,10 +15,15 @@ publish = lambda do |exchange, key, message, headers = {}|
                             timestamp: Time.now.to_i, headers: headers)
 end
 
-publish.call(channel.default_exchange, queue,
-             '{"url": "/welcome", "payload": {"user": 7}, "countdown": 20, "max_retries": 5}')
-publish.call(channel.direct("#{queue}.wait", no_declare: true), "in>20s",
-             '{"url": "/reminder", "payload": {"user": 7}}', { "CC" => ["10s>due:#{queue}"] })
-taken = channel.wait_for_confirms
+begin
+  publish.call(channel.default_exchange, queue,
+               '{"url": "/welcome", "payload": {"user": 7}, "countdown": 20, "max_retries": 5}')
+  publish.call(channel.direct("#{queue}.wait", no_declare: true), "in>20s",
+               '{"url": "/reminder", "payload": {"user": 7}}', { "CC" => ["10s>due:#{queue}"] })
+  taken = channel.wait_for_confirms && returned.empty?
+rescue Bunny::Exception, Timeout::Error => error
+  # The broker closes a channel over an exchange that is not there.
+  warn error.message
+end
 connection.close
-abort "not sent (is #{queue} declared?)" unless taken && returned.empty?
+abort "not sent (is #{queue} declared?)" unless taken
