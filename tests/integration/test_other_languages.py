@@ -32,7 +32,7 @@ def curl(broker: Server, queue: str) -> int:
 
 LIBRARIES = {
     "node": ("node", "-e", "require.resolve('amqplib')"),
-    "go": ("go", "list", "github.com/rabbitmq/amqp091-go"),
+    "go": ("go", "doc", "github.com/rabbitmq/amqp091-go", "DeferredConfirmation.WaitContext"),
     "php": (
         "php",
         "-r",
