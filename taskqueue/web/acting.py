@@ -22,8 +22,10 @@ async def on_tasks(request: Request) -> Response:
     queue, where = answers.queue(request), answers.named(request, "where")
     if where not in choosing.PLACES:
         raise NotFound(f"there are no {where[:60]!r} tasks")
-    fields, settings = request.state.form, site(request).settings
-    return await _asked(request, orders.order(settings, where, queue.name, fields, _by(request)))
+    # The id of one task stands in the address: a browser writes the ends of lines in a form anew.
+    fields = {**request.state.form, "id": request.query_params.get("id", "")}
+    order = orders.order(site(request).settings, where, queue.name, fields, _by(request))
+    return await _asked(request, order)
 
 
 async def on_queue(request: Request) -> Response:

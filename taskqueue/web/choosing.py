@@ -20,9 +20,13 @@ def conditions(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def chosen(fields: Mapping[str, str], *, now: float) -> Filter | None:
-    """Read the conditions, None where there is none; raises ConfigError. `now` is seconds since the epoch."""
+    """Read the conditions, None where there is none; raises ConfigError. `now` is seconds since the epoch.
+
+    `ids` is a list that people write, `id` the very id of one task: it may hold blanks and ends of lines.
+    """
     given = conditions(fields)
     ids = [each.strip() for each in given.pop("ids", "").splitlines() if each.strip()]
+    ids += [fields["id"]] if fields.get("id") else []
     try:
         return filters.read(now=now, ids=ids, **given)
     except ConfigError as error:

@@ -90,7 +90,7 @@ async def tasks(request: Request) -> Response:
 
 async def task(request: Request) -> Response:
     """Show one task: what is known of it, its headers and its body, and what became of it so far."""
-    found, where, task_id = answers.queue(request), _where(request), _id(request)
+    found, where, task_id = answers.queue(request), _where(request), _id(request.query_params.get("id", ""))
     settings = site(request).settings
     view = _view(await site(request).desk.overview(), found.name)
     job = await _looked(request, place_of(found, where), looks.single(settings, view, where, task_id))
@@ -106,7 +106,7 @@ async def task(request: Request) -> Response:
 
 async def find(request: Request) -> Response:
     """Say where a task is, why it has not run and when it will."""
-    task_id = _id(request)
+    task_id = _id(request.query_params.get("id", "").strip())
     work = looks.everywhere(site(request).settings, task_id)
     job = await _looked(request, "everywhere", work)
     if job is None:
@@ -134,8 +134,7 @@ def _where(request: Request) -> str:
     return where
 
 
-def _id(request: Request) -> str:
-    task_id = request.query_params.get("id", "").strip()
+def _id(task_id: str) -> str:
     if not task_id:
         raise ConfigError("which task? give its id")
     return task_id
