@@ -48,7 +48,10 @@ def test_what_ran_of_the_old_queue_takes_nothing_of_the_new_one(
             stage.publish({"url": "/other"})
     finally:
         process.signal(signal.SIGCONT)
-    receiver.wait_for(COUNT, path="/other")
+    try:
+        receiver.wait_for(COUNT, path="/other")
+    except TimeoutError:
+        pytest.fail(process.log)
     # Then the end of an old one leaves the new ones to whoever comes next
     second.set()
     eventually(lambda: any("second" in line and "event=" in line for line in process.lines), "it has ended")
