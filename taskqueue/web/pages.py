@@ -56,11 +56,13 @@ async def queue(request: Request) -> Response:
     overview = await desk.overview()
     view = next(each for each in overview.views if each.name == found.name)
     cells = shown.cells(view, overview.at)
+    further = list(Picture(_alone(overview, view)).further())
     paused = [] if view.pause is None else [pause_line(view.pause)]
     return answers.page(
         request, "queue.html", view=view, overview=overview, condition=condition(view),
         cells=[(shown.COLUMNS[key], text) for key, text in cells.items()],
-        amiss=[*paused, *reasons(view), *Picture(_alone(overview, view)).further()],
+        lines=[*paused, *reasons(view), *further],
+        level=shown.level(view) or ("warn" if further else ""),
         forecast=shown.forecast(view, overview.at),
         chart=chart(view.ladder.due, overview.at),
         refresh=_refresh(request),

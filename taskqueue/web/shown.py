@@ -10,6 +10,7 @@ from taskqueue.operate.forecast import RATED, clock, told
 from taskqueue.operate.inspect import LadderState
 from taskqueue.operate.overview import Overview, View
 from taskqueue.operate.picture import ORDERS, SORTS, Condition, Picture, condition
+from taskqueue.operate.reasons import broken, not_taken
 from taskqueue.topology import names
 
 COLUMNS = {
@@ -118,6 +119,11 @@ _ORDERS: dict[str, Callable[[View], float | str]] = {
     **dict(ORDERS.items()),
     STATE: lambda view: _WORST.index(condition(view).level),
 }
+
+
+def level(view: View) -> str:
+    """Tell how bad it is with a queue: nothing where it only waits for what comes due."""
+    return condition(view).level or ("warn" if not_taken(view) or any(broken(view)) else "")
 
 
 def forecast(view: View, now: float) -> str | None:

@@ -77,3 +77,12 @@ def test_of_many_queues_those_with_nothing_in_them_are_left_out() -> None:
         "q00"
     ]
     assert shown.table(overview, sort="ready", every=True).lines[0].name == "q01"
+
+
+def test_a_queue_that_only_waits_is_no_warning() -> None:
+    """Nothing is amiss with it; with one that nobody consumes, or whose leader is silent, something is."""
+    assert shown.level(view(ladder_due=Due((Span(60.0, 7),)), consumers=1)) == ""
+    assert shown.level(view(ready=3, consumers=0)) == "warn"
+    assert shown.level(view(ready=None, unknown=("mail",))) == "bad"
+    found = view(consumers=1)
+    assert shown.level(replace(found, ladder=replace(found.ladder, lateness=9.0))) == "warn"
