@@ -34,7 +34,7 @@ async def on_queue(request: Request) -> Response:
     desk.changed()
     overview = await desk.overview()
     view = next(each for each in overview.views if each.name == queue.name)
-    order = doings.on_queue(site(request).settings, desk, view, request.state.form, _by(request))
+    order = doings.on_queue(site(request).settings, view, request.state.form, _by(request))
     return await _asked(request, order)
 
 
@@ -58,7 +58,7 @@ async def shown(request: Request) -> Response:
     return answers.page(
         request, "order.html", order=asked.order, id=counting, job=job, ended=ended, asked=not doing,
         seen=None if doing else job.result, outcome=job.result if doing else None, error=error,
-        columns=_columns(job.result), refresh=None if ended else 1,
+        columns=COLUMNS.get(asked.order.where, ()), refresh=None if ended else 1,
     )  # fmt: skip
 
 
@@ -116,9 +116,3 @@ def _found(request: Request) -> tuple[Asked, str]:
 def _by(request: Request) -> str:
     who = answers.visitor(request)
     return f"{(who.name if who else None) or 'somebody'} (page)"
-
-
-def _columns(result: object) -> dict[str, str]:
-    rows = getattr(result, "rows", ())
-    known = {name: title for each in COLUMNS.values() for name, title in each.items()}
-    return {name: title for name, title in known.items() if rows and name in rows[0]}

@@ -25,6 +25,7 @@ from taskqueue.web.desk import Desk
 from taskqueue.web.jobs import Jobs
 from taskqueue.web.orders import Order
 from taskqueue.web.place import Place
+from taskqueue.web.rows import title
 
 log = logging.getLogger("taskqueue.web")
 RETRY_AFTER = {"Retry-After": "5"}
@@ -92,6 +93,7 @@ def environment(place: Place) -> Environment:
     env.filters["plain"] = lambda value: harmless(str(value))
     env.filters["moment"] = moment
     env.filters["instant"] = cron.moment
+    env.filters["title"] = title
     env.globals["to"] = place.to
     return env
 
@@ -149,7 +151,11 @@ def address(request: Request) -> str:
 
 def queue(request: Request) -> QueueSettings:
     """Give the queue of an address; raises NotFound."""
-    name = named(request, "queue")
+    return known(request, named(request, "queue"))
+
+
+def known(request: Request, name: str) -> QueueSettings:
+    """Give the queue of a name; raises NotFound."""
     found = site(request).settings.queues.get(name)
     if found is None:
         raise NotFound(f"queue {name[:200]!r} is not in the configuration")

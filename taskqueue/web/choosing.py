@@ -47,5 +47,5 @@ def limit(fields: Mapping[str, str]) -> int:
     """Read how many tasks a list has at most; raises ConfigError."""
     given = fields.get("limit", "").strip() or str(LIMIT)
     if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= _MOST:
-        raise ConfigError(f"at most: must be a number from 1 to {_MOST}, got {given[:60]!r}")
+        raise ConfigError(f"limit: must be a number from 1 to {_MOST}, got {given[:60]!r}")
     return int(given)
