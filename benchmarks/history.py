@@ -31,6 +31,7 @@ from taskqueue.events import Event
 from taskqueue.history import search
 from taskqueue.history.records import INTERVAL, Stretch, batch_publish, entry_publish, mark, record
 from taskqueue.history.search import Answer
+from taskqueue.history.wanted import Wanted
 from taskqueue.settings import Settings, parse
 
 _ROUNDS = 5
@@ -93,7 +94,7 @@ async def answers(settings: Settings, broker: Broker, count: int, size: int, str
         present = await _timed(lambda: search.find(session, frozenset({middle}), now, _nothing))
         absent = await _timed(lambda: search.find(session, frozenset({"no such id"}), now, _nothing))
         failed = await _timed(
-            lambda: search.within(session, now - 3600, now, bool, _nothing, named=frozenset({events.DEAD}))
+            lambda: search.within(session, Wanted(now - 3600, now, failed=True), count, _nothing)
         )
     return {
         "records": count,

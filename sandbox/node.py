@@ -287,7 +287,7 @@ def cluster(size: int, *, config: Sequence[str] = (), management: bool = False) 
 
 
 def free_ports(count: int) -> list[int]:
-    """Pick `count` ports of loopback that nobody listens on."""
+    """Pick `count` ports of loopback that nobody listens on, and no other process picks from now on."""
     found: list[int] = []
     while len(found) < count:
         port = random.choice(PORTS)
@@ -296,9 +296,21 @@ def free_ports(count: int) -> list[int]:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        if port not in found:
+        if port not in found and _claim(port):
             found.append(port)
     return found
+
+
+def _claim(port: int) -> bool:
+    """Have a number until this process ends, by UDP: a node listens seconds after its port was picked."""
+    claim = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        claim.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return False
+    claim.detach()
+    return True
 
 
 def answers_amqp(port: int, timeout: float = 2.0) -> bool:

@@ -45,6 +45,11 @@ def absent(code: int, reason: str) -> bool:
     return code == NOT_FOUND and reason.startswith(_ABSENT)
 
 
+def away(code: int, reason: str) -> bool:
+    """Tell whether the node or the leader of a queue is away, or does not answer: for now."""
+    return code == _INTERNAL_ERROR or (code == NOT_FOUND and not absent(code, reason))
+
+
 def unacked_too_long(code: int, reason: str) -> bool:
     """Tell whether a delivery stayed unacked for longer than the broker's consumer_timeout.
 

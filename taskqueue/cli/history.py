@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Annotated
 
 import typer
 
-from taskqueue import events
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common, console, tables
 from taskqueue.errors import ConfigError
-from taskqueue.history import search
-from taskqueue.history.records import Record
+from taskqueue.history import search, wanted
 from taskqueue.history.search import Answer
 from taskqueue.history.story import ending
+from taskqueue.history.wanted import Wanted
 from taskqueue.settings import Settings, load
 from taskqueue.task.settle import roll_back_id
 
 commands = common.commands()
 _NAME = "taskqueue history"
-_FAILED = frozenset({events.RETRIED, events.DEAD, events.VOID})
-_COLUMNS = {
+_WIDTHS = {
     "at": 24, "event": 9, "queue": 7, "id": 36, "attempt": 7, "status": 6, "ms": 4, "url": 12, "error": 12,
     "by": 8, "to": 7, "next": 24, "reason": 7,
 }  # fmt: skip
-_AGO = re.compile(r"-?(?:\d+[dhms])+")
-_UNIT = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 
 
 @commands.command()
@@ -42,7 +33,7 @@ def history(
     *,
     since: Annotated[
         str, typer.Option(metavar="TIME", help="How long ago, such as 90m or 1d, or a time (ISO, POSIX).")
-    ] = "1h",
+    ] = wanted.SINCE,
     failed: Annotated[bool, typer.Option("--failed", help="Only attempts that failed.")] = False,
     url: Annotated[
         str | None, typer.Option(metavar="GLOB", help="Only URLs such as 'https://*/invoices*'.")
@@ -61,41 +52,18 @@ def history(
     """
     settings = load(config)
     if settings.history is None:
-        raise ConfigError(
-            "no history is kept: set 'history = 7d' in the ini, run 'taskqueue declare', and start the "
-            "consumers again"
-        )
+        raise ConfigError(wanted.OFF)
     if queues:
         common.limited(settings, queues)
     now = time.time()
-    begin = _moment(since, now)
-
-    named = _FAILED if failed else None
-
-    def keep(record: Record) -> bool:
-        return (
-            (named is None or record.get("event") in named)
-            and (not queues or record.get("queue") in queues)
-            and (url is None or fnmatchcase(str(record.get("url", "")), url))
-        )
-
-    answer = run(_found(settings, task_id, _Wanted(begin, now, named, keep)))
-    _show(task_id, answer, limit, as_json=as_json)
+    chosen = Wanted(wanted.moment(since, now), now, failed, url, frozenset(queues) if queues else None)
+    answer = run(_found(settings, task_id, chosen, limit))
+    _show(task_id, answer, as_json=as_json)
     if not answer.records:
         raise typer.Exit(common.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What is looked for; times are in seconds since the epoch."""
-
-    since: float
-    now: float
-    named: frozenset[str] | None
-    keep: Callable[[Record], bool]
-
-
-async def _found(settings: Settings, task_id: str | None, wanted: _Wanted) -> Answer:
+async def _found(settings: Settings, task_id: str | None, chosen: Wanted, limit: int) -> Answer:
     async with connected(settings, name=_NAME) as session:
         with tables.looking() as tell:
 
@@ -104,44 +72,26 @@ async def _found(settings: Settings, task_id: str | None, wanted: _Wanted) -> An
                     tell(f"{count:,} batches read")
 
             if task_id is None:
-                return await search.within(
-                    session, wanted.since, wanted.now, wanted.keep, progress, named=wanted.named
-                )
+                return await search.within(session, chosen, limit, progress)
             # What a roll_back did belongs to the task that it is for.
             ids = frozenset({task_id, roll_back_id(task_id)})
-            found = await search.find(session, ids, wanted.now, progress)
-            return Answer(tuple(filter(wanted.keep, found.records)), found.dropped)
+            found = await search.find(session, ids, chosen.now, progress)
+            kept = tuple(filter(chosen.keep, found.records))
+            return Answer(kept, len(kept), found.dropped)
 
 
-def _show(task_id: str | None, answer: Answer, limit: int, *, as_json: bool) -> None:
-    shown = answer.records if task_id is not None else answer.records[-limit:]
-    rows = [each | {"at": tables.moment(each["at"] / 1000)} for each in shown]
+def _show(task_id: str | None, answer: Answer, *, as_json: bool) -> None:
+    rows = [each | {"at": tables.moment(each["at"] / 1000)} for each in answer.records]
     if as_json:
-        common.emit({"records": rows, "total": len(answer.records), "dropped": answer.dropped})
+        common.emit({"records": rows, "total": answer.total, "dropped": answer.dropped})
         return
-    filled = [{name: row.get(name) for name in _COLUMNS} for row in rows]
-    used = {name: width for name, width in _COLUMNS.items() if any(row[name] is not None for row in filled)}
+    columns = {name: _WIDTHS[name] for name in wanted.used(rows)}
+    filled = [{name: row.get(name) for name in columns} for row in rows]
     if filled:
-        tables.show_rows(filled, used, total=len(answer.records), kind="", things="records")
+        tables.show_rows(filled, columns, total=answer.total, kind="", things="records")
     if task_id is not None:
         console.out.print(tables.cell(ending(task_id, answer.records), "yellow"), soft_wrap=True)
     elif not filled:
-        common.say("nothing of the kind was recorded in that time", "yellow")
+        common.say(wanted.NOTHING, "yellow")
     if answer.dropped:
-        common.say(f"{answer.dropped} records could not be written, so something may be missing", "yellow")
-
-
-def _moment(text: str, now: float) -> float:
-    """Read a time, or how long ago it was, as seconds since the epoch; raises ConfigError."""
-    if _AGO.fullmatch(text):
-        return now - sum(int(number) * _UNIT[unit] for number, unit in re.findall(r"(\d+)([dhms])", text))
-    try:
-        if re.fullmatch(r"\d{1,12}(\.\d+)?", text):
-            return float(text)
-        told = datetime.fromisoformat(text)
-        return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        raise ConfigError(
-            "--since: must be how long ago (90m, 1h30m, 2d), or a time such as 2026-11-27T08:00Z, "
-            f"got {text[:60]!r}"
-        ) from None
+        common.say(wanted.lacking(answer.dropped), "yellow")

@@ -25,7 +25,7 @@ class Round:
     told: bool = False
     """The log says that the ladder is late."""
     barred: bool = False
-    """The broker does not let us."""
+    """The broker does not let us, or its queue is away."""
 
     def forget(self) -> None:
         """Expect none back."""

@@ -27,7 +27,7 @@ from taskqueue.broker.channel import ConfirmChannel
 from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.broker.outcome import Outcome
-from taskqueue.broker.replies import REFUSALS, TOO_MANY_CHANNELS
+from taskqueue.broker.replies import REFUSALS, TOO_MANY_CHANNELS, away
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume.probe_round import Round
 from taskqueue.consume.reopening import Reopening
@@ -51,6 +51,8 @@ _HELD_LONG = 600.0
 """The broker takes a message back, and closes the channel, where it is held for half an hour."""
 _FORGIVEN = 600.0
 """Seconds after which a ladder is tried again that could not be probed."""
+_AWAY = 30.0
+"""Seconds after which one is whose queue was away. To ask for that may end the connection, each time."""
 _WINDOW = 20
 
 
@@ -244,8 +246,11 @@ class Probes:
         if TOO_MANY_CHANNELS in reason or (code in REFUSALS and asked is None):
             # By this one, perhaps: those who need the connection come first. Or it is an exchange.
             self._rest(reason)
-        elif code in REFUSALS and asked is not None:
-            self._bar(asked, reason)
+        elif asked is not None and away(code, reason):
+            log.warning("ladder %s is not probed for %s (%s)", asked.ladder, duration(_AWAY), reason)
+            self._bar(asked, _AWAY)
+        elif asked is not None and code in REFUSALS:
+            self._refuse(asked, reason)
         if self._connection is not None and self._connection.is_open:
             self._link.later(self._reopening.delay(self._link.monotonic()), self._open)
 
@@ -261,7 +266,7 @@ class Probes:
 
         self._link.later(_FORGIVEN, over)
 
-    def _bar(self, refused: Round, reason: str) -> None:
+    def _refuse(self, refused: Round, reason: str) -> None:
         log.warning(
             "ladder %s is not probed by this consumer (%s): run 'taskqueue declare', give the user read "
             "permission on %s, or write 'probe = off'",
@@ -269,15 +274,18 @@ class Probes:
             reason,
             names.probe(refused.ladder),
         )
-        refused.barred = True
+        self._bar(refused, _FORGIVEN)
+
+    def _bar(self, current: Round, seconds: float) -> None:
+        current.barred = True
 
         def forgive() -> None:
-            refused.barred = False
+            current.barred = False
             if self._channel is not None:
                 # It takes part from the next time on that the channel is opened.
                 self._channel.retire()
 
-        self._link.later(_FORGIVEN, forgive)
+        self._link.later(seconds, forgive)
 
 
 def _nothing(_outcome: Outcome) -> None:

@@ -11,6 +11,7 @@ from taskqueue.errors import TaskqueueError
 from taskqueue.history import stream
 from taskqueue.history.records import INTERVAL, Batch, Record, Stretch, read_batch, read_entry
 from taskqueue.history.story import ending
+from taskqueue.history.wanted import Wanted
 from taskqueue.settings import Settings
 from taskqueue.topology import names
 
@@ -25,10 +26,13 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Records in the order of their time, and how many the history lacks, as they could not be written."""
+    """Records in the order of their time: the last ones, where a limit was set."""
 
     records: tuple[Record, ...]
+    total: int
+    """How many there are in all."""
     dropped: int
+    """How many the history lacks, as they could not be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ async def find(session: Session, ids: frozenset[str], now: float, progress: Prog
     index = await _index(session)
     edges = await _edges(session)
     if edges is None:
-        return Answer((), index.dropped)
+        return Answer((), 0, index.dropped)
     choice = index.choice(ids)
     found: list[Record] = []
     ranges = index.ranges(ids, edges.begin, int(now * 1000))
@@ -109,32 +113,33 @@ async def recorded(session: Session, settings: Settings, task_id: str, now: floa
     return (f"by the history: {ending(task_id, answer.records)}",)
 
 
-async def within(
-    session: Session,
-    since: float,
-    now: float,
-    keep: Callable[[Record], bool],
-    progress: Progress,
-    *,
-    named: frozenset[str] | None = None,
-) -> Answer:
-    """Find the records since a time that are to be kept, of all events or those `named`.
-
-    Times are in seconds; raises as `find` does.
-    """
+async def within(session: Session, wanted: Wanted, limit: int, progress: Progress) -> Answer:
+    """Find the last `limit` of the records that are wanted, and count them all; raises as `find` does."""
     index = await _index(session)
     edges = await _edges(session)
     if edges is None:
-        return Answer((), index.dropped)
-    earliest = int(since * 1000)
+        return Answer((), 0, index.dropped)
+    earliest = int(wanted.since * 1000)
     found: list[Record] = []
-    async for batch in _batches(session, ((earliest, int(now * 1000)),), edges, progress):
-        found += (each for each in batch.records(named=named) if each["at"] >= earliest and keep(each))
-    return _answer(found, index)
+    total = 0
+    async for batch in _batches(session, ((earliest, int(wanted.now * 1000)),), edges, progress):
+        records = batch.records(named=wanted.named)
+        kept = [each for each in records if each["at"] >= earliest and wanted.keep(each)]
+        total += len(kept)
+        found += kept
+        # There may be millions, and writers take turns: so by their time, and not each time.
+        if len(found) > 2 * limit:
+            found = sorted(found, key=_at)[-limit:]
+    return Answer(tuple(sorted(found, key=_at)[-limit:]), total, index.dropped)
 
 
 def _answer(found: list[Record], index: Index) -> Answer:
-    return Answer(tuple(sorted(found, key=lambda each: each["at"])), index.dropped)
+    return Answer(tuple(sorted(found, key=_at)), len(found), index.dropped)
+
+
+def _at(record: Record) -> int:
+    at: int = record["at"]
+    return at
 
 
 async def _index(session: Session) -> Index:

@@ -22,8 +22,10 @@ async def on_tasks(request: Request) -> Response:
     queue, where = answers.queue(request), answers.named(request, "where")
     if where not in choosing.PLACES:
         raise NotFound(f"there are no {where[:60]!r} tasks")
-    fields, settings = request.state.form, site(request).settings
-    return await _asked(request, orders.order(settings, where, queue.name, fields, _by(request)))
+    # The id of one task stands in the address: a browser writes the ends of lines in a form anew.
+    fields = {**request.state.form, "id": request.query_params.get("id", "")}
+    order = orders.order(site(request).settings, where, queue.name, fields, _by(request))
+    return await _asked(request, order)
 
 
 async def on_queue(request: Request) -> Response:
@@ -32,7 +34,7 @@ async def on_queue(request: Request) -> Response:
     desk.changed()
     overview = await desk.overview()
     view = next(each for each in overview.views if each.name == queue.name)
-    order = doings.on_queue(site(request).settings, desk, view, request.state.form, _by(request))
+    order = doings.on_queue(site(request).settings, view, request.state.form, _by(request))
     return await _asked(request, order)
 
 
@@ -56,7 +58,7 @@ async def shown(request: Request) -> Response:
     return answers.page(
         request, "order.html", order=asked.order, id=counting, job=job, ended=ended, asked=not doing,
         seen=None if doing else job.result, outcome=job.result if doing else None, error=error,
-        columns=_columns(job.result), refresh=None if ended else 1,
+        columns=COLUMNS.get(asked.order.where, ()), refresh=None if ended else 1,
     )  # fmt: skip
 
 
@@ -114,9 +116,3 @@ def _found(request: Request) -> tuple[Asked, str]:
 def _by(request: Request) -> str:
     who = answers.visitor(request)
     return f"{(who.name if who else None) or 'somebody'} (page)"
-
-
-def _columns(result: object) -> dict[str, str]:
-    rows = getattr(result, "rows", ())
-    known = {name: title for each in COLUMNS.values() for name, title in each.items()}
-    return {name: title for name, title in known.items() if rows and name in rows[0]}

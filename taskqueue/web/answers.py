@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from taskqueue import cron
@@ -25,6 +25,7 @@ from taskqueue.web.desk import Desk
 from taskqueue.web.jobs import Jobs
 from taskqueue.web.orders import Order
 from taskqueue.web.place import Place
+from taskqueue.web.rows import title
 
 log = logging.getLogger("taskqueue.web")
 RETRY_AFTER = {"Retry-After": "5"}
@@ -43,8 +44,12 @@ class TooLarge(TaskqueueError):
     """More was sent than is read."""
 
 
+class CutOff(TaskqueueError):
+    """The client has gone before it had sent all."""
+
+
 _STATUSES = (
-    ((InvalidTask, ConfigError), 400),
+    ((InvalidTask, ConfigError, CutOff), 400),
     (Forbidden, 403),
     (NotFound, 404),
     ((NotPaused, NotDeclared), 409),
@@ -88,6 +93,7 @@ def environment(place: Place) -> Environment:
     env.filters["plain"] = lambda value: harmless(str(value))
     env.filters["moment"] = moment
     env.filters["instant"] = cron.moment
+    env.filters["title"] = title
     env.globals["to"] = place.to
     return env
 
@@ -145,7 +151,11 @@ def address(request: Request) -> str:
 
 def queue(request: Request) -> QueueSettings:
     """Give the queue of an address; raises NotFound."""
-    name = named(request, "queue")
+    return known(request, named(request, "queue"))
+
+
+def known(request: Request, name: str) -> QueueSettings:
+    """Give the queue of a name; raises NotFound."""
     found = site(request).settings.queues.get(name)
     if found is None:
         raise NotFound(f"queue {name[:200]!r} is not in the configuration")
@@ -158,20 +168,24 @@ def named(request: Request, part: str) -> str:
 
 
 async def body(request: Request, most: int) -> bytes:
-    """Read what was sent; raises TooLarge where it is more than `most` bytes."""
+    """Read what was sent; raises TooLarge where it is more than `most` bytes, and CutOff."""
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > most:
         raise TooLarge(f"at most {most} bytes are taken, got {length}")
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise TooLarge(f"at most {most} bytes are taken")
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise TooLarge(f"at most {most} bytes are taken")
+            parts.append(part)
+    except ClientDisconnect as error:
+        # No fault of ours: everybody who can connect can do that, and has no line in the log for it.
+        raise CutOff("the client has gone before it had sent all") from error
     return b"".join(parts)
 
 
 async def form(request: Request) -> Mapping[str, str]:
-    """Read a form; where a name is there twice the last one counts. Raises TooLarge."""
+    """Read a form; where a name is there twice the last one counts. Raises TooLarge, CutOff."""
     data = await body(request, _LARGEST_FORM)
     return dict(parse_qsl(data.decode(errors="replace"), keep_blank_values=True))

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from taskqueue.errors import TaskqueueError
 from taskqueue.send.async_client import AsyncClient
 from taskqueue.settings import Settings
-from taskqueue.web import acting, answers, entrance, pages, posted
+from taskqueue.web import acting, answers, entrance, pages, posted, recorded
 from taskqueue.web.access import COOKIE, Access, from_form, is_named_loopback
 from taskqueue.web.answers import Forbidden, NotFound, Site, log
 from taskqueue.web.desk import Desk
@@ -77,6 +77,7 @@ def make(settings: Settings, access: Access, place: Place) -> ASGIApp:
             Route("/queues/{queue}/{where}", _change(acting.on_tasks), methods=["POST"]),
             Route("/queues/{queue}/{where}/task", _people(pages.task)),
             Route("/find", _people(pages.find)),
+            Route("/history", _people(recorded.history)),
             Route("/schedules", _people(pages.timetable)),
             Route("/schedules/{schedule}", _change(acting.on_schedule), methods=["POST"]),
             Route("/orders/{order}", _people(acting.shown)),

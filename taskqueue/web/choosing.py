@@ -20,9 +20,13 @@ def conditions(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def chosen(fields: Mapping[str, str], *, now: float) -> Filter | None:
-    """Read the conditions, None where there is none; raises ConfigError. `now` is seconds since the epoch."""
+    """Read the conditions, None where there is none; raises ConfigError. `now` is seconds since the epoch.
+
+    `ids` is a list that people write, `id` the very id of one task: it may hold blanks and ends of lines.
+    """
     given = conditions(fields)
     ids = [each.strip() for each in given.pop("ids", "").splitlines() if each.strip()]
+    ids += [fields["id"]] if fields.get("id") else []
     try:
         return filters.read(now=now, ids=ids, **given)
     except ConfigError as error:
@@ -43,5 +47,5 @@ def limit(fields: Mapping[str, str]) -> int:
     """Read how many tasks a list has at most; raises ConfigError."""
     given = fields.get("limit", "").strip() or str(LIMIT)
     if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= _MOST:
-        raise ConfigError(f"at most: must be a number from 1 to {_MOST}, got {given[:60]!r}")
+        raise ConfigError(f"limit: must be a number from 1 to {_MOST}, got {given[:60]!r}")
     return int(given)

@@ -10,7 +10,6 @@ from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected
 from taskqueue.errors import BrokerUnreachable, TaskqueueError
 from taskqueue.operate.overview import Overview, look
-from taskqueue.operate.probe import Probed
 from taskqueue.settings import Settings
 from taskqueue.web.latest import Latest
 
@@ -30,8 +29,6 @@ class Desk:
         self._session: Session | None = None
         self._connecting = asyncio.Lock()
         self._latest = Latest(self._look)
-        self.probed: dict[str, tuple[float, Probed]] = {}
-        """What the last probe of each ladder has found, and when: seconds since the epoch."""
 
     async def overview(self) -> Overview:
         """Count everything; raises what the broker says. It tells of when the counts are."""

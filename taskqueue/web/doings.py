@@ -19,27 +19,26 @@ from taskqueue.operate.overview import View
 from taskqueue.operate.pause import Pause
 from taskqueue.settings import Settings
 from taskqueue.task.pause import said
-from taskqueue.web.desk import NAME, Desk
+from taskqueue.web.desk import NAME
 from taskqueue.web.jobs import Job
 from taskqueue.web.orders import Order, Outcome, Seen
 from taskqueue.web.shown import number
 
 log = logging.getLogger(__name__)
 
-QUEUE_ACTS = {"pause": "Pause", "resume": "Resume", "probe": "Probe"}
 SCHEDULE_ACTS = {"run": "Run now", "pause": "Pause", "resume": "Resume"}
 _PATIENCE, _COUNTDOWN = 10.0, 1.1
 
 
-def on_queue(settings: Settings, desk: Desk, view: View, fields: Mapping[str, str], by: str) -> Order:
+def on_queue(settings: Settings, view: View, fields: Mapping[str, str], by: str) -> Order:
     """Read what a form asks to be done with a queue; raises ConfigError. `by` is who asks for it."""
     what, queue, ladder = fields.get("act", ""), view.name, view.settings.ladder
     counts = (
-        f"{number(view.state.ready)} ready, {number(view.state.unacked)} running and "
+        f"{number(view.state.ready)} ready, {number(view.state.unacked)} unacked and "
         f"{number(view.ladder.waiting)} waiting"
     )
     if what == "probe":
-        return _probe(settings, desk, queue, ladder)
+        return _probe(settings, queue, ladder)
     if what == "pause":
         given, reason = fields.get("lasts", "").strip(), fields.get("reason", "").strip() or None
         lasts_ms = pausing.milliseconds(given) if given else None
@@ -105,12 +104,11 @@ def on_schedule(settings: Settings, name: str, fields: Mapping[str, str], by: st
     return Order(f"{SCHEDULE_ACTS[what]}: {name}", what, queue, f"schedule {queue}", count, do, undo)
 
 
-def _probe(settings: Settings, desk: Desk, queue: str, ladder: str) -> Order:
+def _probe(settings: Settings, queue: str, ladder: str) -> Order:
     way = probing.walk(ladder, settings.rungs, _COUNTDOWN)
 
     def do(job: Job) -> Outcome:
         probed = job.run(_in_session(settings, lambda s: probing.probe(s, settings, way, _PATIENCE)))
-        desk.probed[ladder] = time.time(), probed
         if probed.lateness is None:
             return Outcome(f"ladder {ladder}: not known", (probed.why or "",))
         return Outcome(f"ladder {ladder}: {probed.lateness:.2f} s late", (probed.why,) if probed.why else ())

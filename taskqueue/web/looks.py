@@ -10,13 +10,12 @@ from typing import TypeVar
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected
 from taskqueue.history import search
-from taskqueue.history.records import Record
 from taskqueue.history.story import ending
+from taskqueue.history.wanted import lacking
 from taskqueue.operate import dead, finding, ready, schedules, story, waiting
 from taskqueue.operate.filters import Filter
 from taskqueue.operate.finding import Found
 from taskqueue.operate.overview import View, look
-from taskqueue.operate.reading import moment
 from taskqueue.operate.schedules import ScheduleState
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.message import Message
@@ -26,11 +25,9 @@ from taskqueue.web.bodies import Shown
 from taskqueue.web.desk import NAME
 from taskqueue.web.jobs import Job
 from taskqueue.web.orders import problems
-from taskqueue.web.rows import Row, dead_row, ready_row, waiting_row
+from taskqueue.web.rows import Row, dead_row, ready_row, record_row, waiting_row
 
 Result = TypeVar("Result")
-RECORD = ("at", "event", "attempt", "status", "ms", "url", "error", "by", "to", "next", "reason")
-"""What is shown of a record of the history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +119,9 @@ def everywhere(settings: Settings, task_id: str) -> Callable[[Job], Everywhere]:
         if settings.history is not None:
             answer = await search.find(session, _ids(task_id), now, lambda _: None)
             words.append(f"by the history: {ending(task_id, answer.records)}")
-            records = tuple(map(_record, answer.records))
+            if answer.dropped:
+                words.append(lacking(answer.dropped))
+            records = tuple(map(record_row, answer.records))
         return Everywhere(tuple((each.queue, each.place) for each in found), tuple(words), records)
 
     return lambda job: job.run(_within(settings, lambda session: work(session, job)))
@@ -159,16 +158,12 @@ async def _records(session: Session, settings: Settings, task_id: str) -> tuple[
     if settings.history is None:
         return ()
     answer = await search.find(session, _ids(task_id), time.time(), lambda _: None)
-    return tuple(map(_record, answer.records))
+    return tuple(map(record_row, answer.records))
 
 
 def _ids(task_id: str) -> frozenset[str]:
     # What a roll_back did belongs to the task that it is for.
     return frozenset({task_id, roll_back_id(task_id)})
-
-
-def _record(record: Record) -> Row:
-    return {name: record.get(name) for name in RECORD} | {"at": moment(record["at"] / 1000)}
 
 
 async def _within(settings: Settings, work: Callable[[Session], Awaitable[Result]]) -> Result:

@@ -48,7 +48,11 @@ _PROPERTIES: dict[str, Any] = {
         "minLength": 1,
         "description": "The queue, where it is not that of the path.",
     },
-    "metadata": _maybe("object", "For request handlers: method, headers, and so on."),
+    "metadata": {
+        "type": ["object", "array", "null"],
+        "maxItems": 0,
+        "description": "For request handlers: method, headers, and so on. PHP writes an empty one as array.",
+    },
 }
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _RETRY = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}

@@ -93,6 +93,8 @@ class Order:
     undo: str = ""
     final: bool = False
     """Whether nothing undoes it."""
+    where: str = ""
+    """Where the tasks are that it is about, if it is about tasks."""
 
 
 def place_of(queue: QueueSettings, where: str) -> str:
@@ -127,7 +129,7 @@ def order(settings: Settings, where: str, queue: str, fields: Mapping[str, str],
 
     title = f"{ACTS[where][what]}: {where} tasks of {queue}"
     final = what in {"forget", "purge"}
-    return Order(title, verb, queue, place_of(found, where), count, do, UNDO[what], final)
+    return Order(title, verb, queue, place_of(found, where), count, do, UNDO[what], final, where)
 
 
 def problems(acted: Acted) -> tuple[str, ...]:

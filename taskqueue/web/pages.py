@@ -13,14 +13,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from taskqueue.errors import ConfigError
+from taskqueue.history.wanted import used
 from taskqueue.operate import due
 from taskqueue.operate.overview import Overview, View
-from taskqueue.operate.picture import SORTS, Picture, condition, pause_line
+from taskqueue.operate.picture import Picture, condition, pause_line
 from taskqueue.operate.reasons import reasons
 from taskqueue.web import answers, choosing, looks, shown
 from taskqueue.web.answers import NotFound, site
 from taskqueue.web.chart import chart
-from taskqueue.web.doings import QUEUE_ACTS, SCHEDULE_ACTS
+from taskqueue.web.doings import SCHEDULE_ACTS
 from taskqueue.web.jobs import Job
 from taskqueue.web.orders import ACTS, place_of
 from taskqueue.web.rows import COLUMNS
@@ -38,13 +39,13 @@ async def front(request: Request) -> Response:
     """Show every queue."""
     desk, query = site(request).desk, request.query_params
     overview = await desk.overview()
-    sort = next((each for each in SORTS if each == query.get("sort")), SORTS[0])
+    sort = next((each for each in shown.ORDERED if each == query.get("sort")), shown.STATE)
     named = query.get("named", "").strip()
-    table = shown.table(overview, desk.probed, sort=sort, every=query.get("all") == "yes", named=named)
+    table = shown.table(overview, sort=sort, every=query.get("all") == "yes", named=named)
     dues = due.joined(ladder.due for ladder in overview.ladders.values())
     return answers.page(
-        request, "front.html", overview=overview, table=table, columns=shown.COLUMNS, sorts=SORTS, sort=sort,
-        named=named, every=query.get("all") == "yes", chart=chart(dues, overview.at),
+        request, "front.html", overview=overview, table=table, columns=shown.COLUMNS, sorts=shown.ORDERED,
+        sort=sort, named=named, every=query.get("all") == "yes", chart=chart(dues, overview.at),
         refresh=_refresh(request),
     )  # fmt: skip
 
@@ -54,15 +55,17 @@ async def queue(request: Request) -> Response:
     found, desk = answers.queue(request), site(request).desk
     overview = await desk.overview()
     view = next(each for each in overview.views if each.name == found.name)
-    cells = shown.cells(view, desk.probed, overview.at)
+    cells = shown.cells(view, overview.at)
+    further = list(Picture(_alone(overview, view)).further())
+    paused = [] if view.pause is None else [pause_line(view.pause)]
     return answers.page(
         request, "queue.html", view=view, overview=overview, condition=condition(view),
         cells=[(shown.COLUMNS[key], text) for key, text in cells.items()],
-        why=list(reasons(view)), further=list(Picture(_alone(overview, view)).further()),
+        lines=[*paused, *reasons(view), *further],
+        level=shown.level(view) or ("warn" if further else ""),
         forecast=shown.forecast(view, overview.at),
         chart=chart(view.ladder.due, overview.at),
-        paused=None if view.pause is None else pause_line(view.pause),
-        acts=QUEUE_ACTS, refresh=_refresh(request),
+        refresh=_refresh(request),
     )  # fmt: skip
 
 
@@ -82,44 +85,45 @@ async def tasks(request: Request) -> Response:
         return answers.page(request, "tasks.html", listed=None, count=count, **context)
     wanted = choosing.chosen(fields, now=time.time())
     work = looks.listing(site(request).settings, found, where, wanted, choosing.limit(fields))
-    job = await _looked(request, place_of(found, where), work)
+    job = await looked(request, place_of(found, where), work)
     if job is None:
-        return _looking(request)
+        return looking(request)
     return answers.page(request, "tasks.html", listed=job.result, count="", **context)
 
 
 async def task(request: Request) -> Response:
     """Show one task: what is known of it, its headers and its body, and what became of it so far."""
-    found, where, task_id = answers.queue(request), _where(request), _id(request)
+    found, where, task_id = answers.queue(request), _where(request), _id(request.query_params.get("id", ""))
     settings = site(request).settings
     view = _view(await site(request).desk.overview(), found.name)
-    job = await _looked(request, place_of(found, where), looks.single(settings, view, where, task_id))
+    job = await looked(request, place_of(found, where), looks.single(settings, view, where, task_id))
     if job is None:
-        return _looking(request)
+        return looking(request)
     if job.result is None:
-        raise NotFound(f"{task_id} is not among the {where} tasks of {found.name}: it may have moved on")
+        gone = f"{task_id} is not among the {where} tasks of {found.name}: it may have moved on"
+        return answers.page(request, "error.html", 404, error=gone, id=task_id)
     return answers.page(
         request, "task.html", queue=found.name, where=where, id=task_id, found=job.result, acts=ACTS[where],
-        queues=list(settings.queues),
+        queues=list(settings.queues), columns=used(job.result.records),
     )  # fmt: skip
 
 
 async def find(request: Request) -> Response:
     """Say where a task is, why it has not run and when it will."""
-    task_id = _id(request)
+    task_id = _id(request.query_params.get("id", "").strip())
     work = looks.everywhere(site(request).settings, task_id)
-    job = await _looked(request, "everywhere", work)
+    job = await looked(request, "everywhere", work)
     if job is None:
-        return _looking(request)
-    return answers.page(request, "find.html", id=task_id, found=job.result)
+        return looking(request)
+    return answers.page(request, "find.html", id=task_id, found=job.result, columns=used(job.result.records))
 
 
 async def timetable(request: Request) -> Response:
     """List the schedules as the broker has them."""
     settings = site(request).settings
-    job = await _looked(request, "schedules", looks.timetable(settings))
+    job = await looked(request, "schedules", looks.timetable(settings))
     if job is None:
-        return _looking(request)
+        return looking(request)
     return answers.page(
         request, "schedules.html", schedules=job.result, acts=SCHEDULE_ACTS, known=settings.schedules
     )
@@ -134,8 +138,7 @@ def _where(request: Request) -> str:
     return where
 
 
-def _id(request: Request) -> str:
-    task_id = request.query_params.get("id", "").strip()
+def _id(task_id: str) -> str:
     if not task_id:
         raise ConfigError("which task? give its id")
     return task_id
@@ -154,7 +157,7 @@ def _refresh(request: Request) -> int | None:
     return int(given) if given in {"5", "30"} else None
 
 
-async def _looked(request: Request, place: str, work: Callable[[Job], Any]) -> Job | None:
+async def looked(request: Request, place: str, work: Callable[[Job], Any]) -> Job | None:
     """Wait a little for a look; None where it takes longer: the page asks again. Raises what it raised."""
     key = f"look {request.scope['path']}?{urlencode(sorted(request.query_params.multi_items()))}"
     jobs = site(request).jobs
@@ -168,5 +171,6 @@ async def _looked(request: Request, place: str, work: Callable[[Job], Any]) -> J
     return job
 
 
-def _looking(request: Request) -> Response:
+def looking(request: Request) -> Response:
+    """Show how far a look is; the page asks again."""
     return answers.page(request, "looking.html", job=request.state.job, refresh=1)

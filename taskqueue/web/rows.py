@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from taskqueue.history import wanted
+from taskqueue.history.records import Record
 from taskqueue.operate.dead import DeadTask
 from taskqueue.operate.reading import Facts, moment
 from taskqueue.operate.waiting import WaitingTask
@@ -11,13 +13,21 @@ from taskqueue.operate.waiting import WaitingTask
 Row = Mapping[str, str | int | None]
 """Values by the name of their column; None where the message does not say."""
 COLUMNS = {
-    "waiting": {"id": "Id", "url": "URL", "due": "Due", "runs": "Runs", "error": "Last error"},
-    "ready": {"id": "Id", "url": "URL", "due": "Due", "runs": "Runs", "error": "Last error"},
-    "dead": {
-        "id": "Id", "reason": "Reason", "url": "URL", "error": "Error", "at": "Died", "attempts": "Attempts",
-    },
-}  # fmt: skip
-"""What is shown of tasks, by where they are."""
+    "waiting": ("id", "due", "url", "error", "runs", "rung"),
+    "ready": ("id", "url", "error", "runs", "due"),
+    "dead": ("id", "reason", "url", "error", "at", "attempts"),
+}
+"""What is shown of tasks, by where they are: the columns of the commands."""
+
+
+def title(name: str) -> str:
+    """Write the name of a column above it."""
+    return {"url": "URL", "ms": "ms"}.get(name, name[:1].upper() + name[1:])
+
+
+def record_row(record: Record) -> Row:
+    """Show a record of the history."""
+    return {name: record.get(name) for name in wanted.COLUMNS} | {"at": moment(record["at"] / 1000)}
 
 
 def waiting_row(task: WaitingTask) -> Row:

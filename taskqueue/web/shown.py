@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskqueue.durations import duration
 from taskqueue.operate.forecast import RATED, clock, told
 from taskqueue.operate.inspect import LadderState
 from taskqueue.operate.overview import Overview, View
-from taskqueue.operate.picture import ORDERS, Condition, Picture, Sort, condition
-from taskqueue.operate.probe import Probed
+from taskqueue.operate.picture import ORDERS, SORTS, Condition, Picture, condition
+from taskqueue.operate.reasons import broken, not_taken
 from taskqueue.topology import names
 
 COLUMNS = {
-    "ready": "Ready", "running": "Running", "waiting": "Waiting", "minute": "≤ 1 min", "hour": "≤ 1 h",
+    "ready": "Ready", "unacked": "Unacked", "waiting": "Waiting", "minute": "≤ 1 min", "hour": "≤ 1 h",
     "later": "Maybe later", "held": "Held", "dead": "Dead", "consumers": "Consumers", "coming": "In/s",
     "settled": "Out/s", "late": "Late",
 }  # fmt: skip
 MANY = 30
 """With more queues than this, those with nothing in them are left out."""
 UNKNOWN, NONE = "?", "–"  # noqa: RUF001 the dash of a table
-Probes = Mapping[str, tuple[float, Probed]]
+STATE = "state"
+ORDERED = (STATE, *SORTS)
+"""What the table may be sorted by: first by what is wrong, where nobody says."""
+_WORST = ("bad", "warn", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,16 @@ class Table:
     lines: tuple[Line, ...]
     left_out: int
     problems: tuple[str, ...]
+    level: str
+    """How bad it is at the worst."""
 
 
-def table(overview: Overview, probes: Probes, *, sort: Sort, every: bool, named: str = "") -> Table:
+def table(overview: Overview, *, sort: str, every: bool, named: str = "") -> Table:
     """Make a line of each queue, of those that are `named` alike; `every` shows the empty ones too."""
     many = len(overview.views) > MANY and not every and not named
     shown = [
         view
-        for view in sorted(overview.views, key=ORDERS[sort])
+        for view in sorted(overview.views, key=_ORDERS[sort])
         if not (many and view.empty) and named.lower() in view.name.lower()
     ]
     lines = tuple(
@@ -57,7 +62,7 @@ def table(overview: Overview, probes: Probes, *, sort: Sort, every: bool, named:
             name=view.name,
             is_queue=True,
             condition=condition(view),
-            cells=tuple((COLUMNS[key], text) for key, text in cells(view, probes, overview.at).items()),
+            cells=tuple((COLUMNS[key], text) for key, text in cells(view, overview.at).items()),
         )
         for view in shown
     )
@@ -70,23 +75,24 @@ def table(overview: Overview, probes: Probes, *, sort: Sort, every: bool, named:
         )
         for ladder in overview.shared()
     )
-    return Table(lines, len(overview.views) - len(shown), tuple(Picture(overview).problems()))
+    level = min((condition(view).level for view in overview.views), key=_WORST.index, default="")
+    return Table(lines, len(overview.views) - len(shown), tuple(Picture(overview).problems()), level)
 
 
-def cells(view: View, probes: Probes, now: float) -> dict[str, str]:
+def cells(view: View, now: float) -> dict[str, str]:
     """Write all that is counted of a queue, by column."""
     state, flow, own = view.state, view.flow, view.own
     here = view.name not in state.unknown
     dead_known = names.dead(view.name) not in {*state.unknown, *state.looked}
     return {
         "ready": number(state.ready, known=here),
-        "running": number(state.unacked),
+        "unacked": number(state.unacked),
         **waiting(own),
         "dead": number(state.dead, known=dead_known),
         "consumers": number(state.consumers, known=here),
         "coming": rate(flow.coming if flow else None),
         "settled": rate(flow.settled if flow else None),
-        "late": late(view, probes, now),
+        "late": late(view, now),
     }
 
 
@@ -100,22 +106,24 @@ def waiting(ladder: LadderState | None) -> dict[str, str]:
     return found | {"held": number(ladder.held)}
 
 
-def late(view: View, probes: Probes, now: float) -> str:
-    """Say how late tasks will be at least, else how late the last probe of the ladder was.
-
-    Those of consumers are seconds old, and one that was asked for may be of yesterday.
-    """
+def late(view: View, now: float) -> str:
+    """Say how late tasks will be at least, else how late the ladder is, as the probe of a consumer saw it."""
     found = view.forecast() if view.pause is None else None
     if found is not None and found.late is not None and found.at is not None:
         when = clock(now + found.at, now) if found.at else "now"
         return f"{duration(found.late)} or more ({when})"
-    if view.ladder.lateness is not None:
-        return f"{view.ladder.lateness:.2f} s"
-    at, probed = probes.get(view.settings.ladder, (0.0, None))
-    if probed is None:
-        return NONE
-    seen = UNKNOWN if probed.lateness is None else f"{probed.lateness:.2f} s"
-    return f"{seen} (probe {clock(at, now)})"
+    return NONE if view.ladder.lateness is None else duration(view.ladder.lateness)
+
+
+_ORDERS: dict[str, Callable[[View], float | str]] = {
+    **dict(ORDERS.items()),
+    STATE: lambda view: _WORST.index(condition(view).level),
+}
+
+
+def level(view: View) -> str:
+    """Tell how bad it is with a queue: nothing where it only waits for what comes due."""
+    return condition(view).level or ("warn" if not_taken(view) or any(broken(view)) else "")
 
 
 def forecast(view: View, now: float) -> str | None:

@@ -61,7 +61,7 @@ def found(settings: Settings, task_id: str) -> Answer:
     try:
         return run(work())
     except TaskqueueError:
-        return Answer((), 0)
+        return Answer((), 0, 0)
 
 
 @pytest.mark.slow

@@ -15,21 +15,23 @@ COUNT = 2
 """Tasks in the new queue; as many as run of the old one."""
 
 
-def replace(stage: Stage, queue_type: str) -> None:
-    """Delete the work queue with what is in it, and declare it again at once."""
+def replace(stage: Stage) -> None:
+    """Delete the work queue with what is in it, and declare a classic one at once.
+
+    Of a quorum queue RabbitMQ 3.10.8 does not always say that it is gone, if there is another one by then.
+    """
     with stage.connection() as connection:
         channel = connection.channel()
         channel.queue_delete(stage.name)
-        channel.queue_declare(stage.name, durable=True, arguments={"x-queue-type": queue_type})
+        channel.queue_declare(stage.name, durable=True, arguments={"x-queue-type": "classic"})
 
 
-@pytest.mark.parametrize("queue_type", ["classic", "quorum"])
 def test_what_ran_of_the_old_queue_takes_nothing_of_the_new_one(
-    queue_type: str, staged: Callable[..., Stage], receiver: Receiver
+    staged: Callable[..., Stage], receiver: Receiver
 ) -> None:
     """A classic queue numbers what it hands out from 0 on: an ack of the old task would be one of another."""
     stage = staged()
-    replace(stage, queue_type)
+    replace(stage)
     first, second, never = (threading.Event() for _ in range(3))
     for path, release in (("/first", first), ("/second", second), ("/other", never)):
         receiver.answer(path, Answer(hold=release))
@@ -43,12 +45,15 @@ def test_what_ran_of_the_old_queue_takes_nothing_of_the_new_one(
     # When there is another queue by the time their consumer looks
     process.signal(signal.SIGSTOP)
     try:
-        replace(stage, queue_type)
+        replace(stage)
         for _ in range(COUNT):
             stage.publish({"url": "/other"})
     finally:
         process.signal(signal.SIGCONT)
-    receiver.wait_for(COUNT, path="/other")
+    try:
+        receiver.wait_for(COUNT, path="/other")
+    except TimeoutError:
+        pytest.fail(process.log)
     # Then the end of an old one leaves the new ones to whoever comes next
     second.set()
     eventually(lambda: any("second" in line and "event=" in line for line in process.lines), "it has ended")

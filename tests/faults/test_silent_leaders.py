@@ -250,16 +250,17 @@ def test_what_is_acked_last_is_gone_though_its_leader_was_behind(
         )
 
     async def take_all() -> None:
-        async with connected(load(config), name="test") as session, session.own_channel() as channel:
-            await channel.consume("mail.wait.90s", window=MANY, tag="page")
-            held = [await channel.next(PATIENCE) for _ in range(MANY)]
-            with ExitStack() as silence:
-                silence.enter_context(silent(broker_of_this_file, "mail.wait.90s"))
-                for each in held:
-                    assert each is not None
-                    channel.ack(each)
-                over = asyncio.get_running_loop().run_in_executor(None, silence.pop_all().close)
-            await taken(channel, "mail.wait.90s")
+        async with connected(load(config), name="test") as session:
+            async with session.own_channel() as channel:
+                await channel.consume("mail.wait.90s", window=MANY, tag="page")
+                held = [await channel.next(PATIENCE) for _ in range(MANY)]
+                with ExitStack() as silence:
+                    silence.enter_context(silent(broker_of_this_file, "mail.wait.90s"))
+                    for each in held:
+                        assert each is not None
+                        channel.ack(each)
+                    over = asyncio.get_running_loop().run_in_executor(None, silence.pop_all().close)
+                await taken(channel, "mail.wait.90s")
             await over
 
     asyncio.run(take_all())

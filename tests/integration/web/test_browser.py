@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -75,8 +75,11 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def test_people_work_with_it_and_no_payload_runs_a_script(stage: Stage, browser: Browser) -> None:
+def test_people_work_with_it_and_no_payload_runs_a_script(
+    staged: Callable[..., Stage], browser: Browser
+) -> None:
     """From the log in to a cancel, with hostile tasks; on screen and phone, light and dark, by keys alone."""
+    stage = staged(resolution=1)
     for name in ("a", "b"):
         stage.send(f"/orders/{name}", id=name, countdown=600)
     hostile: dict[str, Any] = {"text": HOSTILE, HOSTILE: HOSTILE}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskqueue.broker.replies import REFUSALS, Refused, absent, unacked_too_long
+from taskqueue.broker.replies import REFUSALS, Refused, absent, away, unacked_too_long
 from taskqueue.errors import AccessRefused, BrokerRefused, NotKnown, TaskqueueError
 
 NO_QUEUE = (404, "NOT_FOUND - no queue 'mail' in vhost '/'")
@@ -27,6 +27,11 @@ def test_absent_is_only_what_is_not_there() -> None:
     """A queue whose node is away is there, with all that is in it."""
     assert [reply for reply in EVERY if absent(*reply)] == [NO_QUEUE, NO_EXCHANGE]
     assert [reply for reply in EVERY if Refused(*reply).absent] == [NO_QUEUE, NO_EXCHANGE]
+
+
+def test_what_is_away_is_there() -> None:
+    """By itself it comes back."""
+    assert [reply for reply in EVERY if away(*reply)] == [NODE_AWAY, NO_ANSWER]
 
 
 def test_an_ack_that_came_too_late_is_told_from_other_conditions() -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from taskqueue.cli import module
 from taskqueue.consume.metrics import PrometheusMetrics
 from taskqueue.events import LEVELS
 from taskqueue.operate.exposition import FAMILIES
@@ -20,8 +22,15 @@ ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "deploy" / "alerts.yml"
 DASHBOARD = ROOT / "deploy" / "grafana-dashboard.json"
 DOCS = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
-UNIT = (ROOT / "deploy" / "taskqueue.service").read_text(encoding="utf-8")
-_METRIC = re.compile(r"\b(taskqueue_[a-z_]+)(?:\{([^}]*)\})?")
+RUN_UNIT = ROOT / "deploy" / "taskqueue.service"
+WEB_UNIT = ROOT / "deploy" / "taskqueue-web.service"
+UNIT = RUN_UNIT.read_text(encoding="utf-8")
+# Of queue_coarse_metrics, as prometheus_rabbitmq_core_metrics_collector has them for /metrics/detailed.
+OF_RABBITMQ = {"rabbitmq_detailed_queue_messages_ready": {"vhost", "queue"}}
+_METRIC = re.compile(r"\b((?:taskqueue|rabbitmq)_[a-z_]+)(?:\{([^}]*)\})?")
+_STRING = re.compile(r'"(?:\\.|[^"\\])*"')
+_GROUP = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
+_OPERATORS = {"and", "or", "unless", "bool", "offset"}
 _LABEL = re.compile(r"([a-z_]+)\s*(?:=~|!~|!=|=)")
 _OF_PROMETHEUS = {"le", "instance"}
 
@@ -44,6 +53,15 @@ def expressions() -> list[str]:
     return rules + [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
 
+def named(expression: str) -> set[str]:
+    """Give every metric that an expression names, whatever it is called: each word that is nothing else."""
+    text = _STRING.sub("", expression)
+    for other in (re.compile(r"\{[^}]*\}|\[[^\]]*\]"), _GROUP):
+        text = other.sub("", text)
+    # With a bracket behind it, it is a function.
+    return set(re.findall(r"(?<![\w.])[a-zA-Z_:][\w:]*\b(?!\s*\()", text)) - _OPERATORS
+
+
 def promtool() -> str:
     """Give the path of promtool; `make promtool` gets it, and in CI it has to be there."""
     found = shutil.which("promtool") or shutil.which("promtool", path=str(ROOT / ".venv" / "bin"))
@@ -55,19 +73,42 @@ def promtool() -> str:
 
 def test_every_expression_names_metrics_and_labels_that_there_are() -> None:
     """A rule on a name that was changed would never fire."""
-    metrics = real()
-    seen = set()
+    metrics = real() | OF_RABBITMQ
+    seen: set[str] = set()
     assert len(expressions()) > 25
     for expression in expressions():
+        names = named(expression)
+        assert names, expression
+        assert names <= set(metrics), f"{names - set(metrics)} in {expression}"
+        seen |= names
         for name, matchers in _METRIC.findall(expression):
-            assert name in metrics, f"{name} in {expression}"
-            seen.add(name)
             labels = set(_LABEL.findall(re.sub(r'"[^"]*"', '""', matchers)))
             assert labels <= metrics[name] | _OF_PROMETHEUS, f"{name}: {labels} in {expression}"
         for group in re.findall(r"by \(([^)]*)\)", expression):
             known = {label for each in metrics.values() for label in each} | _OF_PROMETHEUS | {"ladder"}
             assert {label.strip() for label in group.split(",")} <= known, expression
     assert len(seen) > 15
+    assert set(OF_RABBITMQ) < seen
+    for each in json.loads(DASHBOARD.read_text(encoding="utf-8"))["templating"]["list"]:
+        if each["type"] == "query":
+            ((name, label),) = re.findall(r"^label_values\((\w+), (\w+)\)$", each["query"]["query"])
+            assert label in metrics[name]
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        (
+            'sum by (queue) (rate(a_total{queue=~"b|c"}[5m])) / on (queue) d > 0.5 unless e',
+            {"a_total", "d", "e"},
+        ),
+        ('label_replace(up{x="}"}, "a", "$1", "b", "(.+)") or vector(0)', {"up"}),
+        ("scalar(max(a:b)) - c offset 1h", {"a:b", "c"}),
+    ],
+)
+def test_what_an_expression_names_is_found(expression: str, names: set[str]) -> None:
+    """Or a name would pass that nobody has looked at."""
+    assert named(expression) == names
 
 
 def test_every_rule_is_explained() -> None:
@@ -133,13 +174,28 @@ def test_the_unit_has_systemd_watch_it() -> None:
         assert line in lines
 
 
-def test_systemd_takes_the_unit_and_finds_little_exposed(tmp_path: Path) -> None:
+def test_the_page_is_as_little_exposed_as_the_consumer() -> None:
+    """And its command is one, with the token from a file that only root can read."""
+    page = WEB_UNIT.read_text(encoding="utf-8")
+    consumer = set(UNIT.partition("DynamicUser")[2].splitlines()) - {"LimitNOFILE=65536"}
+    assert set(page.partition("DynamicUser")[2].splitlines()) == consumer
+    (started,) = re.findall(r"^ExecStart=\S+/taskqueue web (.+)$", page, re.MULTILINE)
+    (name,) = re.findall(r"^LoadCredential=([^:]+):", page, re.MULTILINE)
+    assert started == f"--token-file ${{CREDENTIALS_DIRECTORY}}/{name}"
+    command = get_command(module("web").commands)
+    context = command.make_context("web", started.split())
+    assert not context.args, "all of it is read"
+
+
+@pytest.mark.parametrize("path", [RUN_UNIT, WEB_UNIT], ids=lambda path: path.stem)
+def test_systemd_takes_the_unit_and_finds_little_exposed(path: Path, tmp_path: Path) -> None:
     """By systemd's own words, where it is there; the command is elsewhere on this machine."""
     tool = shutil.which("systemd-analyze")
     if tool is None:
         pytest.skip("no systemd-analyze")
-    unit = tmp_path / "taskqueue.service"
-    unit.write_text(UNIT.replace("/opt/taskqueue/bin/taskqueue run", f"{shutil.which('true')} run"))
+    unit = tmp_path / path.name
+    text = path.read_text(encoding="utf-8")
+    unit.write_text(text.replace("/opt/taskqueue/bin/taskqueue", str(shutil.which("true"))))
     for arguments in (["verify", "--man=no"], ["security", "--offline=true", "--no-pager", "--threshold=20"]):
         done = subprocess.run(
             [tool, *arguments, str(unit)], capture_output=True, text=True, check=False, timeout=60

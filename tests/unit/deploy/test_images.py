@@ -14,14 +14,21 @@ import kubernetes_validate
 import pytest
 import yaml
 from kubernetes_validate import utils
+from starlette.applications import Starlette
 
 from taskqueue.cli import COMMANDS
+from taskqueue.cli.web import TOKEN
 from taskqueue.consume.consumer import GRACE
 from taskqueue.consume.health import Board
 from taskqueue.consume.page import _app
 from taskqueue.errors import BrokerUnreachable, ConfigError
 from taskqueue.settings import Settings, parse
 from taskqueue.settings.ini import ENVIRONMENT, PLACES
+from taskqueue.web.access import Access
+from taskqueue.web.app import _Outside, make
+from taskqueue.web.jobs import _LEAVING as LEAVING
+from taskqueue.web.place import Place
+from taskqueue.web.serve import GRACE as PAGE_GRACE
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
@@ -30,13 +37,13 @@ COMPOSE = yaml.safe_load((DEPLOY / "docker" / "compose.yaml").read_text(encoding
 KUBERNETES = DEPLOY / "kubernetes"
 FOLDERS = (KUBERNETES, *sorted(path for path in KUBERNETES.iterdir() if path.is_dir()))
 _OF_KUBERNETES = {"v1", "apps/v1", "batch/v1", "policy/v1"}
-PORT = 9100
+PORT, PAGE = 9100, 8181
 
 
-def manifests() -> dict[str, dict[str, Any]]:
-    """Give every object of every folder, by its kind."""
+def manifests(*folders: Path) -> dict[str, dict[str, Any]]:
+    """Give every object of some folders, by its kind."""
     found = {}
-    for folder in FOLDERS:
+    for folder in folders:
         for name in kustomization(folder)["resources"]:
             for each in yaml.safe_load_all((folder / name).read_text(encoding="utf-8")):
                 assert each["kind"] not in found
@@ -49,10 +56,15 @@ def kustomization(folder: Path) -> Any:
     return yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
 
 
-MANIFESTS = manifests()
+OF_THE_PAGE = KUBERNETES / "web"
+MANIFESTS = manifests(*(each for each in FOLDERS if each != OF_THE_PAGE))
+WEB = manifests(OF_THE_PAGE)
 RUN = MANIFESTS["Deployment"]["spec"]["template"]
 DECLARE = MANIFESTS["Job"]["spec"]["template"]
-WORKLOADS = pytest.mark.parametrize("pod", [RUN["spec"], DECLARE["spec"]], ids=["run", "declare"])
+PAGE_POD = WEB["Deployment"]["spec"]["template"]["spec"]
+WORKLOADS = pytest.mark.parametrize(
+    "pod", [RUN["spec"], DECLARE["spec"], PAGE_POD], ids=["run", "declare", "web"]
+)
 
 
 def configured(path: Path, **variables: str) -> Settings:
@@ -80,6 +92,8 @@ def test_kubernetes_takes_each_object() -> None:
     """By its own schemas, without a field that there is not; each file counts."""
     own = [each for each in MANIFESTS.values() if each["apiVersion"] in _OF_KUBERNETES]
     assert {each["kind"] for each in own} == {"Deployment", "Job", "Service", "PodDisruptionBudget"}
+    assert set(WEB) == {"Deployment", "Service"}
+    own += WEB.values()
     known = [version for version in utils.all_versions() if int(version.split(".")[1]) >= 30]
     for each in own:
         for version in {known[0], known[-1]}:
@@ -90,7 +104,7 @@ def test_kubernetes_takes_each_object() -> None:
 
 
 def test_kustomize_puts_them_together(tmp_path: Path) -> None:
-    """The base with both components, as the docs have it, by kubectl itself."""
+    """The base with its components, as the docs have it, by kubectl itself."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("no kubectl")
@@ -101,13 +115,16 @@ def test_kustomize_puts_them_together(tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text(overlay)
     (tmp_path / "taskqueue.ini").write_text("# another\n")
     built: dict[str, Any] = {}
+    page: dict[str, Any] = {}
     for folder in (tmp_path, base / "rabbitmq"):
         done = subprocess.run(
             [kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False, timeout=120
         )
         assert done.returncode == 0, done.stderr
-        built |= {each["kind"]: each for each in yaml.safe_load_all(done.stdout)}
+        for each in yaml.safe_load_all(done.stdout):
+            (page if each["metadata"]["name"] == "taskqueue-web" else built)[each["kind"]] = each
     assert set(built) == {*MANIFESTS, "ConfigMap"}
+    assert set(page) == set(WEB)
     run = built["Deployment"]["spec"]
     # KEDA says how many there are.
     assert "replicas" not in run
@@ -122,6 +139,13 @@ def test_kustomize_puts_them_together(tmp_path: Path) -> None:
     ):
         assert chosen.items() <= labels
     assert not chosen.items() <= built["Job"]["spec"]["template"]["metadata"]["labels"].items()
+    pod = page["Deployment"]["spec"]["template"]
+    assert pod["spec"]["volumes"][0]["configMap"]["name"] == held
+    assert pod["spec"]["containers"][0]["image"] == run["template"]["spec"]["containers"][0]["image"]
+    assert page["Service"]["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    for other in (built["Service"]["spec"]["selector"], run["selector"]["matchLabels"]):
+        assert not other.items() <= pod["metadata"]["labels"].items()
+    assert {each["metadata"]["namespace"] for each in page.values()} == {"taskqueue"}
     wanted = built["ServiceMonitor"]["spec"]["selector"]["matchLabels"]
     assert wanted.items() <= built["Service"]["metadata"]["labels"].items()
 
@@ -198,6 +222,40 @@ def test_all_ask_the_page_for_what_it_has() -> None:
         assert found.metrics == f"0.0.0.0:{PORT}"
 
 
+def test_all_ask_taskqueue_web_for_what_it_has() -> None:
+    """Its port, which others reach only by a token; a path that it answers to all; one of it at a time."""
+    (container,) = PAGE_POD["containers"]
+    listen = ["web", "--listen", f"0.0.0.0:{PAGE}"]
+    service = COMPOSE["services"]["web"]
+    assert container["args"] == service["command"] == listen
+    assert [each["containerPort"] for each in container["ports"]] == [PAGE]
+    (served,) = WEB["Service"]["spec"]["ports"]
+    assert (served["port"], served["targetPort"]) == (PAGE, container["ports"][0]["name"])
+    assert service["ports"] == [f"127.0.0.1:{PAGE}:{PAGE}"]
+    (url,) = re.findall(r"http://\S+?(?=')", service["healthcheck"]["test"][-1])
+    asked = [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("liveness", "readiness")]
+    assert urlsplit(url).netloc == f"127.0.0.1:{PAGE}"
+    app = make(Settings(), Access("0123456789abcdef", open_counts=False), Place())
+    assert isinstance(app, _Outside)
+    assert isinstance(app._app, Starlette)
+    assert {*asked, urlsplit(url).path} <= {getattr(each, "path", "") for each in app._app.routes}
+    assert TOKEN in {each["name"] for each in container["env"]}
+    assert TOKEN in service["environment"]
+    assert WEB["Deployment"]["spec"]["replicas"] == 1
+    assert WEB["Deployment"]["spec"]["strategy"] == {"type": "Recreate"}
+    (extras,) = re.findall(r"^ARG EXTRAS=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert "web" in extras.split(",")
+
+
+def test_whoever_stops_the_page_waits_longer_than_its_grace() -> None:
+    """Answers end within one, and acts that are stopped within another."""
+    unit = (DEPLOY / "taskqueue-web.service").read_text(encoding="utf-8")
+    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    compose = COMPOSE["services"]["web"]["stop_grace_period"].removesuffix("s")
+    for given in (PAGE_POD["terminationGracePeriodSeconds"], int(seconds), int(compose)):
+        assert given >= PAGE_GRACE + LEAVING + 5
+
+
 def test_whoever_stops_a_consumer_waits_longer_than_its_grace() -> None:
     """Else what runs is cut off, and runs again."""
     (unit,) = re.findall(r"^TimeoutStopSec=(\d+)$", (DEPLOY / "taskqueue.service").read_text(), re.MULTILINE)
@@ -208,9 +266,13 @@ def test_whoever_stops_a_consumer_waits_longer_than_its_grace() -> None:
 
 def test_nobody_tries_an_unusable_configuration_again() -> None:
     """By its exit code, and by no other: a broker may come."""
-    (unit,) = re.findall(
-        r"^RestartPreventExitStatus=(.+)$", (DEPLOY / "taskqueue.service").read_text(), re.MULTILINE
-    )
+    (unit,) = {
+        found
+        for name in ("taskqueue", "taskqueue-web")
+        for found in re.findall(
+            r"^RestartPreventExitStatus=(.+)$", (DEPLOY / f"{name}.service").read_text(), re.MULTILINE
+        )
+    }
     (rule,) = MANIFESTS["Job"]["spec"]["podFailurePolicy"]["rules"]
     assert rule["action"] == "FailJob"
     assert rule["onExitCodes"]["containerName"] == DECLARE["spec"]["containers"][0]["name"]
@@ -234,16 +296,17 @@ def test_every_broker_has_the_one_setting() -> None:
 def test_compose_declares_before_it_runs() -> None:
     """With what its ini needs, and as little as in Kubernetes."""
     services = COMPOSE["services"]
-    assert set(services) == {"rabbitmq", "declare", "run"}
-    for name in ("declare", "run"):
+    assert set(services) == {"rabbitmq", "declare", "run", "web"}
+    assert [name for name in services if "profiles" in services[name]] == ["web"]
+    for name in ("declare", "run", "web"):
         service = services[name]
-        assert service["command"] == [name]
+        assert service["command"][0] == name
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert (DEPLOY / "docker" / service["build"]["context"]).resolve() == ROOT
         variables = {"RABBITMQ_PASSWORD": "p", "BASE_URL": "https://app.example.com"}
-        assert set(service["environment"]) == set(variables)
+        assert set(service["environment"]) - {TOKEN} == set(variables)
         settings = configured(DEPLOY / "docker" / "taskqueue.ini", **variables)
         assert {urlsplit(server).hostname for server in settings.servers} <= set(services)
     assert services["declare"]["depends_on"] == {"rabbitmq": {"condition": "service_healthy"}}

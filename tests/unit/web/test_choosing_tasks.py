@@ -19,6 +19,7 @@ def test_a_form_is_read_as_options_are() -> None:
         now=10.0, ids=["a", "b", "c"], url="/x/*", after="+1h", reason="failed", status="5xx", runs="2+"
     )
     assert choosing.chosen({"ids": " \n", "url": " "}, now=0) is None
+    assert choosing.chosen({"id": " a\nb", "ids": ""}, now=0) == read(now=0, ids=[" a\nb"])
     assert choosing.limit(fields) == 7
     assert choosing.limit({}) == choosing.LIMIT
 

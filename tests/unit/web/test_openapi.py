@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from taskqueue.errors import InvalidTask
 from taskqueue.task.decode import KNOWN
+from taskqueue.task.fields import mapping
 from taskqueue.web.openapi import description
 
 
@@ -13,6 +17,15 @@ def test_every_field_of_a_message_is_described() -> None:
     assert set(task["properties"]) == KNOWN
     assert document["servers"] == [{"url": "/tq"}]
     assert description("")["servers"] == [{"url": "/"}]
+
+
+def test_an_empty_array_is_described_where_it_is_taken() -> None:
+    """As PHP writes an empty object; one with something in it is neither."""
+    found = description("")["components"]["schemas"]["Task"]["properties"]["metadata"]
+    assert (found["type"], found["maxItems"]) == (["object", "array", "null"], 0)
+    assert mapping({"metadata": []}, "metadata") == {}
+    with pytest.raises(InvalidTask, match="must be an object"):
+        mapping({"metadata": [1]}, "metadata")
 
 
 def test_every_reference_leads_somewhere() -> None:
