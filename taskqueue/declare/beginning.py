@@ -19,20 +19,16 @@ outdoes none.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 from taskqueue.broker.session import Session
 from taskqueue.declare.emptiness import delete
-from taskqueue.declare.presence import is_shared, release, reserve
-from taskqueue.errors import NotKnown
+from taskqueue.declare.presence import alone, is_shared
 from taskqueue.schedule import messages
 from taskqueue.schedule.book import Book
-from taskqueue.schedule.holding import PATIENCE, book_of, confirmed, hold, taken
+from taskqueue.schedule.holding import book_of, confirmed, hold, taken
 from taskqueue.topology import names
-
-_POLL = 0.5
 
 
 async def begin(session: Session, queue: str, create: Callable[[], Awaitable[object]]) -> None:
@@ -96,16 +92,5 @@ async def _end_wake_ups(session: Session, wake: str) -> str | None:
     return None
 
 
-@asynccontextmanager
-async def _alone(session: Session, queue: str) -> AsyncIterator[None]:
-    """Let one command at a time go on. After an error, the next one waits for the end of this connection."""
-    name, deadline = names.beginning(queue), asyncio.get_running_loop().time() + PATIENCE
-    while not await reserve(session, name):
-        if asyncio.get_running_loop().time() > deadline:
-            raise NotKnown(
-                f"{queue}: another command begins or ends its schedules and stands still: end it, or wait "
-                "until the broker drops its connection, and try again"
-            )
-        await asyncio.sleep(_POLL)
-    yield
-    await release(session, name)
+def _alone(session: Session, queue: str) -> AbstractAsyncContextManager[None]:
+    return alone(session, names.beginning(queue), f"begins or ends the schedules of {queue}")
