@@ -23,11 +23,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from taskqueue.broker.session import Session
-from taskqueue.declare.emptiness import delete
+from taskqueue.declare.emptiness import delete, reported, settled
+from taskqueue.declare.leftovers import in_use
 from taskqueue.declare.presence import alone, is_shared
+from taskqueue.errors import NotKnown
 from taskqueue.schedule import messages
 from taskqueue.schedule.book import Book
 from taskqueue.schedule.holding import book_of, confirmed, hold, taken
+from taskqueue.settings import Settings
 from taskqueue.topology import names
 
 
@@ -46,7 +49,9 @@ async def begin(session: Session, queue: str, create: Callable[[], Awaitable[obj
         await create()
 
 
-async def end(session: Session, queue: str, unbind: Callable[[], Awaitable[object]]) -> str | None:
+async def end(
+    session: Session, settings: Settings, queue: str, unbind: Callable[[], Awaitable[object]]
+) -> str | None:
     """Take away the book of a queue that has no schedules, and before it `Q.schedule.due`.
 
     `unbind` takes away each way to the latter. Gives why both have to stay. Nothing is lost: the book says
@@ -65,7 +70,8 @@ async def end(session: Session, queue: str, unbind: Callable[[], Awaitable[objec
         if told := _told(held.book):
             return told
         await unbind()
-        if told := await _end_wake_ups(session, names.wake(queue)):
+        await settled()
+        if told := await _end_wake_ups(session, settings, names.wake(queue)):
             return told
         held.drop()
     return None
@@ -77,17 +83,27 @@ def _told(book: Book) -> str | None:
     return f"it has schedules ({', '.join(book.entries)}): declare it without them first"
 
 
-async def _end_wake_ups(session: Session, wake: str) -> str | None:
-    """Delete the queue of wake-ups, to which no key leads; gives why it has to stay."""
+async def _end_wake_ups(session: Session, settings: Settings, wake: str) -> str | None:
+    """Delete the queue of wake-ups, to which no key leads; gives why it has to stay.
+
+    Wake-ups that are ready are dropped. Anything else in it, in somebody's hands too, is in a report of its
+    leader that knows of our consumer: so it was made after no key led there any more.
+    """
     counts = await session.counts(wake)
     if counts is not None and counts.consumers:
-        return f"queue {wake!r} has {counts.consumers} consumers"
+        return in_use(wake, 0, counts.consumers)
     async with session.own_channel() as channel:
         while (found := await channel.get(wake)) is not None:
             if messages.read_wake(found.message) is None:
                 return f"queue {wake!r} holds a message that is none of ours: look at it, and take it out"
             channel.ack(found)
-        # It answered that it is empty.
+        await channel.consume(wake, window=1)
+        left = (await reported(settings, (wake,)))[wake]
+        seen = await session.counts(wake)
+        if left is None or seen is None or not seen.consumers:
+            raise NotKnown(f"queue {wake!r}: nobody can tell whether it is empty")
+        if told := in_use(wake, left, seen.consumers - 1):
+            return told
         await delete(session, wake)
     return None
 
