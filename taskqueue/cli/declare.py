@@ -93,7 +93,8 @@ async def _in_session(session: Session, wanted: _Wanted, progress: Progress) -> 
     found = Outcome(findings, replaced, None, leftovers)
     if findings.conflicts and not replaced and not wanted.dry_run:
         return found
-    # Nothing is changed where somebody holds the schedules of a queue and stands still.
+    # Nothing is changed where somebody holds a book and stands still.
+    await limits.settle(session, wanted.settings, findings, dry_run=True)
     written = await schedules.settle(session, wanted.settings, findings, dry_run=True)
     if wanted.dry_run:
         return replace(found, schedules=written)

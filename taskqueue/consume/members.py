@@ -26,6 +26,8 @@ COUNTED = 0.5
 JOINING = 0.8
 """Seconds in which a consumer that joins others spends nothing: by then they know."""
 
+_AGAIN = 0.25
+
 
 class Members:
     """Tells a pace its share; `clock` gives the seconds since the epoch."""
@@ -65,14 +67,16 @@ class Members:
 
     def _count(self, channel: ConfirmChannel, *, joins: bool = False) -> None:
         def counted(found: spec.Queue.DeclareOk) -> None:
-            # We are one of them, so zero is no answer.
-            among = found.consumer_count or self._among or 1
-            if joins or among != self._among:
+            # We are one of them, so zero is no answer: the leader gave none in time.
+            among = found.consumer_count or self._among
+            if joins and not found.consumer_count:
+                self._link.later(_AGAIN, lambda: self._count(channel, joins=True))
+            if among and (joins or among != self._among):
                 self._among = among
                 self._pace.share(among, self._clock(), after=JOINING if joins and among > 1 else 0.0)
                 log.debug("%s: %d consumers share the rate", self._queue, among)
 
-        if channel.is_open:
+        if channel.is_open and channel is self._channel:
             self._counted = self._link.monotonic()
             channel.count(self._queue, counted)
 

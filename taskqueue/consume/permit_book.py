@@ -113,9 +113,10 @@ class PermitBook:
         if self._link.monotonic() - self._since > _TELL and not self._told:
             self._told = True
             log.error(
-                "the limit of %s is not in %s, or somebody holds it: run 'taskqueue declare'",
-                self._queue,
+                "somebody has held %s for %.0f s, a consumer or a command that stands still: it is heeded "
+                "again once that is ended, or the broker drops its connection (docs/limits.md)",
                 names.limit(self._queue),
+                _TELL,
             )
 
         def read() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from taskqueue.broker import connect as broker
 from taskqueue.broker.absence import absent
@@ -39,6 +41,7 @@ def declare(settings: Settings, *, progress: Progress | None = None) -> Findings
             findings = await verify(session, settings, progress)
             findings.require_none()
             # Nothing is changed where somebody holds a book and stands still.
+            await limits.settle(session, settings, findings, dry_run=True)
             await schedules.settle(session, settings, findings, dry_run=True)
             await apply(session, settings, findings, progress)
             await limits.settle(session, settings, findings)
@@ -69,22 +72,28 @@ async def apply(
     BrokerRefused, or TopologyConflict where a migration was interrupted or someone else declares meanwhile.
     """
     await session.each("looking for migrations", _require_none_moving, settings.queues, progress)
-    wakes = {names.wake(queue): queue for queue in settings.scheduled}
+    signs = signs_of_books(settings)
     missing = [item for item in findings.plan.exchanges if item not in findings.existing]
     absent = [item for item in findings.plan.queues if item not in findings.existing]
     await session.each("creating exchanges", create, missing, progress)
-    first = [item for item in absent if item.name not in wakes]
+    first = [item for item in absent if item.name not in signs]
     await session.each("creating queues", create, first, progress)
     ways = findings.plan.bindings
-    await session.each("binding", bind, [way for way in ways if way.queue not in wakes], progress)
-    # Where there is a queue of wake-ups, there is a book.
-    last = [item for item in absent if item.name in wakes]
+    await session.each("binding", bind, [way for way in ways if way.queue not in signs], progress)
+    last = [item for item in absent if item.name in signs]
 
-    async def begun(session: Session, wake: Queue) -> None:
-        await begin(session, wakes[wake.name], lambda: create(session, wake))
+    async def begun(session: Session, sign: Queue) -> None:
+        await signs[sign.name](session, create=lambda: create(session, sign))
 
-    await session.each("beginning schedules", begun, last, progress)
-    await session.each("", bind, [way for way in ways if way.queue in wakes])
+    await session.each("beginning books", begun, last, progress)
+    await session.each("", bind, [way for way in ways if way.queue in signs])
+
+
+def signs_of_books(settings: Settings) -> Mapping[str, Callable[..., Awaitable[None]]]:
+    """Name the queues that are there only where there is a book, each with what begins that."""
+    return {names.wake(queue): partial(begin, queue=queue) for queue in settings.scheduled} | {
+        names.permits(queue): partial(limits.begin, queue=queue) for queue in settings.layout.capped
+    }
 
 
 async def create(session: Session, item: Exchange | Queue) -> None:

@@ -19,20 +19,19 @@ outdoes none.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 from taskqueue.broker.session import Session
-from taskqueue.declare.emptiness import delete
-from taskqueue.declare.presence import is_shared, release, reserve
+from taskqueue.declare.emptiness import delete, reported, settled
+from taskqueue.declare.leftovers import in_use
+from taskqueue.declare.presence import alone, is_shared
 from taskqueue.errors import NotKnown
 from taskqueue.schedule import messages
 from taskqueue.schedule.book import Book
-from taskqueue.schedule.holding import PATIENCE, book_of, confirmed, hold, taken
+from taskqueue.schedule.holding import book_of, confirmed, hold, taken
+from taskqueue.settings import Settings
 from taskqueue.topology import names
-
-_POLL = 0.5
 
 
 async def begin(session: Session, queue: str, create: Callable[[], Awaitable[object]]) -> None:
@@ -50,7 +49,9 @@ async def begin(session: Session, queue: str, create: Callable[[], Awaitable[obj
         await create()
 
 
-async def end(session: Session, queue: str, unbind: Callable[[], Awaitable[object]]) -> str | None:
+async def end(
+    session: Session, settings: Settings, queue: str, unbind: Callable[[], Awaitable[object]]
+) -> str | None:
     """Take away the book of a queue that has no schedules, and before it `Q.schedule.due`.
 
     `unbind` takes away each way to the latter. Gives why both have to stay. Nothing is lost: the book says
@@ -69,7 +70,8 @@ async def end(session: Session, queue: str, unbind: Callable[[], Awaitable[objec
         if told := _told(held.book):
             return told
         await unbind()
-        if told := await _end_wake_ups(session, names.wake(queue)):
+        await settled()
+        if told := await _end_wake_ups(session, settings, names.wake(queue)):
             return told
         held.drop()
     return None
@@ -81,31 +83,30 @@ def _told(book: Book) -> str | None:
     return f"it has schedules ({', '.join(book.entries)}): declare it without them first"
 
 
-async def _end_wake_ups(session: Session, wake: str) -> str | None:
-    """Delete the queue of wake-ups, to which no key leads; gives why it has to stay."""
+async def _end_wake_ups(session: Session, settings: Settings, wake: str) -> str | None:
+    """Delete the queue of wake-ups, to which no key leads; gives why it has to stay.
+
+    Wake-ups that are ready are dropped. Anything else in it, in somebody's hands too, is in a report of its
+    leader that knows of our consumer: so it was made after no key led there any more.
+    """
     counts = await session.counts(wake)
     if counts is not None and counts.consumers:
-        return f"queue {wake!r} has {counts.consumers} consumers"
+        return in_use(wake, 0, counts.consumers)
     async with session.own_channel() as channel:
         while (found := await channel.get(wake)) is not None:
             if messages.read_wake(found.message) is None:
                 return f"queue {wake!r} holds a message that is none of ours: look at it, and take it out"
             channel.ack(found)
-        # It answered that it is empty.
+        await channel.consume(wake, window=1)
+        left = (await reported(settings, (wake,)))[wake]
+        seen = await session.counts(wake)
+        if left is None or seen is None or not seen.consumers:
+            raise NotKnown(f"queue {wake!r}: nobody can tell whether it is empty")
+        if told := in_use(wake, left, seen.consumers - 1):
+            return told
         await delete(session, wake)
     return None
 
 
-@asynccontextmanager
-async def _alone(session: Session, queue: str) -> AsyncIterator[None]:
-    """Let one command at a time go on. After an error, the next one waits for the end of this connection."""
-    name, deadline = names.beginning(queue), asyncio.get_running_loop().time() + PATIENCE
-    while not await reserve(session, name):
-        if asyncio.get_running_loop().time() > deadline:
-            raise NotKnown(
-                f"{queue}: another command begins or ends its schedules and stands still: end it, or wait "
-                "until the broker drops its connection, and try again"
-            )
-        await asyncio.sleep(_POLL)
-    yield
-    await release(session, name)
+def _alone(session: Session, queue: str) -> AbstractAsyncContextManager[None]:
+    return alone(session, names.beginning(queue), f"begins or ends the schedules of {queue}")

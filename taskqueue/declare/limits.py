@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Awaitable, Callable, Container
+from dataclasses import replace
 
 from taskqueue.broker.asking import Channel, Delivery
 from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session
+from taskqueue.declare.presence import alone, is_shared
 from taskqueue.declare.verify import Findings
-from taskqueue.errors import NotKnown, PublishFailed
+from taskqueue.errors import NotKnown, PublishFailed, TopologyConflict
 from taskqueue.limit import (
     Book,
     UnreadableBook,
@@ -32,43 +35,88 @@ _POLL = 0.05
 _CONFIRMING = 30.0
 
 
-async def settle(session: Session, settings: Settings, findings: Findings) -> None:
+async def begin(session: Session, queue: str, create: Callable[[], Awaitable[object]]) -> None:
+    """Have a first book in `Q.limit` where there is none, then `create` `Q.limit.permits`.
+
+    So where the latter exists there is a book, in its queue or in somebody's hands, as `beginning` tells of
+    schedules. A first book lets nothing run and has the lowest version, so that one which comes late outdoes
+    none. Raises NotKnown where another command is at it and stands still; PublishFailed, BrokerRefused.
+    """
+    async with alone(session, names.limiting(queue), f"begins the limit of {queue}"):
+        if await is_shared(session, names.permits(queue)):
+            return
+        async with session.own_channel() as channel:
+            try:
+                await channel.confirms()
+                copies = await _taken(channel, names.limit(queue))
+                former = _latest(queue, copies)
+                if former is None or former.issued:
+                    # Without their queue all permits that it knows are gone.
+                    await _replace(channel, queue, Book(former.version + 1 if former else 0), copies)
+            except Refused as error:
+                raise error.told() from error
+        await create()
+
+
+async def settle(session: Session, settings: Settings, findings: Findings, *, dry_run: bool = False) -> None:
     """Make the limit of each queue in the broker that of the ini; issues the permits that are missing.
 
-    Raises NotKnown, PublishFailed, BrokerRefused.
+    A `dry_run` before anything is changed finds whether somebody holds a book and stands still. Raises
+    NotKnown, PublishFailed, BrokerRefused, and TopologyConflict where a book was deleted.
     """
     existing = {item.name for item in findings.existing if isinstance(item, Queue)}
     capped = [queue for queue in settings.queues.values() if queue.max_concurrency]
 
     async def work(session: Session, queue: QueueSettings) -> None:
-        there = names.limit(queue.name) in existing
+        known = names.permits(queue.name) in existing
+        if dry_run and not known:
+            return
+        if known:
+            await _require_whole(session, queue.name, existing)
         async with session.own_channel() as channel:
             try:
                 await channel.confirms()
-                copies = await _held(channel, names.limit(queue.name), _PATIENCE if there else 0.0)
-                # Without their queue all permits are gone.
-                former = _latest(queue.name, copies) if names.permits(queue.name) in existing else None
-                await _write(channel, queue, former, copies)
+                copies = await _held(channel, queue.name)
+                former = _latest(queue.name, copies)
+                if not dry_run and former is not None:
+                    await _write(channel, queue, former, copies)
             except Refused as error:
                 raise error.told() from error
 
     await session.each("", work, capped)
 
 
-async def _write(channel: Channel, queue: QueueSettings, former: Book | None, copies: list[Delivery]) -> None:
+async def _require_whole(session: Session, queue: str, existing: Container[str]) -> None:
+    """Raise TopologyConflict where a book was deleted with its queue, by somebody else: we never do that."""
+    book, permits = names.limit(queue), names.permits(queue)
+    if book not in existing and not await session.exists("queue", book):
+        msg = (
+            f"nothing was changed: {book!r} was deleted, which told what permits of {queue} count: stop its "
+            f"consumers, delete {permits!r} too, and declare again, which issues all of them anew"
+        )
+        raise TopologyConflict(msg)
+
+
+async def _write(channel: Channel, queue: QueueSettings, former: Book, copies: list[Delivery]) -> None:
     """Publish permits, then the book that knows them, each confirmed; then ack the former book.
 
     Where that ends early the former book counts, which does not know the new permits.
     """
     limit = queue.max_concurrency or 0
-    # Somebody may have held the former one for too long: the new one has to outdo it.
-    book, permits = (former or Book(int(time.time()))).limited(limit, secrets.token_hex(4))
-    if former is not None and former.limit == limit:
+    if former.limit == limit:
         return
+    if not former.issued:
+        # Somebody may have held one from before `Q.limit.permits` was deleted: the new one has to outdo it.
+        former = replace(former, version=max(former.version, int(time.time())))
+    book, permits = former.limited(limit, secrets.token_hex(4))
     await _publish(channel, queue.name, *permit_publishes(queue.name, permits))
-    await _publish(channel, queue.name, book_publish(queue.name, book))
+    await _replace(channel, queue.name, book, copies)
+
+
+async def _replace(channel: Channel, queue: str, book: Book, copies: list[Delivery]) -> None:
+    """Publish a book and wait for its confirm; then ack what it takes the place of."""
+    await _publish(channel, queue, book_publish(queue, book))
     for copy in copies:
-        # Another book stands in its place.
         channel.ack(copy)
     await channel.ask("basic_qos", prefetch_count=0)
 
@@ -100,17 +148,26 @@ async def foreign(session: Session, queue: str) -> str | None:
     return None
 
 
-async def _held(channel: Channel, queue: str, patience: float) -> list[Delivery]:
-    deadline = asyncio.get_running_loop().time() + patience
-    while True:
-        copies = []
-        while (found := await channel.get(queue)) is not None:
-            # What is none stays, and a consumer brings it to the dead queue.
-            if is_book(found.message):
-                copies.append(found)
-        if copies or asyncio.get_running_loop().time() > deadline:
-            return copies
+async def _held(channel: Channel, queue: str) -> list[Delivery]:
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    while not (copies := await _taken(channel, names.limit(queue))):
+        if asyncio.get_running_loop().time() > deadline:
+            raise NotKnown(
+                f"{queue}: a consumer or a command has held its max_concurrency for {_PATIENCE:g} s and "
+                "stands still, so that is as it was: end it, or wait until the broker drops its connection, "
+                f"and try again; where somebody has purged {names.limit(queue)!r}, see docs/limits.md"
+            )
         await asyncio.sleep(_POLL)
+    return copies
+
+
+async def _taken(channel: Channel, queue: str) -> list[Delivery]:
+    copies = []
+    while (found := await channel.get(queue)) is not None:
+        # What is none stays, and a consumer brings it to the dead queue.
+        if is_book(found.message):
+            copies.append(found)
+    return copies
 
 
 def _latest(queue: str, copies: list[Delivery]) -> Book | None:
@@ -119,6 +176,6 @@ def _latest(queue: str, copies: list[Delivery]) -> Book | None:
     except UnreadableBook as error:
         msg = (
             f"what stands in {names.limit(queue)} {error}: use the version of taskqueue that wrote it, or "
-            f"purge that queue and {names.permits(queue)} while no consumer runs, and declare again"
+            f"delete that queue and {names.permits(queue)} while no consumer runs, and declare again"
         )
         raise NotKnown(msg) from error

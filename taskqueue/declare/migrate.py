@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from taskqueue.broker.session import Progress, Session
-from taskqueue.declare.apply import apply, bind, create, unbind
+from taskqueue.declare.apply import apply, bind, create, signs_of_books, unbind
 from taskqueue.declare.replacement import Replacement
 from taskqueue.declare.verify import Findings
 from taskqueue.settings import Settings
@@ -69,8 +69,8 @@ async def migrate(
     }
     others = [replacements[each.queue] for each in works if each.current != each.wanted]
     await session.each("looking for consumers", _require_unused, others, progress)
-    # `apply` creates the queues of wake-ups once there are books.
-    later = {each.queue for each in works} | {names.wake(queue) for queue in settings.scheduled}
+    # `apply` creates them once there are books.
+    later = {each.queue for each in works} | signs_of_books(settings).keys()
     await _create_all_but(session, later, findings, progress)
     ladders = dict.fromkeys(settings.queues[each.queue].ladder for each in works)
     for ladder in ladders:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from taskqueue.broker.replies import PRECONDITION_FAILED, RESOURCE_LOCKED, Refused
 from taskqueue.broker.session import Session
+from taskqueue.errors import NotKnown
 from taskqueue.topology.plan import CLASSIC
+
+_PATIENCE = 15.0
+_POLL = 0.5
 
 
 async def stands(session: Session, name: str) -> bool:
@@ -50,3 +58,21 @@ async def is_shared(session: Session, queue: str) -> bool:
             return False
         raise error.told() from error
     return True
+
+
+@asynccontextmanager
+async def alone(session: Session, name: str, doing: str) -> AsyncIterator[None]:
+    """Let the one connection go on that has the queue `name`, which says that a command is `doing` something.
+
+    After an error, the next one waits for the end of this connection. Raises NotKnown, BrokerRefused.
+    """
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    while not await reserve(session, name):
+        if asyncio.get_running_loop().time() > deadline:
+            raise NotKnown(
+                f"another command {doing} and stands still: end it, or wait until the broker drops its "
+                "connection, and try again"
+            )
+        await asyncio.sleep(_POLL)
+    yield
+    await release(session, name)

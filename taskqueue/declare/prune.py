@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from taskqueue.broker.asking import Channel
 from taskqueue.broker.session import Progress, Session
 from taskqueue.declare.apply import bind, unbind
 from taskqueue.declare.beginning import end
@@ -37,9 +36,7 @@ async def prune(
     removed: set[int] = set()
     try:
         for place, each in enumerate(whole):
-            todo[place] = await _without_schedules(session, each)
-            if todo[place].busy is None and names.permits(each.owner) in each.queues:
-                todo[place] = replace(todo[place], busy=await foreign(session, each.owner))
+            todo[place] = await _without_schedules(session, settings, each)
         ways = [way for each in todo if each.busy is None for way in each.ways]
         await session.each("unbinding", unbind, ways, progress)
         await settled()
@@ -52,7 +49,7 @@ async def prune(
                 await channel.consume(name, window=1)
             counts = await reported(settings, watched)
             for place, each in enumerate(todo):
-                todo[place] = await _remove(session, channel, each, counts)
+                todo[place] = await _removed(session, each, counts)
                 if todo[place].busy is None:
                     removed.add(place)
                 if progress is not None:
@@ -63,14 +60,14 @@ async def prune(
     return tuple(whole[place] if place in removed else each for place, each in enumerate(todo))
 
 
-async def _without_schedules(session: Session, found: Leftover) -> Leftover:
+async def _without_schedules(session: Session, settings: Settings, found: Leftover) -> Leftover:
     """Take away what is left of former schedules; where there are any, all of the queue stays."""
     if names.schedule(found.owner) not in found.queues:
         return found
     wake = names.wake(found.owner)
     ways = [way for way in found.ways if way.queue == wake]
     try:
-        busy = await end(session, found.owner, lambda: session.each("", unbind, ways))
+        busy = await end(session, settings, found.owner, lambda: session.each("", unbind, ways))
     except NotKnown as error:
         return replace(found, busy=str(error), known=False)
     if busy is not None:
@@ -100,12 +97,23 @@ async def _looked_at(session: Session, found: Leftover) -> Leftover:
             return replace(found, busy=f"queue {queue!r} is not known: {error}", known=False)
         if counts is not None and (told := in_use(queue, counts.ready, counts.consumers)):
             return replace(found, busy=told)
-    return found
+    if names.permits(found.owner) not in found.queues:
+        return found
+    try:
+        return replace(found, busy=await foreign(session, found.owner))
+    except NotKnown as error:
+        return replace(found, busy=f"what is in its queues of limits is not known: {error}", known=False)
 
 
-async def _remove(
-    session: Session, watching: Channel, found: Leftover, counts: Mapping[str, int | None]
-) -> Leftover:
+async def _removed(session: Session, found: Leftover, counts: Mapping[str, int | None]) -> Leftover:
+    """Remove it, or tell why it has to stay; one whose leader does not answer holds up no other."""
+    try:
+        return await _remove(session, found, counts)
+    except NotKnown as error:
+        return replace(found, busy=f"not all of it is known: {error}", known=False)
+
+
+async def _remove(session: Session, found: Leftover, counts: Mapping[str, int | None]) -> Leftover:
     """Delete what is proven to be empty; the queues that others still need go last."""
     if found.busy is not None:
         return found
@@ -116,10 +124,10 @@ async def _remove(
                 return replace(found, busy=told)
             continue
         held = counts[queue]
-        consumers = (await watching.ask("queue_declare", queue, passive=True)).consumer_count
-        if held is None or consumers == 0:
+        seen = await session.counts(queue)
+        if held is None or seen is None or not seen.consumers:
             return replace(found, busy=f"queue {queue!r}: nobody can tell whether it is empty", known=False)
-        if told := in_use(queue, held, consumers - 1):
+        if told := in_use(queue, held, seen.consumers - 1):
             return replace(found, busy=told)
     for queue in found.queues:
         if not await delete(session, queue, classic=queue in found.classic):

@@ -99,6 +99,6 @@ def _written(
         before, after = former.entries.get(name), book.entries[name]
         same = before is not None and before.definition == after.definition
         state = ADDED if before is None else KEPT if same else CHANGED
-        found.append(Written(name, queue, state, None if after.paused is not None else after.next))
+        found.append(Written(name, queue, state, None if after.paused is not None else after.first))
     found += (Written(name, queue, REMOVED, None) for name in former.entries if name not in definitions)
     return tuple(found)

@@ -10,13 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 
-from taskqueue.cron import cron, moment
+from taskqueue.cron import Cron, cron, moment
 from taskqueue.settings.schedules import SKIP, Definition
 
 LATE = 60
 """Seconds by which an occurrence may be late and still counts as if it were not: later ones were missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Occurrences by a cron that was changed before they were enqueued. Instants as in Entry."""
+
+    cron: str
+    timezone: str
+    first: int
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +35,20 @@ class Entry:
 
     definition: Definition
     next: int | None
-    """The first occurrence that is not enqueued yet; None where none ever comes."""
+    """The first occurrence of `definition` that is not enqueued yet; None where none ever comes."""
     last: int | None = None
     """The last occurrence that was enqueued."""
     paused: int | None = None
     """Since when it is paused; None where it runs."""
     until: int | None = None
     """When its section was removed, with an occurrence up to then still to be enqueued."""
+    former: tuple[Span, ...] | None = None
+    """What is still to be enqueued by former crons, in order; None where nothing is."""
+
+    @property
+    def first(self) -> int | None:
+        """The first occurrence of all that is not enqueued yet; None where none ever comes."""
+        return self.former[0].first if self.former else self.next
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +62,8 @@ class Book:
     @property
     def wake(self) -> int | None:
         """When the next occurrence of all is due, None where there is none."""
-        return min((each.next for each in self.entries.values() if _runs(each) and each.next), default=None)
+        waiting = (each.first for each in self.entries.values() if _runs(each))
+        return min((first for first in waiting if first), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +121,10 @@ def turn(book: Book, now: float) -> Turn:
     skipped: list[Skipped] = []
     entries = {}
     for name, entry in book.entries.items():
-        if not _runs(entry) or entry.next is None or entry.next > now:
+        due, after = _due(entry, now)
+        if not due:
             entries[name] = entry
             continue
-        due, following = _due(entry, entry.next, now)
         fresh = [instant for instant in due if now - instant <= LATE]
         missed = due[: len(due) - len(fresh)]
         if missed and entry.definition.missed == SKIP:
@@ -114,9 +132,9 @@ def turn(book: Book, now: float) -> Turn:
         elif missed:
             occurrences.append(Occurrence(name, missed[-1], entry.definition, len(missed)))
         occurrences += (Occurrence(name, instant, entry.definition) for instant in fresh)
-        if entry.until is None:
+        if after.until is None or (after.first is not None and after.first <= after.until):
             enqueued = fresh or ([] if entry.definition.missed == SKIP else missed)
-            entries[name] = replace(entry, next=following, last=enqueued[-1] if enqueued else entry.last)
+            entries[name] = replace(after, last=enqueued[-1] if enqueued else entry.last)
     if not occurrences and not skipped and entries == book.entries:
         return Turn((), (), book)
     occurrences.sort(key=lambda each: each.instant)
@@ -141,8 +159,9 @@ def declared(
         else:
             entries[name] = _declared(former, definition, now)
     for name, entry in book.entries.items():
-        if name not in definitions and _is_pending(entry, now):
-            entries[name] = replace(entry, until=math.floor(now) if entry.until is None else entry.until)
+        # Who removes a schedule does not want it once more for what was missed.
+        if name not in definitions and (due := [each for each in _due(entry, now)[0] if now - each <= LATE]):
+            entries[name] = _removed(entry, due[0], now)
     return book if entries == book.entries else _next_edition(book, entries)
 
 
@@ -160,28 +179,37 @@ def resumed(book: Book, name: str, now: float) -> Book:
     if entry.paused is None:
         return book
     first = next(_instants(entry.definition, _later(entry, now)), None)
-    return _next_edition(book, {**book.entries, name: replace(entry, paused=None, next=first)})
+    return _next_edition(book, {**book.entries, name: replace(entry, paused=None, next=first, former=None)})
 
 
 def upcoming(entry: Entry, count: int) -> tuple[int, ...]:
     """Give the next occurrences of a schedule, as if it were not paused."""
+    waiting = (entry.former[0].first,) if entry.former else ()
     if entry.next is None:
-        return ()
-    after = _instants(entry.definition, entry.next)
-    return (entry.next, *(instant for instant, _ in zip(after, range(count - 1), strict=False)))
+        return waiting
+    after = chain(waiting, (entry.next,), _instants(entry.definition, entry.next))
+    return tuple(islice(after, count))
 
 
-def _declared(former: Entry, definition: Definition, now: float) -> Entry:
-    goes_on = (former.definition.cron, former.definition.timezone) == (definition.cron, definition.timezone)
-    if goes_on or _is_pending(former, now, late=math.inf):
-        return replace(former, definition=definition, until=None)
-    first = next(_instants(definition, _later(former, now)), None)
-    return replace(former, definition=definition, next=first, until=None)
+def _declared(entry: Entry, definition: Definition, now: float) -> Entry:
+    old, changed = entry.definition, replace(entry, definition=definition, until=None)
+    if (old.cron, old.timezone) == (definition.cron, definition.timezone):
+        return changed
+    changed = replace(changed, next=next(_instants(definition, _later(entry, now)), None))
+    end = _end(entry, now)
+    if not _runs(entry) or entry.next is None or entry.next > end:
+        return changed
+    # By the new cron nobody could tell what they were.
+    span = Span(old.cron, old.timezone, entry.next, end)
+    return replace(changed, former=(*(entry.former or ()), span))
 
 
-def _is_pending(entry: Entry, now: float, late: float = LATE) -> bool:
-    """Tell whether something is due and not enqueued yet, and no later than it may be."""
-    return _runs(entry) and entry.next is not None and 0 <= now - entry.next <= late
+def _removed(entry: Entry, first: int, now: float) -> Entry:
+    """Leave only what is due from an instant on, up to now, to be enqueued."""
+    spans = (span for span in entry.former or () if span.until >= first)
+    former = tuple(replace(span, first=max(span.first, first)) for span in spans)
+    own = None if entry.next is None else max(entry.next, first)
+    return replace(entry, next=own, former=former or None, until=_end(entry, now))
 
 
 def _runs(entry: Entry) -> bool:
@@ -193,12 +221,35 @@ def _later(entry: Entry, now: float) -> float:
     return now if entry.last is None else max(now, entry.last)
 
 
-def _due(entry: Entry, first: int, now: float) -> tuple[list[int], int | None]:
-    """Give each instant that is due, and the first that is not."""
-    end = math.floor(now) if entry.until is None else min(math.floor(now), entry.until)
-    due = [first]
-    due += takewhile(lambda instant: instant <= end, _instants(entry.definition, first))
-    return due, next(_instants(entry.definition, due[-1]), None)
+def _due(entry: Entry, now: float) -> tuple[list[int], Entry]:
+    """Give each instant that is due, in order, and the schedule without these."""
+    if not _runs(entry):
+        return [], entry
+    due: list[int] = []
+    former = []
+    for span in entry.former or ():
+        some, first = _reached(cron(span.cron, span.timezone), span.first, min(span.until, math.floor(now)))
+        due += some
+        if first is not None and first <= span.until:
+            former.append(replace(span, first=first))
+    following = entry.next
+    if following is not None:
+        own = cron(entry.definition.cron, entry.definition.timezone)
+        some, following = _reached(own, following, _end(entry, now))
+        due += some
+    return due, replace(entry, next=following, former=tuple(former) or None)
+
+
+def _reached(made: Cron, first: int, end: int) -> tuple[list[int], int | None]:
+    """Give the instants from the first one to the end, and the one after these."""
+    if first > end:
+        return [], first
+    due = [first, *takewhile(lambda instant: instant <= end, made.after(first))]
+    return due, next(made.after(due[-1]), None)
+
+
+def _end(entry: Entry, now: float) -> int:
+    return math.floor(now) if entry.until is None else min(math.floor(now), entry.until)
 
 
 def _instants(definition: Definition, after: float) -> Iterator[int]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from taskqueue.errors import ConfigError, InvalidTask, TaskqueueError
-from taskqueue.schedule.book import Book, Entry, Occurrence
+from taskqueue.schedule.book import Book, Entry, Occurrence, Span
 from taskqueue.send.new_task import ABSENT, NewTask
 from taskqueue.settings import Settings
 from taskqueue.settings.schedules import Definition
@@ -65,7 +65,13 @@ def read_book(message: Message) -> Book:
         if document["format"] != _FORMAT:
             raise UnreadableBook(f"is of format {document['format']!r}, and this version knows {_FORMAT}")
         entries = {
-            name: Entry(**{**entry, "definition": Definition(**entry["definition"])})
+            name: Entry(
+                **{
+                    **entry,
+                    "definition": Definition(**entry["definition"]),
+                    "former": tuple(Span(**each) for each in entry.get("former", ())) or None,
+                }
+            )
             for name, entry in document["schedules"].items()
         }
         return Book(entries, int(document["edition"]), int(document["version"]))

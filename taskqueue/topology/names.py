@@ -168,6 +168,11 @@ def limit(queue: str) -> str:
     return f"{queue}.limit"
 
 
+def limiting(queue: str) -> str:
+    """Name the queue that a command has for itself while it begins the limit of `queue`."""
+    return f"{queue}.limit.begins"
+
+
 def permits(queue: str) -> str:
     """Name the queue of the permits of `queue`, of which a consumer holds one for each request."""
     return f"{queue}.limit.permits"

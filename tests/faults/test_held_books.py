@@ -1,4 +1,4 @@
-"""The book of schedules in the hands of somebody who stands still, or of a `declare` that is killed."""
+"""The books of schedules and limits, held by somebody who stands still or a `declare` that is killed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from itertools import count
 
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
 
 from sandbox.broker import Server
 from sandbox.receiver import Receiver
+from taskqueue import limit
 from taskqueue.declare.apply import declare
+from taskqueue.task.message import Message
 from taskqueue.topology import names
 from tests.faults.test_schedule_kills import uncovered
 from tests.support.command import LIMIT, ran, run
@@ -192,3 +195,75 @@ def test_a_deleted_book_is_told_with_what_to_delete_too(timed: Stage) -> None:
         channel.queue_delete(names.wake(timed.name))
     ran(timed.path, "declare")
     assert book(timed).entries[OTHER].paused is None
+
+
+def test_a_limit_that_somebody_holds_is_not_taken_for_none(staged: Callable[..., Stage]) -> None:
+    """A hung connection has the book: `declare` says so and issues nothing; then the limit is changed."""
+    stage = staged(max_concurrency=2)
+    stage.configure(max_concurrency=5)
+    asked = (("declare",), ("declare", "--dry-run"))
+    with stage.connection() as connection:
+        connection.channel().basic_get(names.limit(stage.name))
+        with ThreadPoolExecutor(len(asked)) as pool:
+            done = list(pool.map(lambda each: run(stage.path, *each), asked))
+        assert stage.depth(names.permits(stage.name)) == 2
+    for each in done:
+        assert each.returncode == 1, each
+        told = each.stderr.decode().splitlines()[-1]
+        assert "stands still" in told, each
+        assert "try again" in told, each
+    ran(stage.path, "declare")
+    assert counting(stage) == [0, 1, 2, 3, 4]
+
+
+def test_a_first_limit_that_is_killed_at_any_step_is_finished_by_the_next(stage: Stage) -> None:
+    """Also between the queue for the book, the first book, and the permits: each counts once."""
+    stage.configure(max_concurrency=2)
+    for step in count(1):
+        with stage.connection() as connection:
+            channel = connection.channel()
+            channel.queue_delete(names.permits(stage.name))
+            channel.queue_delete(names.limit(stage.name))
+            channel.exchange_delete(names.limit(stage.name))
+        if not killed(stage, step):
+            break
+        declare(stage.settings)
+        assert counting(stage) == [0, 1], step
+    assert step > 10
+
+
+def test_a_deleted_limit_is_told_with_what_to_delete_too(staged: Callable[..., Stage]) -> None:
+    """Nobody can say any more which permits count, and a permit may be in use."""
+    stage = staged(max_concurrency=2)
+    with stage.connection() as connection:
+        channel = connection.channel()
+        channel.queue_delete(names.limit(stage.name))
+        done = run(stage.path, "declare")
+        assert done.returncode == 1
+        assert f"delete '{names.permits(stage.name)}' too" in done.stderr.decode().splitlines()[-1]
+        channel.queue_delete(names.permits(stage.name))
+    ran(stage.path, "declare")
+    assert counting(stage) == [0, 1]
+
+
+def counting(stage: Stage) -> list[int]:
+    """Give the numbers of the permits that count; a `declare` that was killed may leave a former book."""
+    found = []
+    with stage.connection() as connection:
+        channel = connection.channel()
+        books = [limit.read_book(each) for each in taken(channel, names.limit(stage.name))]
+        counts = limit.latest(books)
+        for message in taken(channel, names.permits(stage.name)):
+            permit = limit.read_permit(message)
+            assert permit is not None
+            if permit.edition in counts.editions and permit.number < counts.limit:
+                found.append(permit.number)
+    return sorted(found)
+
+
+def taken(channel: BlockingChannel, queue: str) -> list[Message]:
+    """Take all that is ready in a queue; it goes back with the channel."""
+    found = []
+    while (body := channel.basic_get(queue)[2]) is not None:
+        found.append(Message(body))
+    return found

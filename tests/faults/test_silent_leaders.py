@@ -173,6 +173,27 @@ def test_prune_keeps_a_queue_whose_leader_does_not_answer(
     assert "mail: no longer in the configuration, and kept: queue" in ran(other, "declare", "--prune")
 
 
+def test_prune_leaves_only_the_queue_whose_limit_does_not_answer(
+    broker_of_this_file: Broker, tmp_path: Path
+) -> None:
+    """It says why and ends with 1; another leftover goes all the same, and this one as soon as it answers."""
+    alone = write(tmp_path / "alone.ini", broker_of_this_file, levels=1)
+    all_of_them = tmp_path / "all.ini"
+    all_of_them.write_text(f"{alone.read_text()}[mail-a]\nmax_concurrency = 2\n[mail-b]\n")
+    ran(all_of_them, "declare")
+    try:
+        with silent(broker_of_this_file, "mail-a.limit"):
+            done = run(alone, "declare", "--prune")
+        told = done.stdout.decode()
+        assert done.returncode == 1, done
+        assert "mail-a: no longer in the configuration, and kept: what is in its queues of limits" in told
+        assert "removed  queue    mail-b\n" in told
+        assert "removed  queue    mail-a\n" not in told
+        assert "removed  queue    mail-a\n" in ran(alone, "declare", "--prune")
+    finally:
+        broker_of_this_file.eval(_DELETE_ALL)
+
+
 def test_a_migration_replaces_no_queue_that_does_not_answer(
     broker_of_this_file: Broker, config: Path, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """The command `taskqueue`, killed in the middle: ``python -m tests.support.killed STEP ARGUMENT…``.
 
 It kills itself before the step of that number. A step is a change of the broker in which a queue for
-schedules has a part; what came before has been answered, or is confirmed.
+schedules or limits has a part; what came before has been answered, or is confirmed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from taskqueue.__main__ import main
 from taskqueue.broker.asking import Channel
 
-_OURS = ".schedule"
+_OURS = (".schedule", ".limit")
 
 
 def arm(last: int) -> None:
@@ -23,7 +23,7 @@ def arm(last: int) -> None:
     steps = count(1)
 
     def step(about: object, *, passive: bool = False) -> None:
-        if _OURS in str(about) and not passive and next(steps) == last:
+        if any(each in str(about) for each in _OURS) and not passive and next(steps) == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
     ask, publish, ack = Channel.ask, Channel.publish, Channel.ack

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from amqp import Message as Content
 
 from taskqueue.topology import names
 from tests.conftest import connect
@@ -86,6 +87,16 @@ def test_a_queue_is_pruned_with_its_schedules_queues_and_not_while_it_has_any(
         # The management API knows of an empty rung some seconds later.
         eventually(kept, "the queue is kept, as nobody knows")
         assert (admin.names("queues"), admin.bindings()) == before
+    with connect(admin.url) as connection:
+        channel = connection.channel()
+        channel.basic_publish(Content(b"{}"), "", names.wake("b"))
+        # Somebody holds what is none of ours: whoever asks for the head of that queue finds it empty.
+        eventually(lambda: channel.basic_get(names.wake("b")) is not None, "it is taken")
+        assert f"kept: queue '{names.wake('b')}'" in ran(path, "declare", "--prune")
+        assert (admin.names("queues"), admin.bindings()) == before
+    assert "holds a message that is none of ours" in ran(path, "declare", "--prune")
+    with connect(admin.url) as connection:
+        connection.channel().queue_purge(names.wake("b"))
 
     def pruned() -> bool:
         return [left["busy"] for left in read(path, "declare", "--prune")["leftovers"]] == [None]

@@ -118,3 +118,35 @@ def test_a_task_whose_slot_came_in_vain_does_not_go_to_the_end_of_the_line() -> 
     assert pace.hold(0.0, has_slot=False) == 0
     assert [pace.slot(0.0) for _ in range(60)][-1] == pytest.approx(60)
     assert [pace.slot(0.0, has_slot=True) for _ in range(3)] == pytest.approx([1, 2, 3])
+
+
+def test_fresh_tasks_spend_the_tokens_that_nobody_with_a_slot_comes_for() -> None:
+    """Those with slots stand behind a backlog; once they come they are first again, and the fresh line up."""
+    pace = Pace(10)
+    ran = 0
+    for number in range(1000):
+        if pace.hold(number / 100, has_slot=False) is None:
+            pace.slot(number / 100)
+        else:
+            ran += 1
+    assert 80 < ran <= 101
+    assert pace.hold(10.0, has_slot=True) is not None
+    assert pace.hold(10.3, has_slot=False) is None
+
+
+def test_slots_that_a_smaller_share_has_given_leave_no_token_unspent() -> None:
+    """One of five has put some on the ladder, and is alone now: what is fresh comes in between."""
+    pace = Pace(2)
+    pace.share(5, 0.0)
+    assert pace.hold(0.0, has_slot=False) == 0
+    slots = [pace.slot(0.0) for _ in range(8)]
+    pace.share(1, 2.0)
+    ran = 0
+    for number in range(180):
+        now = 2 + number / 10
+        has_slot = bool(slots) and slots[0] <= now
+        del slots[:has_slot]
+        held = pace.hold(now, has_slot=has_slot)
+        assert held is not None or not has_slot
+        ran += held is not None
+    assert 26 < ran <= 37

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskqueue.cron import cron
 from taskqueue.schedule.book import LATE, Book, Entry, declared, latest, paused, resumed, turn, upcoming
 from taskqueue.settings.schedules import Definition
 
@@ -133,9 +135,75 @@ def test_what_is_due_at_the_moment_of_a_change_is_not_lost() -> None:
         assert "a@2026-11-27T13:00:00Z" not in ids(found.book, NOON + HOUR) or "a" in definitions
 
 
+def test_a_changed_cron_leaves_out_nothing_of_what_waits() -> None:
+    """Three were missed by the old cron and one is in time; the new one counts from the change on."""
+    book = declared(Book(), {"a": HOURLY}, NOON - 3.5 * HOUR)
+    book = declared(book, {"a": Definition("*/30 * * * *", "/x")}, NOON + 1)
+    assert book.wake == NOON - 3 * HOUR
+    assert upcoming(book.entries["a"], 2) == (NOON - 3 * HOUR, NOON + HOUR // 2)
+    found = turn(book, NOON + 2)
+    assert [(each.instant, each.missed) for each in found.occurrences] == [(NOON - HOUR, 3), (NOON, None)]
+    assert found.book.wake == NOON + HOUR // 2
+    assert found.book.entries["a"].former is None
+
+
+def test_a_changed_cron_has_what_was_missed_skipped_where_the_ini_says_so() -> None:
+    """Whichever cron it was missed by, the log says which."""
+    book = declared(Book(), {"a": HOURLY}, NOON - 3.5 * HOUR)
+    book = declared(book, {"a": Definition("30 * * * *", "/x", missed="skip")}, NOON - 0.75 * HOUR)
+    found = turn(book, NOON - 0.25 * HOUR)
+    assert not found.occurrences
+    (skipped,) = found.skipped
+    assert (skipped.first, skipped.last, skipped.count) == (NOON - 3 * HOUR, NOON - HOUR // 2, 4)
+
+
+def test_what_is_due_is_not_lost_with_a_removed_section_for_what_was_missed_before_it() -> None:
+    """The first is older than a minute, and goes with the section; those within a minute come."""
+    book = declared(Book(), {"a": MINUTELY}, NOON)
+    book = declared(book, {}, NOON + 3 * MINUTE + 1)
+    found = turn(book, NOON + 3 * MINUTE + 2)
+    assert [(each.instant - NOON, each.missed) for each in found.occurrences] == [(3 * MINUTE, None)]
+    assert not found.book.entries
+
+
+def test_a_clock_behind_enqueues_what_waits_bit_by_bit() -> None:
+    """Nothing early, whoever has changed the cron: the rest waits for its time."""
+    book = declared(Book(), {"a": MINUTELY}, NOON)
+    book = declared(book, {"a": HOURLY}, NOON + 3 * MINUTE)
+    some = turn(book, NOON + MINUTE + 1)
+    assert [each.instant - NOON for each in some.occurrences] == [MINUTE]
+    assert some.book.wake == NOON + 2 * MINUTE
+    rest = turn(some.book, NOON + 3 * MINUTE)
+    assert [each.instant - NOON for each in rest.occurrences] == [2 * MINUTE, 3 * MINUTE]
+
+
+CRONS = ("*/5 * * * *", "*/7 * * * *", "1 * * * *")
+
+
+@given(st.lists(st.tuples(st.floats(0, 3000), st.sampled_from((*CRONS, None))), min_size=1, max_size=15))
+def test_each_instant_of_whatever_cron_counted_is_enqueued_or_counted_exactly_once(
+    steps: list[tuple[float, str | None]],
+) -> None:
+    """Over any order of changes of the cron and looks (None), however many of it lie in one outage."""
+    now, current = float(NOON), CRONS[0]
+    book = declared(Book(), {"a": Definition(current, "/x")}, now)
+    expected = covered = 0
+    for after, changed in (*steps, (0.0, None)):
+        since, now = now, now + after
+        expected += sum(1 for _ in takewhile(lambda each: each <= now, cron(current, "UTC").after(since)))  # noqa: B023
+        if changed is not None:
+            current = changed
+            book = declared(book, {"a": Definition(current, "/x")}, now)
+            continue
+        found = turn(book, now)
+        covered += sum(each.missed or 1 for each in found.occurrences)
+        book = found.book
+    assert covered == expected
+
+
 def test_a_removed_section_is_gone_and_an_outage_before_it_is_not_made_up_for() -> None:
     """Who removes a schedule does not want it to run once more, hours later."""
-    assert declared(book_of(a=HOURLY), {}, NOON + 2 * HOUR).entries == {}
+    assert declared(book_of(a=HOURLY), {}, NOON + 2.5 * HOUR).entries == {}
     assert declared(book_of(a=HOURLY), {}, NOON - 1).entries == {}
 
 

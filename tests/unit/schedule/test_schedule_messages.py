@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.schedule.book import Book
+from taskqueue.schedule.book import Book, Span, declared
 from taskqueue.schedule.messages import UnreadableBook, book_publish, is_book, read_book
+from taskqueue.settings.schedules import Definition
 from taskqueue.task.message import Message
 
 JSON = st.recursive(
@@ -47,3 +48,13 @@ def test_a_first_book_is_outdone_by_every_other() -> None:
     message = book_publish("q", Book()).message
     assert is_book(message)
     assert read_book(message) == Book(edition=0, version=0)
+
+
+def test_a_book_is_read_as_it_was_written() -> None:
+    """With what waits by a former cron; where nothing does, it is one that older versions can read."""
+    before = declared(Book(), {"a": Definition("* * * * *", "/x", payload="1")}, 0)
+    changed = declared(before, {"a": Definition("@daily", "/x", "Europe/Berlin")}, 180)
+    assert changed.entries["a"].former == (Span("* * * * *", "UTC", 60, 180),)
+    for book in (before, changed):
+        assert read_book(book_publish("q", book).message) == book
+    assert b"former" not in book_publish("q", before).message.body
