@@ -47,8 +47,8 @@ class Channel:
     """One channel: one question at a time, or publishes with confirms, or one consumer."""
 
     def __init__(self, raw: Raw) -> None:
-        self.acked = False
-        """It has sent acks."""
+        self.acks = 0
+        """How many were sent since it is known that a queue has all before them."""
         self._raw = raw
         self._counted = Counted.by(raw.connection.server_properties)
         self._waiting: asyncio.Future[Any] | None = None
@@ -195,7 +195,7 @@ class Channel:
 
     def ack(self, delivery: Delivery, *, multiple: bool = False) -> None:
         """Ack a message, or it and all that were handed out before it: gone from any queue but a stream."""
-        self.acked = True
+        self.acks += 1
         if self._raw.is_open:
             self._raw.basic_ack(delivery.tag, multiple=multiple)
 

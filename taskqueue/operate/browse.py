@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from taskqueue.broker.asking import BEHIND_MANY, Channel, Delivery
 from taskqueue.broker.replies import Counts, Refused
 from taskqueue.broker.session import Session
-from taskqueue.broker.taken import taken
+from taskqueue.broker.taken import SENT_AT_ONCE, handed_out, taken
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
 
 Progress = Callable[[int, int], None]
@@ -106,6 +106,13 @@ class Look:
         if self._tag:
             await self._channel.ask("basic_cancel", self._tag, patience=BEHIND_MANY)
 
+    async def beside(self) -> list[Delivery]:
+        """Once it is stopped, see to it that the queue has all acks; gives what was handed out for that."""
+        if self._channel.acks <= SENT_AT_ONCE:
+            return []
+        await taken(self._channel, self._queue)
+        return await handed_out(self._channel)
+
     async def end(self) -> None:
         """Go on up to the first messages that no look has seen, then give all back.
 
@@ -114,7 +121,8 @@ class Look:
         """
         if not self._shared and not self._stopped:
             await self._go_on()
-        await taken(self._channel, self._queue)
+        # To ask has more handed out. Where that was to be avoided, what was put back meanwhile would be.
+        await taken(self._channel, self._queue, but=SENT_AT_ONCE if self._stopped else 0)
 
     async def _go_on(self) -> None:
         while self._room > 0 and await self._next():

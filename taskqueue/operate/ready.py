@@ -112,6 +112,10 @@ async def look(
         for found, copy in spared:
             await transfer.put(copy, partial(looking.take, found))
         await transfer.settle()
+        for found in await looking.beside() if spared else ():
+            if (copy := _copy(queue, found)) is not None:
+                await transfer.put(copy, partial(looking.take, found))
+        await transfer.settle()
 
 
 class _Transfer:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from taskqueue.broker.session import connected, run
 from taskqueue.operate import ready, waiting
 from taskqueue.operate.acting import Acted
@@ -64,18 +66,22 @@ def test_a_queue_that_runs_is_left_alone(stage: Stage) -> None:
     command.ran(stage.path, "ready", *listing, code=1)
 
 
-def test_looks_never_make_a_task_suspect(staged: Callable[..., Stage]) -> None:
+@pytest.mark.parametrize("count", [3, 60])
+def test_looks_never_make_a_task_suspect(staged: Callable[..., Stage], count: int) -> None:
     """However often a paused queue is looked at: each task runs, and keeps its id and its order."""
     stage = staged(delivery_limit=4)
     command.ran(stage.path, "pause", stage.name)
-    for name in "abc":
-        stage.publish({"url": f"/{name}"}, message_id=name)
-    for _ in range(3):
-        assert [each["id"] for each in command.read(stage.path, "ready", "list", stage.name)] == [*"abc"]
-        assert "ready" in command.ran(stage.path, "show", "b")
+    ids = [f"task-{number}" for number in range(count)]
+    with stage.client() as client:
+        client.send_many({"url": "/x", "queue": stage.name, "id": each} for each in ids)
+    for _ in range(5):
+        listed = command.read(stage.path, "ready", "list", stage.name)
+        assert sorted(each["id"] for each in listed) == sorted(ids)
+        assert count > 3 or [each["id"] for each in listed] == ids
+        assert "ready" in command.ran(stage.path, "show", ids[1])
     stage.run_paused().wait_for(f"{stage.name}: paused by")
     command.ran(stage.path, "resume", stage.name)
-    requests = stage.receiver.wait_for(3, timeout=PATIENCE)
-    assert sorted(each.headers["Taskqueue-Id"] for each in requests) == [*"abc"]
+    requests = stage.receiver.wait_for(count, timeout=PATIENCE)
+    assert sorted(each.headers["Taskqueue-Id"] for each in requests) == sorted(ids)
     stage.settle()
     assert stage.depth(f"{stage.name}.dead") == 0
