@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import ssl
+import struct
+import termios
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -48,6 +52,17 @@ class Visit:
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self.sock.sendall(data)
+
+    def arrived(self) -> None:
+        """Wait until all that was sent has arrived at the other end; a busy kernel puts that off.
+
+        TIOCOUTQ counts what is not acknowledged yet (tcp(7), SIOCOUTQ).
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)))[0]:
+            if time.monotonic() > deadline:
+                raise TimeoutError("what was sent does not arrive")
+            time.sleep(0.001)
 
     def until_closed(self) -> None:
         """Wait until the other side closes, or the peer is stopped."""

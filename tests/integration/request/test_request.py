@@ -182,6 +182,7 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next() -> None:
         visit.send(OK)
         if visit.number == 0:
             visit.send(b"HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n")
+            visit.arrived()
             extra.set()
         while visit.read():
             visit.send(OK)

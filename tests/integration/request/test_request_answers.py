@@ -227,6 +227,7 @@ def test_a_408_that_came_before_the_request_is_not_its_answer(secure: bool) -> N
         visit.send(OK)
         if visit.number == 0:
             visit.send(TIRED)
+            visit.arrived()
             told.set()
         visit.until_closed()
 
