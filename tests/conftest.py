@@ -37,18 +37,29 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+_NODES_OF_FILES = frozenset({"broker_of_this_file", "node"})
+"""Fixtures of one file each, with a node that all of its tests share."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Have each process begin with its share of the slow tests, so that none has them left at the end.
 
     pytest-xdist gives each an equal part of the list, one after the other.
     """
     processes = getattr(config, "workerinput", {"workercount": 1})["workercount"]
-    slow = [item for item in items if item.get_closest_marker("slow")]
+    groups: dict[object, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("slow"):
+            # To start a node takes longer than most tests on it, so one process has all that share it.
+            shares = not _NODES_OF_FILES.isdisjoint(getattr(item, "fixturenames", ()))
+            groups.setdefault(item.path if shares else item, []).append(item)
+    slow: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    for group in sorted(groups.values(), key=len, reverse=True):
+        min(slow, key=len).extend(group)
     quick = [item for item in items if not item.get_closest_marker("slow")]
     size = len(items) // processes
     spread: list[pytest.Item] = []
-    for each in range(processes):
-        share = slow[each::processes]
+    for share in slow:
         spread += [*share, *quick[: size - len(share)]]
         del quick[: size - len(share)]
     items[:] = [*spread, *quick]

@@ -7,10 +7,10 @@ from typing import Self
 from sandbox.node import Broker
 
 ALARMS = {
-    "memory": ("set_vm_memory_high_watermark", "0.0000001", "0.4"),
-    "disk": ("set_disk_free_limit", "100000GB", "50MB"),
+    "memory": ("vm_memory_monitor:set_vm_memory_high_watermark", "0.0000001", "0.4"),
+    "disk": ("rabbit_disk_monitor:set_disk_free_limit", "100000000000000", "50000000"),
 }
-"""The command that moves the limit, and a value that raises the alarm and one that clears it."""
+"""What moves the limit, as rabbitmqctl does, and a value that raises the alarm and one that clears it."""
 
 
 class Alarm:
@@ -22,11 +22,11 @@ class Alarm:
 
     def set(self) -> None:
         """Raise it."""
-        self._node.ctl(self._command, self._short)
+        self._node.eval(f"{self._command}({self._short}).")
 
     def clear(self) -> None:
         """Let the node go on."""
-        self._node.ctl(self._command, self._enough)
+        self._node.eval(f"{self._command}({self._enough}).")
 
     def __enter__(self) -> Self:
         self.set()
