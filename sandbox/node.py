@@ -61,6 +61,9 @@ def find_script() -> Path | None:
 class Broker:
     """One private node, started by `Broker.start` and ended by `stop` (or by ``with``)."""
 
+    kept_in: Path | None = None
+    """The folder for the folders of nodes, None for that of all temporary files."""
+
     def __init__(
         self, *, config: Sequence[str] = (), management: bool = False, cookie: str | None = None
     ) -> None:
@@ -69,7 +72,7 @@ class Broker:
         if script is None:
             raise BrokerError("no rabbitmq-server found: run `make broker` to install it")
         self._script = script
-        self.folder = Path(tempfile.mkdtemp(prefix="taskqueue-broker-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="taskqueue-broker-", dir=self.kept_in))
         self._process: subprocess.Popen[bytes] | None = None
         self.port, self._dist_port, self._management_port = free_ports(3)
         self.node = f"taskqueue-{secrets.token_hex(4)}@localhost"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -29,6 +30,12 @@ LADDERS = tuple(Ladder(Decimal(resolution), levels=9) for resolution in ("0.01",
 # A busy machine is no failure; and what CI finds, it finds again.
 hypothesis.settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("patient")
+
+# Nodes keep their data in memory where there is much of it, as tests would wait for the disk. What SIGKILL
+# leaves behind is the same there.
+MEMORY = Path("/dev/shm")  # noqa: S108 each node has a folder of its own there
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 8 * 2**30 and os.access(MEMORY, os.W_OK):
+    Broker.kept_in = MEMORY
 
 # Started in the background of a shell, or by nohup, we ignore these, and so would every command of a test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
