@@ -7,7 +7,7 @@ from taskqueue.broker.asking import BEHIND_MANY, Channel, Delivery
 _QUESTIONS = 3
 SENT_AT_ONCE = 16
 """Acks that a client with nothing else under way puts off in no case."""
-_QUIET = 0.3
+QUIET = 0.3
 """Seconds by which a message from a follower of the queue may come after the leader's answer."""
 
 
@@ -30,6 +30,6 @@ async def handed_out(channel: Channel) -> list[Delivery]:
     """Give what was handed out for those questions: it is no part of a look, but counts as delivered."""
     await channel.ask("basic_qos", patience=BEHIND_MANY, prefetch_count=1)
     found = []
-    while (each := await channel.next(_QUIET)) is not None:
+    while (each := await channel.next(QUIET)) is not None:
         found.append(each)
     return found

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from taskqueue.broker.asking import Channel, Delivery
 from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Session
-from taskqueue.declare.presence import alone, is_shared
+from taskqueue.declare.presence import alone, is_shared, require_whole
 from taskqueue.declare.verify import Findings
-from taskqueue.errors import NotKnown, PublishFailed, TopologyConflict
+from taskqueue.errors import NotKnown, PublishFailed
 from taskqueue.limit import (
     Book,
     UnreadableBook,
@@ -72,7 +72,10 @@ async def settle(session: Session, settings: Settings, findings: Findings, *, dr
         if dry_run and not known:
             return
         if known:
-            await _require_whole(session, queue.name, existing)
+            await require_whole(
+                session, names.limit(queue.name), names.permits(queue.name), existing,
+                lost=f"which told what permits of {queue.name} count", anew="issues all of them anew",
+            )  # fmt: skip
         async with session.own_channel() as channel:
             try:
                 await channel.confirms()
@@ -84,17 +87,6 @@ async def settle(session: Session, settings: Settings, findings: Findings, *, dr
                 raise error.told() from error
 
     await session.each("", work, capped)
-
-
-async def _require_whole(session: Session, queue: str, existing: Container[str]) -> None:
-    """Raise TopologyConflict where a book was deleted with its queue, by somebody else: we never do that."""
-    book, permits = names.limit(queue), names.permits(queue)
-    if book not in existing and not await session.exists("queue", book):
-        msg = (
-            f"nothing was changed: {book!r} was deleted, which told what permits of {queue} count: stop its "
-            f"consumers, delete {permits!r} too, and declare again, which issues all of them anew"
-        )
-        raise TopologyConflict(msg)
 
 
 async def _write(channel: Channel, queue: QueueSettings, former: Book, copies: list[Delivery]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 
 from taskqueue.broker.replies import PRECONDITION_FAILED, RESOURCE_LOCKED, Refused
 from taskqueue.broker.session import Session
-from taskqueue.errors import NotKnown
+from taskqueue.errors import NotKnown, TopologyConflict
 from taskqueue.topology.plan import CLASSIC
 
 _PATIENCE = 15.0
@@ -58,6 +58,22 @@ async def is_shared(session: Session, queue: str) -> bool:
             return False
         raise error.told() from error
     return True
+
+
+async def require_whole(
+    session: Session, book: str, sign: str, existing: Container[str], *, lost: str, anew: str
+) -> None:
+    """Raise TopologyConflict where a book was deleted with its queue, by somebody else: we never do that.
+
+    The queue `sign` is there only where there is a book. `lost` says what went with that, `anew` what
+    `declare` does once `sign` is deleted too.
+    """
+    if book not in existing and not await session.exists("queue", book):
+        msg = (
+            f"nothing was changed: {book!r} was deleted, {lost}: stop its consumers, delete {sign!r} too, "
+            f"and declare again, which {anew}"
+        )
+        raise TopologyConflict(msg)
 
 
 @asynccontextmanager

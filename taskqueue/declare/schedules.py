@@ -7,13 +7,12 @@ all: a schedule of the queue that it does not name is removed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from taskqueue.broker.session import Progress, Session
-from taskqueue.declare.presence import stands
+from taskqueue.declare.presence import require_whole, stands
 from taskqueue.declare.verify import Findings
-from taskqueue.errors import TopologyConflict
 from taskqueue.schedule import messages
 from taskqueue.schedule.book import Book, declared
 from taskqueue.schedule.holding import hold
@@ -62,7 +61,10 @@ async def settle(
         if not known and (dry_run if definitions else not await _stand(session, queue)):
             return tuple(Written(name, queue, ADDED, None) for name in definitions)
         if known:
-            await _require_whole(session, queue, existing)
+            await require_whole(
+                session, names.schedule(queue), names.wake(queue), existing,
+                lost=f"and with it the schedules of {queue}", anew="begins with those of the configuration",
+            )  # fmt: skip
         async with hold(session, queue) as held:
             now, former = clock(), held.book
             book = declared(former, definitions, now, since=since)
@@ -74,17 +76,6 @@ async def settle(
     step = "writing schedules" if settings.schedules and not dry_run else ""
     found = await session.each(step, work, settings.queues, progress if step else None)
     return tuple(each for some in found for each in some)
-
-
-async def _require_whole(session: Session, queue: str, existing: Container[str]) -> None:
-    """Raise TopologyConflict where a book was deleted with its queue, by somebody else: we never do that."""
-    book, wake = names.schedule(queue), names.wake(queue)
-    if book not in existing and not await session.exists("queue", book):
-        msg = (
-            f"nothing was changed: {book!r} was deleted, and with it the schedules of {queue}: stop its "
-            f"consumers, delete {wake!r} too, and declare again, which begins with those of the configuration"
-        )
-        raise TopologyConflict(msg)
 
 
 async def _stand(session: Session, queue: str) -> bool:

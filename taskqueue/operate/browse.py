@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from taskqueue.broker.asking import BEHIND_MANY, Channel, Delivery
 from taskqueue.broker.replies import Counts, Refused
 from taskqueue.broker.session import Session
-from taskqueue.broker.taken import SENT_AT_ONCE, handed_out, taken
+from taskqueue.broker.taken import QUIET, SENT_AT_ONCE, handed_out, taken
 from taskqueue.errors import NotDeclared, NotKnown, TaskqueueError
 
 Progress = Callable[[int, int], None]
@@ -26,8 +26,6 @@ _LARGEST_PAGE = 65_535
 _PAGE_BYTES = 64 * 2**20
 _COUNTS = frozenset({"x-delivery-count", "x-acquired-count"})
 _TICK = 0.1
-_QUIET = 0.3
-"""Seconds by which a message from a follower of the queue may come after the leader's answer."""
 _PATIENCE = 15.0
 """Seconds in which a broker reads from its disk, or takes back what another look held."""
 _POLL = 0.02
@@ -170,7 +168,7 @@ class Look:
             if counts is not None and not counts.ready and counts.consumers <= self._page:
                 # The channel answers this after everything that its queue has given it so far.
                 await self._channel.ask("basic_qos", patience=BEHIND_MANY, prefetch_count=self._size)
-                found = await self._channel.next(_QUIET)
+                found = await self._channel.next(QUIET)
                 if found is None:
                     return None
             if found is not None:
