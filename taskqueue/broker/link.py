@@ -281,9 +281,10 @@ def _cut(connection: TolerantConnection) -> bool:
 
     pika's own abort closes it by a call on the event loop, which does not run any more.
     """
-    # While it connects, nobody but pika's connector has the socket.
+    # While it connects, nobody but the step that pika's connector waits for has the socket.
     connector = getattr(getattr(connection, "_connection_workflow", None), "_connector", None)
-    holders = (getattr(connection, "_transport", None), connector)
+    step = getattr(getattr(getattr(connector, "_task_ref", None), "_cancel", None), "__self__", None)
+    holders = (getattr(connection, "_transport", None), step)
     sock = next((sock for holder in holders if (sock := getattr(holder, "_sock", None)) is not None), None)
     if sock is None:
         return False
