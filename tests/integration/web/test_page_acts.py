@@ -124,6 +124,8 @@ def test_nothing_is_done_without_the_token_and_the_form_of_the_session(
     bearer = {"Authorization": f"Bearer {TOKEN}", **kind}
     answer = Visitor(visitor.base).ask("POST", path, urlencode(fields).encode(), bearer)
     order = answer.headers["Location"]
+    # Until it is counted: there is nothing to confirm before.
+    assert "Delete for good 1 of 1" in visitor.get(order).text
     assert visitor.send(order).status == 403
     assert stage.waiting() == 1
     for _ in range(2):
