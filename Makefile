@@ -12,6 +12,7 @@ BENCH_STAMP := $(VENV)/.bench-installed
 # Environments of their own: the oldest packages; what looks at packages.
 OLDEST := $(VENV)-oldest
 TOOLS := $(VENV)-tools
+DOCS := $(VENV)-docs
 ARGS ?=
 # Tests at once, each with a broker of its own: they wait for brokers more than they compute.
 JOBS ?= 6
@@ -19,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .PHONY: help install broker postgres promtool browser demo test unit lint types format bench soak test-rabbitmq4 \
 	test-rabbitmq-newest test-oldest \
-	dist licences sbom audit clean
+	docs dist licences sbom audit clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +95,15 @@ $(OLDEST)/.installed: pyproject.toml scripts/bounds
 	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/bounds.txt --editable '.[test]'
 	@touch $@
 
+docs: $(DOCS)/.installed ## Build the documentation as a site into build/site; a broken link fails
+	$(DOCS)/bin/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet --conf-dir docs/site . build/site
+	@echo "build/site/index.html"
+
+$(DOCS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
 dist: install ## Build wheel and sdist into dist/, without a network
 	$(BIN)/python scripts/dist dist
 
@@ -113,5 +123,5 @@ audit: sbom ## Ask for known vulnerabilities of what users install (needs the ne
 	$(TOOLS)/bin/pip-audit --path "$$(echo $(TOOLS)/users/lib/python3.*/site-packages)"
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) $(OLDEST) $(TOOLS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) $(TOOLS) $(DOCS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find taskqueue sandbox tests -name __pycache__ -type d -prune -exec rm -rf {} +
