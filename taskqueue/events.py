@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 DONE, RETRIED, DEAD, VOID = "done", "retried", "dead", "void"
 POSTPONED, WAITING, MOVED = "postponed", "waiting", "moved"
 ROLLED_BACK, SENT = "rolled_back", "sent"
+CANCELLED, DELETED, HASTENED = "cancelled", "deleted", "hastened"
+REPLAYED, PURGED, PAUSED, RESUMED = "replayed", "purged", "paused", "resumed"
 LEVELS = {
     DONE: logging.INFO,
     RETRIED: logging.INFO,
@@ -28,11 +30,12 @@ LEVELS = {
     MOVED: logging.INFO,
     ROLLED_BACK: logging.INFO,
     SENT: logging.INFO,
+    **dict.fromkeys((CANCELLED, DELETED, HASTENED, REPLAYED, PURGED, PAUSED, RESUMED), logging.INFO),
 }
 """Every event, and the level of its line."""
 KEYS = (
-    "event", "id", "queue", "attempt", "url", "status", "ms", "late_ms", "next", "to", "reason", "error",
-    "traceparent",
+    "event", "id", "queue", "attempt", "url", "status", "ms", "late_ms", "next", "to", "by", "reason",
+    "error", "traceparent",
 )  # fmt: skip
 """The keys of a line, in their order; a key without a value is left out."""
 _LONGEST = 500
@@ -40,7 +43,7 @@ _LONGEST = 500
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that has happened to a task."""
+    """Something that has happened to a task, or to a queue where it has no id."""
 
     event: str
     """One of `LEVELS`."""
@@ -65,7 +68,7 @@ class Event:
     error: str | None = None
     traceparent: str | None = None
     by: str | None = None
-    """Who did it, where an operator did; that is for the history, and in no line."""
+    """Who did it, where an operator did."""
 
     def __str__(self) -> str:
         """Write it as ``key=value`` pairs; a value with spaces, quotes or = in it is a JSON string."""
@@ -122,7 +125,8 @@ def fields(event: Event) -> dict[str, Any]:
     if event.next is not None:
         line["next"] = timestamp(event.next)
     for key, value in (
-        ("to", event.to), ("reason", event.reason), ("error", event.error), ("traceparent", event.traceparent)
+        ("to", event.to), ("by", event.by), ("reason", event.reason), ("error", event.error),
+        ("traceparent", event.traceparent),
     ):  # fmt: skip
         if value is not None:
             line[key] = value[:_LONGEST]
@@ -131,7 +135,10 @@ def fields(event: Event) -> dict[str, Any]:
 
 def summary(event: Event) -> str:
     """Write an event as a short sentence, for programs that show one field of a line."""
-    what = f"{event.queue} {event.id or '?'}: {event.event}"
+    name = event.id or ("?" if event.by is None else "")
+    what = f"{event.queue} {name}".rstrip() + f": {event.event}"
+    if event.by is not None:
+        what += f" by {event.by[:_LONGEST]}"
     return f"{what}, {event.error[:_LONGEST]}" if event.error is not None else what
 
 

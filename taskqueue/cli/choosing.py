@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from taskqueue import events
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import common, tables
 from taskqueue.errors import ConfigError
@@ -23,8 +24,8 @@ from taskqueue.settings import Settings
 
 SHOWN = 10
 """How many tasks a dry run shows."""
-CANCEL = ("cancel", "cancelled", acts.CANCELLED)
-FORGET = ("delete for good", "deleted", acts.DELETED)
+CANCEL = ("cancel", "cancelled", events.CANCELLED)
+FORGET = ("delete for good", "deleted", events.DELETED)
 
 Ids = Annotated[
     list[str] | None,

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from taskqueue import events
 from taskqueue.broker.management import Management
 from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import choosing, common, messages, tables
 from taskqueue.cli.choosing import Deed
-from taskqueue.history import acts
 from taskqueue.operate import dead, filters
 from taskqueue.operate.acting import Acted, Note
 from taskqueue.operate.browse import Progress
@@ -133,7 +133,7 @@ def replay(
         way = settings.way(queue)
         return await dead.replay(session, way, wanted, every=seconds, progress=progress, note=note)
 
-    words = ("replay", "replayed", acts.REPLAYED)
+    words = ("replay", "replayed", events.REPLAYED)
     deed = Deed(_NAME, *words, "dead", queue, _COLUMNS, _previewed(queue, wanted), act)
     choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -165,7 +165,7 @@ def purge(
     async def act(session: Session, progress: Progress | None, note: Note) -> Acted:
         return await dead.purge(session, queue, wanted, progress=progress, note=note)
 
-    words = ("delete for good", "purged", acts.PURGED)
+    words = ("delete for good", "purged", events.PURGED)
     deed = Deed(_NAME, *words, "dead", queue, _COLUMNS, _previewed(queue, wanted), act)
     choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from taskqueue import events
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common
 from taskqueue.history import acts
@@ -44,7 +45,7 @@ def pause(
         async with connected(settings, name="taskqueue pause") as session:
             await pausing.pause(session, queue, settings.queues[queue].ladder, about, lasts_ms=lasts_ms)
 
-    with acts.noted(settings, acts.PAUSED, queue, tell=common.say, at=about.until, reason=reason) as acted:
+    with acts.noted(settings, events.PAUSED, queue, tell=common.say, at=about.until, reason=reason) as acted:
         run(work())
         acted(None)
         common.line(f"{queue}: paused{said(about)}")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from taskqueue import events
 from taskqueue.broker.session import connected, run
 from taskqueue.cli import common
 from taskqueue.history import acts
@@ -28,7 +29,7 @@ def resume(
         async with connected(settings, name="taskqueue resume") as session:
             await pausing.resume(session, queue, settings.queues[queue].ladder)
 
-    with acts.noted(settings, acts.RESUMED, queue, tell=common.say) as acted:
+    with acts.noted(settings, events.RESUMED, queue, tell=common.say) as acted:
         run(work())
         acted(None)
         common.line(f"{queue}: not paused")

@@ -80,7 +80,7 @@ def pause(name: Name, *, config: common.Config = None) -> None:
         async with connected(settings, name=_NAME) as session:
             await schedules.pause(session, settings, name)
 
-    with acts.noted(settings, acts.PAUSED, settings.schedules[name].queue, tell=common.say) as acted:
+    with acts.noted(settings, events.PAUSED, settings.schedules[name].queue, tell=common.say) as acted:
         run_session(work())
         acted(name)
         common.line(f"{name}: paused")
@@ -95,7 +95,7 @@ def resume(name: Name, *, config: common.Config = None) -> None:
         async with connected(settings, name=_NAME) as session:
             await schedules.resume(session, settings, name)
 
-    with acts.noted(settings, acts.RESUMED, settings.schedules[name].queue, tell=common.say) as acted:
+    with acts.noted(settings, events.RESUMED, settings.schedules[name].queue, tell=common.say) as acted:
         run_session(work())
         acted(name)
         common.line(f"{name}: resumed")

@@ -13,7 +13,6 @@ from taskqueue.broker.session import Session, connected, run
 from taskqueue.cli import choosing, common, messages, tables
 from taskqueue.cli.choosing import Deed
 from taskqueue.errors import ConfigError
-from taskqueue.history import acts
 from taskqueue.operate import filters, waiting
 from taskqueue.operate.acting import Acted, Note
 from taskqueue.operate.browse import Progress
@@ -131,7 +130,7 @@ def run_now(
     found = choosing.chosen(ids, url=url, after=due_after, before=due_before, status=status, runs=runs)
     wanted = choosing.required(found, every=every)
     settings = common.only(load(config), [queue])
-    words = ("run now", "sent to run now", acts.HASTENED)
+    words = ("run now", "sent to run now", events.HASTENED)
     deed = _deed(settings, queue, wanted, words, waiting.run_now(queue))
     choosing.do(deed, settings, dry_run=dry_run, yes=yes, as_json=as_json)
 

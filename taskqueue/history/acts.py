@@ -7,12 +7,9 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from taskqueue.events import Event
+from taskqueue.events import Event, write
 from taskqueue.history.recorder import recording
 from taskqueue.settings import Settings
-
-CANCELLED, DELETED, HASTENED = "cancelled", "deleted", "hastened"
-REPLAYED, PURGED, PAUSED, RESUMED = "replayed", "purged", "paused", "resumed"
 
 
 @contextmanager
@@ -33,16 +30,18 @@ def noted(
     `to` is the queue that tasks were moved to, `at` when they come next or a pause ends (seconds since the
     epoch), `reason` what the operator said, `by` who that is where it is not the user of this machine.
 
-    It records that for the history, beside the command, which never waits for it but at its end: so let it
-    say before what it did. A record that is lost is told to `tell`, and nothing else comes of that.
+    It writes a line of the log, and records it for the history, beside the command, which never waits for
+    that but at its end: so let it say before what it did. A record that is lost is told to `tell`, and
+    nothing else comes of that.
     """
-    if by is None and settings.history is not None:
-        by = who()
+    by = by or who()
     with recording(settings, lambda _: None, tell=tell) as listeners:
 
         def note(task_id: str | None) -> None:
+            event = Event(act, queue, task_id, by=by, to=to, next=at, reason=reason)
+            write(event)
             for listener in listeners:
-                listener(Event(act, queue, task_id, by=by, to=to, next=at, reason=reason))
+                listener(event)
 
         yield note
 

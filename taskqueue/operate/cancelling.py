@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 
+from taskqueue import events
 from taskqueue.broker.pika_log import IoThread, hush
 from taskqueue.broker.session import connected, run
 from taskqueue.errors import InvalidTask, NotKnown
@@ -35,7 +36,7 @@ def begin(settings: Settings, queue: str, ids: Sequence[str]) -> Future[list[boo
 def _main(settings: Settings, queue: str, ids: Sequence[str], told: Future[list[bool]]) -> None:
     hush()
     try:
-        with acts.noted(settings, acts.CANCELLED, queue, tell=log.warning) as note:
+        with acts.noted(settings, events.CANCELLED, queue, tell=log.warning) as note:
             cancelled = run(_unless(told, _cancel(settings, queue, ids, note)))
             # Who waits need not wait for the history, too.
             with suppress(InvalidStateError):

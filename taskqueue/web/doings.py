@@ -47,7 +47,7 @@ def on_queue(settings: Settings, view: View, fields: Mapping[str, str], by: str)
             now = time.time()
             about = Pause(by, reason, now, None if lasts_ms is None else now + lasts_ms / 1000)
             with acts.noted(
-                settings, acts.PAUSED, queue, tell=log.warning, at=about.until, reason=reason, by=by
+                settings, events.PAUSED, queue, tell=log.warning, at=about.until, reason=reason, by=by
             ) as note:
                 job.run(
                     _in_session(settings, lambda s: pausing.pause(s, queue, ladder, about, lasts_ms=lasts_ms))
@@ -61,7 +61,7 @@ def on_queue(settings: Settings, view: View, fields: Mapping[str, str], by: str)
     if what == "resume":
 
         def end(job: Job) -> Outcome:
-            with acts.noted(settings, acts.RESUMED, queue, tell=log.warning, by=by) as note:
+            with acts.noted(settings, events.RESUMED, queue, tell=log.warning, by=by) as note:
                 job.run(_in_session(settings, lambda s: pausing.resume(s, queue, ladder)))
                 note(None)
             return Outcome(f"{queue}: not paused")
@@ -77,7 +77,7 @@ def on_schedule(settings: Settings, name: str, fields: Mapping[str, str], by: st
     what, queue = fields.get("act", ""), settings.schedules[name].queue
     if what not in SCHEDULE_ACTS:
         raise ConfigError("what is to be done with the schedule?")
-    event = {"run": events.SENT, "pause": acts.PAUSED, "resume": acts.RESUMED}[what]
+    event = {"run": events.SENT, "pause": events.PAUSED, "resume": events.RESUMED}[what]
 
     def do(job: Job) -> Outcome:
         with acts.noted(settings, event, queue, tell=log.warning, by=by) as note:

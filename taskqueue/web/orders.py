@@ -41,12 +41,12 @@ ACTS: Mapping[str, Mapping[str, str]] = {
 }
 """What can be done with tasks, by where they are."""
 _WORDS = {
-    "cancel": ("cancel", "cancelled", acts.CANCELLED),
-    "forget": ("delete for good", "deleted", acts.DELETED),
-    "run-now": ("run now", "sent to run now", acts.HASTENED),
+    "cancel": ("cancel", "cancelled", events.CANCELLED),
+    "forget": ("delete for good", "deleted", events.DELETED),
+    "run-now": ("run now", "sent to run now", events.HASTENED),
     "move": ("move", "moved", events.MOVED),
-    "replay": ("replay", "replayed", acts.REPLAYED),
-    "purge": ("delete for good", "purged", acts.PURGED),
+    "replay": ("replay", "replayed", events.REPLAYED),
+    "purge": ("delete for good", "purged", events.PURGED),
 }
 UNDO = {
     "cancel": "They go to the dead queue, reason cancelled; a replay of that reason undoes it.",

@@ -124,14 +124,14 @@ def test_a_command_waits_until_what_it_did_is_recorded(
     monkeypatch.setattr(recorder.Recorder, "_failed", fails)
 
     def work() -> None:
-        with acts.noted(settings, acts.HASTENED, kept.name, tell=told.append) as note:
+        with acts.noted(settings, events.HASTENED, kept.name, tell=told.append) as note:
             note("task")
             acted.set()
 
     command = threading.Thread(target=work)
     with silent(private_broker):
         # When a command does something meanwhile, and another one does nothing
-        with acts.noted(settings, acts.HASTENED, kept.name, tell=told.append):
+        with acts.noted(settings, events.HASTENED, kept.name, tell=told.append):
             pass
         command.start()
         assert acted.wait(PATIENCE)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("root_logger")
 FULL = Event(
     DEAD, "mail", "a=1 b", 3, "https://joe:secret@app.example.com/x?token=secret#y", 503, 0.0126, 1.5,
     1_790_000_000.25, "other", "failed", 'said "no"',
-    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "ann@host",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_text_and_json_have_the_same_keys(capsys: pytest.CaptureFixture[str]) ->
     assert text.split(" ", 2)[1:] == ["error", str(FULL)]
     assert str(FULL) == (
         'event=dead id="a=1 b" queue=mail attempt=3 url=https://app.example.com/x status=503 ms=13 '
-        "late_ms=1500 next=2026-09-21T14:13:20.250+00:00 to=other reason=failed "
+        "late_ms=1500 next=2026-09-21T14:13:20.250+00:00 to=other by=ann@host reason=failed "
         'error="said \\"no\\"" traceparent=00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
     )
     (line,) = lines(capsys, "json", FULL)
@@ -43,7 +43,7 @@ def test_text_and_json_have_the_same_keys(capsys: pytest.CaptureFixture[str]) ->
     assert tuple(found)[:5] == ("time", "level", "logger", "process", "message")
     assert {key: found[key] for key in KEYS} == fields(FULL)
     assert tuple(found)[5:] == KEYS == tuple(fields(FULL))
-    assert found["message"] == 'mail a=1 b: dead, said "no"'
+    assert found["message"] == 'mail a=1 b: dead by ann@host, said "no"'
 
 
 def test_a_key_without_a_value_is_left_out() -> None:

@@ -57,7 +57,8 @@ def test_each_task_is_noted_once_it_is_done(heard: list[Record]) -> None:
 
 def test_a_pause_tells_who_why_and_until_when(heard: list[Record]) -> None:
     """It is of the queue, and of no task."""
-    with acts.noted(Settings(history=60), acts.PAUSED, "mail", tell=said, at=10.0, reason="deploy") as acted:
+    kept = Settings(history=60)
+    with acts.noted(kept, events.PAUSED, "mail", tell=said, at=10.0, reason="deploy") as acted:
         assert heard == []
         acted(None)
     (found,) = heard
@@ -65,8 +66,25 @@ def test_a_pause_tells_who_why_and_until_when(heard: list[Record]) -> None:
     assert (found["event"], found["reason"], found["by"]) == ("paused", "deploy", acts.who())
 
 
-def test_nothing_is_noted_where_no_history_is_kept(heard: list[Record]) -> None:
-    """What is to be called is there all the same."""
-    with acts.noted(Settings(), acts.PURGED, "mail", tell=said) as note:
+def test_without_a_history_there_is_the_line_alone(
+    heard: list[Record], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With who did it; a queue has no id. Nothing is written where nobody logs such things."""
+    caplog.set_level("INFO", "taskqueue.events")
+    with acts.noted(Settings(), events.PURGED, "mail", tell=said, by="ann (page)") as note:
         note("t")
+    with acts.noted(Settings(), events.RESUMED, "mail", tell=said, by="ann (page)") as note:
+        note(None)
+    caplog.set_level("WARNING", "taskqueue.events")
+    with acts.noted(Settings(), events.PURGED, "mail", tell=said) as note:
+        note("u")
     assert heard == []
+    assert caplog.messages == [
+        'event=purged id=t queue=mail by="ann (page)"',
+        'event=resumed queue=mail by="ann (page)"',
+    ]
+    told = [record.msg for record in caplog.records if isinstance(record.msg, Event)]
+    assert [events.summary(each) for each in told] == [
+        "mail t: purged by ann (page)",
+        "mail: resumed by ann (page)",
+    ]
