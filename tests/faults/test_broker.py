@@ -99,7 +99,7 @@ def test_a_send_during_an_alarm_raises_in_time_and_says_why(stage: Stage, alarm:
         begin = time.monotonic()
         with pytest.raises(PublishFailed, match="alarm"):
             client.send("/x", stage.name)
-        assert time.monotonic() - begin < 4
+        assert time.monotonic() - begin < 2 + 10
 
 
 def test_a_retry_that_no_queue_takes_is_kept_until_one_does(stage: Stage, receiver: Receiver) -> None:

@@ -157,7 +157,7 @@ def test_a_send_whose_confirm_never_comes_raises_in_time(
         begin = time.monotonic()
         with pytest.raises(PublishFailed, match="0 confirmed, 1 not"):
             client.send("/x", stage.name)
-        assert time.monotonic() - begin < 4
+        assert time.monotonic() - begin < 2 + 10
 
 
 def test_a_send_on_a_stalled_connection_raises_in_time_and_works_afterwards(
@@ -171,7 +171,7 @@ def test_a_send_on_a_stalled_connection_raises_in_time_and_works_afterwards(
         begin = time.monotonic()
         with pytest.raises(PublishFailed):
             client.send("/second", stage.name)
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 3 + 10
         proxy.resume()
         client.send("/third", stage.name)
     stage.run()

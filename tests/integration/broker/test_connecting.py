@@ -101,7 +101,7 @@ def test_a_refusal_of_the_broker_is_an_error_that_says_what_to_do(
     told = [line for line in process.lines if "next try" in line]
     assert all(" error " in line and words in line and "check 'server'" in line for line in told)
     assert login.partition(":")[2] not in process.log.replace("user 'guest'", "")
-    with Client(url(broker, login, vhost), timeout=5) as client, pytest.raises(BrokerUnreachable) as caught:
+    with Client(url(broker, login, vhost), timeout=60) as client, pytest.raises(BrokerUnreachable) as caught:
         client.send("/x", stage.name)
     assert words in str(caught.value)
 
@@ -120,7 +120,7 @@ def test_a_stop_while_it_connects_is_a_stop(
     for connection in connections:
         assert connection.recv(1)
     process.signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(30) == 0
     for connection in connections:
         connection.close()
     assert "Traceback" not in process.log

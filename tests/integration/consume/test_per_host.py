@@ -74,15 +74,15 @@ def test_a_task_without_room_says_when_to_come_back() -> None:
     def hold(visit: Visit) -> None:
         while visit.read():
             arrived.release()
-            release.wait(10)
+            release.wait(60)
             visit.send(OK)
 
     with Peer(hold) as peer, executing(per_host=1, concurrency=8) as run, ThreadPoolExecutor(8) as threads:
         first = threads.submit(run, peer.url)
-        assert arrived.acquire(timeout=5)
+        assert arrived.acquire(timeout=60)
         start = monotonic()
         others = [each.result() for each in [threads.submit(run, peer.url) for _ in range(5)]]
-        assert monotonic() - start < LONGEST_WAIT + 1
+        assert monotonic() - start < LONGEST_WAIT + 15
         release.set()
         assert first.result().status == 200
         assert run(peer.url).status == 200
@@ -100,7 +100,7 @@ def test_a_place_that_is_freed_is_taken_by_who_waits() -> None:
         waiting = threads.submit(crowd.enter, "a")
         assert crowd.enter("b") is None
         crowd.leave("a", 0.1)
-        assert waiting.result(5) is None
+        assert waiting.result(60) is None
 
 
 def test_those_who_are_sent_away_come_back_one_after_another() -> None:

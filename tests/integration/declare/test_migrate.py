@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -26,6 +29,7 @@ from taskqueue.topology.plan import KEPT, Plan, plan
 from tests.conftest import connect
 from tests.support.admin import Admin
 from tests.support.command import ran, read, run
+from tests.support.killed import STAGES
 from tests.support.raw_headers import Raw, nested
 from tests.support.stage import PATIENCE, Process, eventually
 
@@ -361,38 +365,12 @@ def test_a_queue_that_has_consumers_is_not_replaced(scene: Scene, before: str, a
     assert_has(scene.admin, plan(settings_of(config).layout), exactly=False)
 
 
-class Seams:
-    """The stages of a migration, as the broker shows them."""
-
-    def kill_when(self, command: Process, seam: Callable[[], bool]) -> None:
-        """End a migration without a word once it is at a stage; it may be slow on a busy machine."""
-        deadline = time.monotonic() + 3 * PATIENCE
-        while not seam():
-            assert time.monotonic() < deadline, f"never {seam.__name__}:\n{command.log}"
-        command.kill()
-
-    def __init__(self, admin: Admin, after: str) -> None:
-        self._admin = admin
-        self._after = after
-
-    def parking(self) -> bool:
-        """Some of the tasks are put aside."""
-        return (count(self._admin, f"{QUEUE}.moving") or 0) > READY // 10
-
-    def parked(self) -> bool:
-        """All of them are."""
-        return count(self._admin, QUEUE) == 0 and (count(self._admin, f"{QUEUE}.moving") or 0) >= READY
-
-    def deleted(self) -> bool:
-        """The former queue is gone; the new one may be there already."""
-        return count(self._admin, QUEUE) is None or self._new()
-
-    def putting_back(self) -> bool:
-        """Some of the tasks are in the new queue."""
-        return self._new() and (count(self._admin, QUEUE) or 0) > READY // 10
-
-    def _new(self) -> bool:
-        return self._admin.type_of(QUEUE) == self._after
+def killed_at(stage: str, config: Path) -> None:
+    """Begin a migration that ends without a word once it is at a stage."""
+    command = [sys.executable, "-m", "tests.support.killed", f"{stage}:{QUEUE}"]
+    options = ["declare", "--migrate", "--yes", "--config", str(config)]
+    done = subprocess.run([*command, *options], capture_output=True, timeout=3 * PATIENCE, check=False)
+    assert done.returncode == -signal.SIGKILL, (stage, done)
 
 
 @pytest.mark.parametrize(("before", "after"), TYPES)
@@ -404,12 +382,8 @@ def test_a_migration_that_is_killed_is_finished_by_the_next_one(
     ran(former, "declare")
     due = ready(former)
     senders = [scene.sending(former), scene.sending(config)]
-    seams = Seams(scene.admin, after)
-    kills = 0
-    for seam in (seams.parking, seams.parked, seams.deleted, seams.putting_back):
-        command = scene.start("declare", "--migrate", "--yes", "--config", str(config))
-        seams.kill_when(command, seam)
-        kills += 1
+    for stage in STAGES:
+        killed_at(stage, config)
         # Meanwhile it is told by whoever would declare, and nothing of it is touched.
         if count(scene.admin, f"{QUEUE}.moving") is not None:
             for each in (former, config):
@@ -422,19 +396,15 @@ def test_a_migration_that_is_killed_is_finished_by_the_next_one(
     for sender in senders:
         due |= sender.end()
     scene.consume(config)
-    assert_each_ran_when_due(scene.receiver, due, since=moved_at + LATENESS, twice=kills * WINDOW)
+    assert_each_ran_when_due(scene.receiver, due, since=moved_at + LATENESS, twice=len(STAGES) * WINDOW)
 
 
-def test_a_plain_declare_says_that_a_migration_was_interrupted(
-    write: Write, start: Start, admin: Admin
-) -> None:
+def test_a_plain_declare_says_that_a_migration_was_interrupted(write: Write) -> None:
     """With the former ini, too, which has no conflict with the broker."""
     former, config = write("former", queue_type="classic"), write("new")
     ran(former, "declare")
     ready(former)
-    command = start("declare", "--migrate", "--yes", "--config", str(config))
-    seams = Seams(admin, "quorum")
-    seams.kill_when(command, seams.parking)
+    killed_at("parking", config)
     done = run(former, "declare")
     assert done.returncode == 1
     assert b"a: a migration was interrupted: run 'taskqueue declare --migrate' to finish it" in done.stderr

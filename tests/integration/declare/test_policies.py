@@ -115,7 +115,11 @@ def test_a_dead_queue_that_a_policy_limits_loses_nothing(
     process.kill()
     admin.drop_policy()
     stage.consume()
-    assert {properties.message_id for _, _, properties in stage.dead(10)} == ids
+    # One whose dead copy was taken a moment before the kill may be there twice.
+    found: set[str | None] = set()
+    while found != ids:
+        ((_, _, properties),) = stage.dead()
+        found.add(properties.message_id)
     stage.settle()
 
 

@@ -21,7 +21,7 @@ def test_posts_the_content_with_the_headers_of_a_first_attempt() -> None:
     with Peer(answering()) as peer, executing() as run:
         result = run(f"{peer.url}/hook?a=1#x")
     assert (result.status, result.error, result.retry_after) == (200, None, None)
-    assert 0 < result.seconds < 5
+    assert 0 < result.seconds < 15
     (request,) = peer.requests
     assert request.startswith(b"POST /hook?a=1 HTTP/1.1\r\n")
     assert request.endswith(b'\r\n\r\n{"a":1}')
@@ -189,7 +189,7 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next() -> None:
 
     with Peer(talkative) as peer, executing() as run:
         first = run(peer.url)
-        assert extra.wait(5)
+        assert extra.wait(60)
         assert [first.status, run(peer.url).status] == [200, 200]
 
 
@@ -248,7 +248,7 @@ def test_keeps_connections_to_a_bounded_number_of_hosts() -> None:
         for number in range(120):
             assert run(f"http://host{number}.example:{peer.port}/").status == 200
         for _ in range(20):
-            assert gone.acquire(timeout=5)
+            assert gone.acquire(timeout=60)
         assert not gone.acquire(timeout=0.1)
 
 
@@ -258,7 +258,7 @@ def test_an_executor_that_is_closed_leaves_no_connection() -> None:
     with Peer(leaving(gone)) as peer:
         with executing() as run:
             run(peer.url)
-        assert gone.acquire(timeout=5)
+        assert gone.acquire(timeout=60)
 
 
 def test_a_connection_in_use_is_closed_when_it_comes_back() -> None:
@@ -268,7 +268,7 @@ def test_a_connection_in_use_is_closed_when_it_comes_back() -> None:
     def late(visit: Visit) -> None:
         visit.read()
         asked.set()
-        going.wait(5)
+        going.wait(60)
         visit.send(OK)
         visit.until_closed()
         gone.release()
@@ -276,10 +276,10 @@ def test_a_connection_in_use_is_closed_when_it_comes_back() -> None:
     with Peer(late) as peer, ThreadPoolExecutor(1) as threads:
         with executing() as run:
             running = threads.submit(run, peer.url)
-            assert asked.wait(5)
+            assert asked.wait(60)
         going.set()
         assert running.result().status == 200
-        assert gone.acquire(timeout=5)
+        assert gone.acquire(timeout=60)
 
 
 def test_speaks_ipv6() -> None:

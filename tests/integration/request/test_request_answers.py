@@ -143,7 +143,7 @@ def test_what_cannot_be_used_is_an_error_at_once(answer: bytes, status: int | No
     with Peer(play) as peer, executing(timeout=30.0) as run:
         result = run(peer.url)
     assert (result.status, result.error) == (status, f"not an HTTP answer: 127.0.0.1:{peer.port}: {error}")
-    assert result.seconds < 5
+    assert result.seconds < 15
 
 
 @pytest.mark.parametrize("trailer", [b"", b"X: y\r\n", b"X: half", b"\r"])
@@ -163,7 +163,7 @@ def test_a_body_is_whole_once_its_last_chunk_is_there(
     with Peer(play) as peer, executing(timeout=30.0) as run:
         results = [run(peer.url) for _ in range(2)]
     assert [(each.status, each.error) for each in results] == [(200, None)] * 2
-    assert max(each.seconds for each in results) < 15
+    assert max(each.seconds for each in results) < 25
     assert len(peer.visits) == 2
 
 
@@ -193,7 +193,7 @@ def test_what_nobody_would_wait_for_is_judged_by_its_status(head: bytes, status:
     with Peer(play) as peer, executing(timeout=30.0) as run:
         results = [run(peer.url) for _ in range(2)]
     assert [(each.status, each.error) for each in results] == [(status, None)] * 2
-    assert max(each.seconds for each in results) < 15
+    assert max(each.seconds for each in results) < 25
     assert len(peer.visits) == 2
 
 
@@ -233,7 +233,7 @@ def test_a_408_that_came_before_the_request_is_not_its_answer(secure: bool) -> N
 
     with Peer(play, tls=server if secure else None) as peer, executing(context=client) as run:
         assert run(peer.url).status == 200
-        assert told.wait(10)
+        assert told.wait(60)
         assert (run(peer.url).status, len(peer.requests)) == (200, 2)
     assert len(peer.visits) == 2
 
@@ -249,7 +249,7 @@ def test_a_408_to_a_request_that_was_not_sent_whole_is_not_its_answer(secure: bo
         if visit.number == 0:
             visit.sock.recv(1000)
             visit.send(TIRED)
-            visit.peer.stopped.wait(10)
+            visit.peer.stopped.wait(60)
         else:
             visit.until_closed()
 
@@ -333,7 +333,7 @@ def test_an_early_answer_is_heeded_while_the_body_is_sent(
             visit.send(before + b"HTTP/1.1 413 x\r\nContent-Length: 0\r\n\r\n")
         else:
             visit.send(OK)
-        visit.peer.stopped.wait(10)
+        visit.peer.stopped.wait(60)
 
     with (
         Peer(refuses, tls=server if secure else None) as peer,
@@ -341,7 +341,7 @@ def test_an_early_answer_is_heeded_while_the_body_is_sent(
     ):
         result = run(peer.url, content=LARGE)
         assert (result.status, result.error) == (413, None)
-        assert result.seconds < 5
+        assert result.seconds < 15
         # What was left unsent is never taken for another request.
         assert run(peer.url).status == 200
     assert len(peer.visits) == 2
@@ -381,7 +381,7 @@ def test_garbage_while_the_body_is_sent_is_an_error_at_once(garbage: bytes, erro
     def play(visit: Visit) -> None:
         visit.sock.recv(1000)
         visit.send(garbage)
-        visit.peer.stopped.wait(10)
+        visit.peer.stopped.wait(60)
 
     with Peer(play) as peer, executing(timeout=30.0) as run:
         result = run(peer.url, content=LARGE)

@@ -17,6 +17,10 @@ from sandbox.peer import OK, Peer, Script, Visit, answering
 from taskqueue.handlers import Answer, Handler, Verdict
 from taskqueue.task.decode import Task
 
+DEADLINE = 1.0
+"""Seconds in which a busy machine gets to the end of a head."""
+LONGEST = 15.0
+"""Seconds that a busy machine may take beside that."""
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n"
 
@@ -60,10 +64,10 @@ def pouring(begin: bytes, more: bytes) -> Script:
 )
 def test_the_deadline_ends_a_receiver_that_takes_its_time(script: Script, status: int | None) -> None:
     """A byte now and then keeps no attempt alive, wherever in the answer it comes."""
-    with Peer(script) as peer, executing(timeout=0.4) as run:
+    with Peer(script) as peer, executing(timeout=DEADLINE) as run:
         result = run(peer.url)
-    assert (result.status, result.error) == (status, "timed out after 0.4 s")
-    assert 0.35 < result.seconds < 5
+    assert (result.status, result.error) == (status, f"timed out after {DEADLINE:g} s")
+    assert 0.9 * DEADLINE < result.seconds < LONGEST
 
 
 @pytest.mark.parametrize(
@@ -81,22 +85,22 @@ def test_what_has_no_end_keeps_no_attempt_alive_and_takes_no_success_away(
     script: Script, handlers: tuple[str, ...]
 ) -> None:
     """Nothing that could still come tells whether the answer is whole, so its status stands."""
-    with Peer(script) as peer, executing(timeout=0.4, handlers=handlers) as run:
+    with Peer(script) as peer, executing(timeout=DEADLINE, handlers=handlers) as run:
         result = run(peer.url)
     assert (result.status, result.error) == (200, None)
-    assert result.seconds < 5
+    assert result.seconds < LONGEST
 
 
 def test_the_deadline_ends_a_receiver_that_does_not_read() -> None:
     """A body that nobody takes is given up."""
 
     def deaf(visit: Visit) -> None:
-        visit.peer.stopped.wait(10)
+        visit.peer.stopped.wait(4 * LONGEST)
 
-    with Peer(deaf) as peer, executing(timeout=0.4) as run:
+    with Peer(deaf) as peer, executing(timeout=DEADLINE) as run:
         result = run(peer.url, content=b"x" * 16_000_000)
-    assert result.error == "timed out after 0.4 s"
-    assert result.seconds < 5
+    assert result.error == f"timed out after {DEADLINE:g} s"
+    assert result.seconds < LONGEST
 
 
 def test_the_deadline_ends_a_receiver_that_reads_slowly() -> None:
@@ -106,8 +110,8 @@ def test_the_deadline_ends_a_receiver_that_reads_slowly() -> None:
         while not visit.peer.stopped.wait(0.02):
             visit.sock.recv(1000)
 
-    with Peer(slow) as peer, executing(timeout=0.4) as run:
-        assert run(peer.url, content=b"x" * 16_000_000).error == "timed out after 0.4 s"
+    with Peer(slow) as peer, executing(timeout=DEADLINE) as run:
+        assert run(peer.url, content=b"x" * 16_000_000).error == f"timed out after {DEADLINE:g} s"
 
 
 @pytest.mark.parametrize(
@@ -261,7 +265,7 @@ def test_no_connection_within_its_own_timeout_is_given_up(full: int) -> None:
     with executing(connect_timeout=0.3) as run:
         result = run(f"http://127.0.0.1:{full}/")
     assert result.error == f"connect timed out after 0.3 s: 127.0.0.1:{full}"
-    assert result.seconds < 5
+    assert result.seconds < LONGEST
 
 
 def test_a_dead_address_beside_a_live_one_costs_little(full: int) -> None:
@@ -271,7 +275,7 @@ def test_a_dead_address_beside_a_live_one_costs_little(full: int) -> None:
         with executing(resolve=lambda _host, _port: found) as run:
             result = run("http://two.example/")
     assert result.status == 200
-    assert result.seconds < 5
+    assert result.seconds < LONGEST
 
 
 def test_a_dead_ipv6_beside_a_live_ipv4_costs_little() -> None:
@@ -294,7 +298,7 @@ def test_a_dead_ipv6_beside_a_live_ipv4_costs_little() -> None:
         for each in crowd:
             each.close()
     assert result.status == 200
-    assert result.seconds < 5
+    assert result.seconds < LONGEST
 
 
 def test_a_refused_address_beside_a_live_one_costs_nothing() -> None:
@@ -304,7 +308,7 @@ def test_a_refused_address_beside_a_live_one_costs_nothing() -> None:
         with executing(resolve=lambda _host, _port: found) as run:
             result = run("http://two.example/")
     assert result.status == 200
-    assert result.seconds < 5
+    assert result.seconds < LONGEST
 
 
 def test_a_name_server_that_hangs_is_given_up() -> None:
@@ -314,7 +318,7 @@ def test_a_name_server_that_hangs_is_given_up() -> None:
 
     def resolve(host: str, _port: int) -> list[Any]:
         asked.append(host)
-        hanging.wait(10)
+        hanging.wait(4 * LONGEST)
         return []
 
     with executing(resolve=resolve, connect_timeout=0.2) as run:
@@ -329,10 +333,10 @@ def test_one_slow_receiver_leaves_the_other_threads_alone() -> None:
     with (
         Peer(lambda visit: visit.until_closed()) as stuck,
         Peer(answering()) as quick,
-        executing(timeout=2.0) as run,
+        executing(timeout=5.0) as run,
         ThreadPoolExecutor(2) as threads,
     ):
         hanging = threads.submit(run, stuck.url)
-        assert threads.submit(run, quick.url).result().seconds < 1.9
+        assert threads.submit(run, quick.url).result().seconds < 4.9
         assert not hanging.done()
-        assert hanging.result().error == "timed out after 2 s"
+        assert hanging.result().error == "timed out after 5 s"

@@ -86,7 +86,7 @@ def test_a_handshake_that_never_ends_is_given_up() -> None:
     with Peer(lambda visit: visit.until_closed()) as peer, executing(connect_timeout=0.3) as run:
         result = run(f"https://127.0.0.1:{peer.port}/")
     assert result.error == f"connect timed out after 0.3 s: 127.0.0.1:{peer.port}"
-    assert result.seconds < 5
+    assert result.seconds < 15
 
 
 @pytest.mark.parametrize("begin", [b"HTTP/1.1 200 ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
@@ -104,7 +104,7 @@ def test_the_deadline_ends_a_drip_through_tls(
     with Peer(drip, tls=server) as peer, executing(context=client, timeout=0.5) as run:
         result = run(peer.url)
     assert result.error == "timed out after 0.5 s"
-    assert result.seconds < 5
+    assert result.seconds < 15
 
 
 def test_the_deadline_ends_a_body_that_nobody_reads_through_tls(
@@ -119,7 +119,7 @@ def test_the_deadline_ends_a_body_that_nobody_reads_through_tls(
     with Peer(slow, tls=server) as peer, executing(context=client, timeout=0.5) as run:
         result = run(peer.url, content=b"x" * 16_000_000)
     assert result.error == "timed out after 0.5 s"
-    assert result.seconds < 5
+    assert result.seconds < 15
 
 
 def test_a_kept_tls_connection_that_was_closed_costs_no_attempt(
