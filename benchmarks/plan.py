@@ -41,7 +41,7 @@ class Costs:
     leg_bytes: float = 6500.0
     """Bytes on disk of a leg, beside its payload; costs, "written, bytes/task: a leg", one by one."""
     waiting_bytes: float = 1300.0
-    """Broker memory of a task that waits; scale, the most that was seen."""
+    """Broker memory of a task that waits, beside its payload, on each node; scale, the most that was seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Needs:
     consumer_cores: float
     broker_cores: float
     disk_bytes_per_second: float
+    """Of all nodes together."""
     waiting: int
     waiting_bytes: int
     waiting_in_outage: int
