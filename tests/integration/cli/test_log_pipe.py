@@ -85,10 +85,10 @@ def test_a_log_that_nobody_reads_holds_up_neither_the_queues_nor_a_stop(
     with stage.client() as client:
         client.send_many({"url": "/x", "queue": stage.name} for _ in range(MANY))
     # Then all run, and a stop is a stop
-    receiver.wait_for(MANY, timeout=60)
+    receiver.wait_for(MANY, timeout=2 * PATIENCE)
     began = time.monotonic()
     assert consumer.stop() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < PATIENCE / 3
     stage.settle()
 
 
