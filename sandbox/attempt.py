@@ -37,7 +37,7 @@ class Runner:
 def executing(*, context: Any = None, **settings: Any) -> Iterator[Runner]:
     """Give a Runner for a queue with these settings; ``resolve`` stands in for the system's resolver."""
     options = {"resolve": settings.pop("resolve")} if "resolve" in settings else {}
-    queue = QueueSettings("default", **{"timeout": 5.0, **settings})
+    queue = QueueSettings("default", **{"timeout": 60.0, **settings})
     executor = Executor(queue, context=context, **options)
     try:
         yield Runner(executor)

@@ -10,6 +10,7 @@ import trustme
 
 from sandbox.attempt import executing
 from sandbox.peer import OK, Peer, Visit, answering
+from taskqueue.request.http.incoming import LONGEST_REST
 
 LARGE = b"x" * 8_000_000
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -309,9 +310,12 @@ def test_a_line_end_that_comes_in_pieces_is_waited_for() -> None:
 
     def play(visit: Visit) -> None:
         visit.read()
-        for piece in (b"HTTP/1.1 200 OK\r\r", b"\nContent-Length: 2\r\r", b"\n\r\r", b"\nok"):
+        for piece in (b"HTTP/1.1 200 OK\r\r", b"\nContent-Length: 2\r\r", b"\n\r\r"):
             visit.send(piece)
-            visit.peer.stopped.wait(0.4)
+            visit.peer.stopped.wait(0.1)
+        visit.send(b"\n")
+        visit.peer.stopped.wait(1.1 * LONGEST_REST)
+        visit.send(b"ok")
 
     with Peer(play) as peer, executing(timeout=30.0) as run:
         result = run(peer.url)
