@@ -178,6 +178,6 @@ def test_a_callback_is_there_when_its_consumer_is_killed(
     stage.run()
     wanted = {f"{task}.on_success" for task in tasks}
     receiver.wait_for(
-        lambda requests: wanted <= {each.headers["Taskqueue-Id"] for each in requests}, 30, path="/told"
+        lambda requests: wanted <= {each.headers["Taskqueue-Id"] for each in requests}, path="/told"
     )
     stage.settle()

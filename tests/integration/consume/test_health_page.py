@@ -35,10 +35,12 @@ def manager(tmp_path: Path) -> Iterator[tuple[str, Callable[[str], None]]]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(address)
         sock.settimeout(PATIENCE)
+        said: list[str] = []
 
         def wait_for(line: str) -> None:
-            while line not in sock.recv(4096).decode().splitlines():
-                pass
+            # One datagram may hold several, and what has not changed is not said again.
+            while line not in said:
+                said.extend(sock.recv(4096).decode().splitlines())
 
         yield address, wait_for
 
