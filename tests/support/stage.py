@@ -219,10 +219,10 @@ class Stage:
         """Connect to the broker, apart from everything under test; every publish waits for its confirm."""
         return _Confirming(parameters(self.settings, name="test"))
 
-    def consume(self, metrics: Metrics | None = None, *, grace: float = 10.0) -> Consumer:
+    def consume(self, metrics: Metrics | None = None) -> Consumer:
         """Run a consumer in a thread of the test."""
         consumer = Consumer(self.settings, parameters(self.settings), metrics or NullMetrics())
-        thread = threading.Thread(target=consumer.run, kwargs={"grace": grace})
+        thread = threading.Thread(target=consumer.run, kwargs={"grace": 10.0})
         thread.start()
         self._consumers.append((consumer, thread))
         return consumer
