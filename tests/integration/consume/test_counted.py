@@ -10,7 +10,8 @@ import pika
 import pytest
 
 from sandbox.receiver import Receiver
-from tests.support.stage import Stage, eventually
+from taskqueue.consume import parting
+from tests.support.stage import PATIENCE, Stage, eventually
 
 COUNT = 3000
 EVERY = 50
@@ -22,11 +23,15 @@ def test_a_queue_that_stops_and_goes_on_counts_nothing_against_what_is_on_its_wa
     staged: Callable[..., Stage],
     receiver: Receiver,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each suspect has the queue consumed anew, while the broker hands out as fast as it can.
 
     A quorum queue takes back what is on its way to a consumer that is cancelled, and counts it as handed out.
     """
+    # A broker that says nothing for that long has nothing more, though it may be one of many on its machine.
+    monkeypatch.setattr(parting, "QUIET", 1.0)
+    monkeypatch.setattr(parting, "_DEADLINE", PATIENCE)
     stage = staged(delivery_limit=3, concurrency=concurrency)
     with stage.connection() as connection:
         channel = connection.channel()
