@@ -1,7 +1,10 @@
 """The permits of one queue in one process: one is held for each request that runs (`max_concurrency`).
 
 A permit is a message that the broker has handed out. It is used again for a moment, then goes back, and the
-broker hands it to the next consumer that wants one. A consumer wants some only while tasks wait here for one.
+broker hands it to the next process that asks. A process asks only while tasks wait here for a permit.
+
+Each is asked for by a consumer of its own, which is cancelled no earlier than its permit goes back: what a
+cancelled one has would not come back from a node of a cluster that is killed (``rabbit_fifo``, noconnection).
 
 Everything here runs on the I/O thread.
 """
@@ -36,6 +39,8 @@ With the longest request on top it is less than the 30 minutes that the broker a
 """
 _PARKED = 600.0
 """Seconds for which one that is over the limit is kept."""
+_SURPLUS = 2
+"""How many times as many as are wanted may ask before some are cancelled, so that few changes are made."""
 _SOON = 0.01
 _LOOK = 5.0
 """Seconds after which the limit is looked up anew."""
@@ -44,6 +49,7 @@ _LOOK = 5.0
 @dataclass(frozen=True, slots=True, eq=False)
 class _Held:
     tag: int
+    consumer: str
     permit: Permit
     since: float
 
@@ -86,13 +92,12 @@ class Permits:
         self._at_once = 1
         self._book = PermitBook(queue, link, found=self._judge, stray=stray)
         self._channel: ConfirmChannel | None = None
-        self._consumer: str | None = None
+        self._asking: set[str] = set()
+        """The consumers that have no permit."""
         self._usable: deque[_Held] = deque()
         self._unjudged: list[_Held] = []
         self._over: list[_Held] = []
         """Those that are over the limit."""
-        self._over_here = 0
-        """How many of these the present consumer got, in whose window they are."""
         self._waiting: deque[_Waiting] = deque()
         self._spare = False
         """Some permits are with nobody, so that no other consumer wants for one, as far as was counted."""
@@ -108,13 +113,15 @@ class Permits:
     def opened(self, channel: ConfirmChannel) -> None:
         """Take permits over this channel."""
         self._channel = channel
+        channel.prefetch(1, _nothing)
         self._book.opened(channel)
         self.look()
 
     def lost(self) -> None:
         """Forget all permits: the channel is gone, and the broker hands them to others."""
-        self._channel = self._consumer = None
+        self._channel = None
         self._book.lost()
+        self._asking.clear()
         self._usable.clear()
         self._unjudged.clear()
         self._over.clear()
@@ -177,33 +184,50 @@ class Permits:
             self._set_room(len(self._usable) + 1)
 
     def _want(self) -> None:
-        """Be a consumer of the permits as long as tasks wait here, and no longer."""
+        """Ask for permits as long as tasks wait here, and no longer."""
         if self._channel is None or not self._channel.is_open:
             return
-        full = 2 * self._over_here > self._concurrency
-        if self._consumer is not None and (full or not self._waiting):
-            self._channel.cancel(self._consumer, _nothing)
-            self._consumer = None
-        if self._waiting and self._consumer is None:
-            self._over_here = 0
-            self._channel.prefetch(self._concurrency, _nothing)
-            self._consumer = self._channel.consume(names.permits(self._queue), self._arrived, _nothing)
+        wanted = self._wanted
+        while len(self._asking) < wanted:
+            self._ask(self._channel)
+        while len(self._asking) > _SURPLUS * wanted:
+            self._channel.cancel(self._asking.pop(), _nothing)
         if self._waiting or self._over or self._running():
             self._book.look(_LOOK)
         if self._waiting and self._usable and self._link.monotonic() - self._counted >= KEPT:
             self._counted = self._link.monotonic()
             self._channel.count(names.permits(self._queue), self._count)
 
+    @property
+    def _wanted(self) -> int:
+        """How many to ask for: with each that comes for more than it, so that many come soon."""
+        if not self._waiting:
+            return 0
+        usable = len(self._usable)
+        return max(0, min(max(len(self._waiting), usable + 1), self._concurrency - usable))
+
+    def _ask(self, channel: ConfirmChannel) -> None:
+        def arrived(delivery: Delivery) -> None:
+            self._arrived(delivery, consumer)
+
+        consumer = channel.consume(names.permits(self._queue), arrived, _nothing)
+        self._asking.add(consumer)
+
     def _count(self, found: spec.Queue.DeclareOk) -> None:
         self._spare = found.message_count > 0
         self.look()
 
-    def _arrived(self, delivery: Delivery) -> None:
+    def _arrived(self, delivery: Delivery, consumer: str) -> None:
         permit = read_permit(delivery.message)
         if permit is None:
             self._stray(delivery, names.permits(self._queue))
             return
-        self._unjudged.append(_Held(delivery.tag, permit, self._link.monotonic()))
+        if consumer not in self._asking:
+            # It was on its way when its consumer was cancelled.
+            delivery.channel.requeue(delivery.tag)
+            return
+        self._asking.remove(consumer)
+        self._unjudged.append(_Held(delivery.tag, consumer, permit, self._link.monotonic()))
         if self._book.knows(permit):
             self._judge(sure=False)
         else:
@@ -214,7 +238,6 @@ class Permits:
         if self._channel is None:
             return
         held = [*self._usable, *self._over, *self._unjudged]
-        new = set(self._unjudged)
         self._usable.clear()
         self._over.clear()
         self._unjudged.clear()
@@ -223,13 +246,13 @@ class Permits:
                 if sure:
                     # It was issued by a declare that did not come to its end, and no book counts it.
                     self._channel.ack(each.tag)
+                    self._asking.add(each.consumer)
                 else:
                     self._unjudged.append(each)
             elif each.permit.number < self._book.limit:
                 self._usable.append(each)
             else:
                 self._over.append(each)
-                self._over_here += each in new
         if len(self._usable) >= self._at_once:
             self._set_room(len(self._usable) + 1)
         self.look()
@@ -241,8 +264,15 @@ class Permits:
             self._room(at_once)
 
     def _requeue(self, held: _Held) -> None:
-        if self._channel is not None and self._channel.is_open:
-            self._channel.requeue(held.tag)
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            return
+        if len(self._asking) < self._wanted:
+            self._asking.add(held.consumer)
+            channel.requeue(held.tag)
+        else:
+            # In this order, or it would come back at once where nobody else asks.
+            channel.cancel(held.consumer, lambda: channel.requeue(held.tag))
 
     def _plan(self) -> None:
         """Look again when the next thing is due."""

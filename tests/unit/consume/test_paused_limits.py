@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -42,6 +43,7 @@ class Limits:
     def __init__(self) -> None:
         self.requeued: list[int] = []
         self.received: Callable[[Delivery], None] | None = None
+        self._numbers = count()
         self._books = [book_publish("q", Book(1, 1, 1, ("e",))), None]
 
     def get(self, _queue: str, got: Callable[[Delivery | None], None]) -> None:
@@ -52,7 +54,7 @@ class Limits:
     def consume(self, _queue: str, received: Callable[[Delivery], None], _then: object) -> str:
         """Hand out permits from now on."""
         self.received = received
-        return "consumer"
+        return f"consumer-{next(self._numbers)}"
 
     def prefetch(self, _window: int, _then: object) -> None:
         """Do nothing."""
@@ -60,9 +62,10 @@ class Limits:
     def count(self, _queue: str, _then: object) -> None:
         """Do not answer."""
 
-    def cancel(self, _tag: str, _then: object) -> None:
+    def cancel(self, _tag: str, then: Callable[[], None]) -> None:
         """Hand out no more."""
         self.received = None
+        then()
 
     def requeue(self, tag: int) -> None:
         """Note what goes back."""
