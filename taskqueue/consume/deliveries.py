@@ -92,11 +92,11 @@ class Deliveries:
             self._asked = Asked.TO_PAUSE
         self._leave()
 
-    def resume(self) -> None:
-        """Take deliveries again."""
+    def resume(self, *, quietly: bool = False) -> None:
+        """Take deliveries again; `quietly` after a moment that is not worth a line."""
         if self._asked is Asked.TO_PAUSE:
             self._asked = Asked.TO_STAY
-            self._consume()
+            self._consume(anew=quietly and self._agreed)
 
     @property
     def paused(self) -> bool:
@@ -163,6 +163,7 @@ class Deliveries:
             return
         if self._connection.is_open:
             self._state = Phase.OPENING
+            self._agreed = False
             self._room.opened()
             self._channel = ConfirmChannel(
                 self._link, self._connection, opened=self._verify, closed=self._closed

@@ -16,7 +16,6 @@ from pika import spec
 from taskqueue.broker.channel import ConfirmChannel
 from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
-from taskqueue.consume.rate import Pace
 from taskqueue.topology import names
 
 log = logging.getLogger(__name__)
@@ -30,22 +29,20 @@ _AGAIN = 0.25
 
 
 class Members:
-    """Tells a pace its share; `clock` gives the seconds since the epoch."""
+    """Calls `share` with how many share the rate, and for how many seconds to spend nothing."""
 
     def __init__(
         self,
         queue: str,
-        pace: Pace,
         *,
         link: Link,
-        clock: Callable[[], float],
+        share: Callable[[int, float], None],
         stray: Callable[[Delivery, str], None],
     ) -> None:
         """Hand what is none of ours to `stray`, with the name of the queue that it was in."""
         self._queue = names.members(queue)
-        self._pace = pace
+        self._share = share
         self._link = link
-        self._clock = clock
         self._bury = stray
         self._channel: ConfirmChannel | None = None
         self._counted = float("-inf")
@@ -73,7 +70,7 @@ class Members:
                 self._link.later(_AGAIN, lambda: self._count(channel, joins=True))
             if among and (joins or among != self._among):
                 self._among = among
-                self._pace.share(among, self._clock(), after=JOINING if joins and among > 1 else 0.0)
+                self._share(among, JOINING if joins and among > 1 else 0.0)
                 log.debug("%s: %d consumers share the rate", self._queue, among)
 
         if channel.is_open and channel is self._channel:

@@ -289,9 +289,11 @@ class Permits:
         at = max(min(due), now + _SOON)
         if at < self._timer:
             self._timer = at
-            self._link.later(at - now, self._fire)
+            self._link.later(at - now, lambda: self._fire(at))
 
-    def _fire(self) -> None:
+    def _fire(self, at: float) -> None:
+        if at != self._timer:
+            return
         self._timer = float("inf")
         self.look()
 

@@ -84,7 +84,7 @@ class Receipt:
                 f"fields that taskqueue does not know are ignored: {', '.join(task.unknown)[:200]}"
             )
         if isinstance(decision, Run):
-            self._turns.take(attempt, now, alone=decision.alone)
+            self._turns.take(attempt, alone=decision.alone)
         elif isinstance(decision, Again) and decision.early:
             self._send_round(attempt, decision, now)
         else:

@@ -204,9 +204,7 @@ class Settling:
         if not self._deliveries.holds(attempt.delivery):
             return
         task = attempt.task
-        again = Again(
-            task.due, task.runs, task.error, has_slot=task.has_slot, crashes=attempt.earlier_deliveries
-        )
+        again = Again(task.due, task.runs, task.error, crashes=attempt.earlier_deliveries)
         self.settle(attempt.delivery, task, again)
 
     # --- how a settlement has ended

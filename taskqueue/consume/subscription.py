@@ -19,10 +19,8 @@ from taskqueue.consume.attempts import Attempts, MakeLine
 from taskqueue.consume.deliveries import Deliveries
 from taskqueue.consume.health import QueueReport
 from taskqueue.consume.isolation import Isolation
-from taskqueue.consume.limiter import Limiter
-from taskqueue.consume.members import Members
+from taskqueue.consume.limits import Limits
 from taskqueue.consume.notices import Notices
-from taskqueue.consume.permits import Permits
 from taskqueue.consume.rate import Pace
 from taskqueue.consume.receipt import Receipt
 from taskqueue.consume.settling import Settling
@@ -73,8 +71,7 @@ class Subscription:
         self._owner = owner
         self._suspended = self._paused = False
         self._isolation = isolation
-        # With permits as many as there are at hand, and one more, which asks for another.
-        self._window = Window(1 if queue.max_concurrency else queue.concurrency)
+        self._window = Window(1 if pace or queue.max_concurrency else queue.concurrency)
         self._deliveries = Deliveries(
             queue.name,
             self._window,
@@ -112,26 +109,24 @@ class Subscription:
         def stray(delivery: Delivery, place: str) -> None:
             bury(delivery, place, way, link, clock())
 
-        members = None if pace is None else Members(queue.name, pace, link=link, clock=clock, stray=stray)
-        self._permits = None
-        if queue.max_concurrency:
-            self._permits = Permits(
-                queue.name,
-                link=link,
-                concurrency=queue.concurrency,
-                running=lambda: self.attempts.running,
-                room=self._narrow,
-                stray=stray,
-            )
-        self._limiter = None
-        if members or self._permits:
-            self._limiter = Limiter(queue, link=link, owner=owner, members=members, permits=self._permits)
+        self._limits = Limits(
+            queue,
+            pace,
+            link=link,
+            owner=owner,
+            running=lambda: self.attempts.running,
+            changed=self._limits_changed,
+            give_back=self.settling.give_back,
+            stray=stray,
+        )
+        if not self._limits.near:
+            # Until it is known how many share the rate.
+            self._deliveries.pause()
         self._turns = Turns(
             queue,
             link=link,
-            pace=pace,
-            members=members,
-            permits=self._permits,
+            paced=self._limits.paced,
+            permits=self._limits.permits,
             isolation=isolation,
             attempts=self.attempts,
             settling=self.settling,
@@ -147,7 +142,7 @@ class Subscription:
     @property
     def limited(self) -> bool:
         """It takes a second channel, for limits that hold over all consumers."""
-        return self._limiter is not None
+        return bool(self._limits)
 
     @property
     def idle(self) -> bool:
@@ -174,16 +169,14 @@ class Subscription:
         # Where the loop is a new one too, the next look at the results went with the old one.
         self.attempts.collect()
         # First, so that the limits are known when the first tasks come.
-        if self._limiter is not None:
-            self._limiter.connected(connection)
+        self._limits.connected(connection)
         self._deliveries.connected(connection)
 
     def disconnected(self, reason: str) -> None:
         """Give up what is out: the broker hands it out again."""
         self._stands_still = False
         self._deliveries.disconnected(reason)
-        if self._limiter is not None:
-            self._limiter.disconnected(reason)
+        self._limits.disconnected(reason)
 
     def alarmed(self, *, now: bool) -> None:
         """Learn that the broker takes no publishes, or takes them again."""
@@ -225,7 +218,8 @@ class Subscription:
         """Take no more, and give back what has not begun."""
         self._deliveries.stop()
         self.attempts.stop()
-        self._give_back(stopping=True)
+        self._limits.stop()
+        self._give_back()
         self.settling.stop()
 
     def tell(self) -> None:
@@ -238,12 +232,11 @@ class Subscription:
 
     @property
     def _waits_for_nothing(self) -> bool:
-        waits = self._deliveries.parting.waits or (self._permits is not None and not self._permits.idle)
-        return not waits and self.settling.idle
+        return not self._deliveries.parting.waits and self._limits.idle and self.settling.idle
 
-    def _take_again(self) -> None:
-        if not self._suspended and not self.attempts.paused:
-            self._deliveries.resume()
+    def _take_again(self, *, quietly: bool = False) -> None:
+        if not self._suspended and not self.attempts.paused and self._limits.near:
+            self._deliveries.resume(quietly=quietly)
 
     def _received(self, delivery: Delivery) -> None:
         self._receipt.receive(delivery)
@@ -253,21 +246,23 @@ class Subscription:
         if not self._link.blocked:
             self._put_back()
 
-    def _narrow(self, at_once: int) -> None:
-        self._window.narrow(at_once)
+    def _limits_changed(self) -> None:
+        self._window.narrow(self._limits.room)
         self._deliveries.flush()
+        if self._limits.near:
+            self._take_again(quietly=True)
+        else:
+            self._deliveries.pause()
 
     def _put_back(self) -> None:
         self.attempts.put_back()
-        for attempt in self._permits.withdraw() if self._permits else ():
+        for attempt in self._limits.withdraw():
             self.settling.put_back(attempt)
 
-    def _give_back(self, *, stopping: bool = False) -> None:
-        """Let others have what waits for a permit; who is `stopping` gives back the permits too."""
-        if self._permits is not None:
-            self._permits.stopping |= stopping
-            for attempt in self._permits.withdraw():
-                self.settling.give_back(attempt)
+    def _give_back(self) -> None:
+        """Let others have what waits for its turn."""
+        for attempt in self._limits.withdraw():
+            self.settling.give_back(attempt)
 
     def _lost(self) -> None:
         self.settling.deliveries_lost()
@@ -277,8 +272,7 @@ class Subscription:
         self._progressed()
 
     def _progressed(self) -> None:
-        if self._permits is not None:
-            self._permits.look()
+        self._limits.look()
         self._isolation.progressed()
         self._tell_if_still()
         if self.attempts.stopping:

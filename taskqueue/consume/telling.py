@@ -15,7 +15,7 @@ from taskqueue.task.message import Publish
 from taskqueue.task.result import Result
 from taskqueue.task.settle import roll_back_id
 
-PER_HOST, SHORTAGE, RATE, REFUSED = "per_host", "shortage", "rate", "refused"
+PER_HOST, SHORTAGE, REFUSED = "per_host", "shortage", "refused"
 MAX_CONCURRENCY = "max_concurrency"
 """Why a task is postponed: its host has enough requests, this machine is short of something, a rate, the
 queue that it names does not take it, or as many run at once as may."""
@@ -82,9 +82,8 @@ class Telling:
         if decision.refusals:
             to = task.queue or task.meant_for
             return self._event(events.POSTPONED, task, task.runs, next=due, to=to, reason=REFUSED)
-        if decision.unpermitted or (decision.has_slot and not task.has_slot):
-            reason = MAX_CONCURRENCY if decision.unpermitted else RATE
-            return self._event(events.POSTPONED, task, task.runs, next=due, reason=reason)
+        if decision.unpermitted:
+            return self._event(events.POSTPONED, task, task.runs, next=due, reason=MAX_CONCURRENCY)
         return None
 
     def _dead(self, delivery: Delivery, task: Task | None, decision: Dead, result: Result | None) -> Event:

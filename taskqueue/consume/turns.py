@@ -9,9 +9,8 @@ from taskqueue.broker.link import Link
 from taskqueue.consume.attempts import Attempts
 from taskqueue.consume.deliveries import Deliveries
 from taskqueue.consume.isolation import Isolation
-from taskqueue.consume.members import Members
+from taskqueue.consume.paced import Paced
 from taskqueue.consume.permits import Permits
-from taskqueue.consume.rate import Pace
 from taskqueue.consume.settling import Settling
 from taskqueue.consume.workers import Attempt
 from taskqueue.settings import QueueSettings
@@ -35,8 +34,7 @@ class Turns:
         queue: QueueSettings,
         *,
         link: Link,
-        pace: Pace | None,
-        members: Members | None,
+        paced: Paced | None,
         permits: Permits | None,
         isolation: Isolation,
         attempts: Attempts,
@@ -50,8 +48,7 @@ class Turns:
         """What is to run alone, and waits until nothing else does."""
         self._queue = queue
         self._link = link
-        self._pace = pace
-        self._members = members
+        self._paced = paced
         self._permits = permits
         self._isolation = isolation
         self._attempts = attempts
@@ -61,19 +58,21 @@ class Turns:
         """Have a request that runs for the same task go on for this attempt, which is not to begin then."""
         return self._attempts.adopt(attempt)
 
-    def take(self, attempt: Attempt, now: float, *, alone: bool) -> None:
+    def take(self, attempt: Attempt, *, alone: bool) -> None:
         """Take the turn of an attempt, now or as soon as it is one; with nothing beside it if `alone`."""
         if self._attempts.stopping or self._attempts.paused:
             self._settling.give_back(attempt)
         elif alone and self._attempts.jammed:
             # Behind requests that outlast the broker it would be out for too long as well.
-            self._send_away(attempt, self._clock() + _AWAY, has_slot=attempt.task.has_slot)
+            self._send_away(attempt)
         elif alone:
             self._take_permit(attempt, lambda: self._take_alone(attempt))
-        elif self._pace is None:
+        elif not self._isolation.is_open:
+            self._settling.put_back(attempt)
+        elif self._paced is None:
             self._take_permit(attempt, lambda: self._begin(attempt))
         else:
-            self._take_token(attempt, self._pace, now)
+            self._paced.add(attempt, lambda: self._take_permit(attempt, lambda: self._begin(attempt)))
 
     def lost(self) -> None:
         """Have all go on where the task that they wait for has gone back, and is to come again."""
@@ -84,51 +83,35 @@ class Turns:
             self._permits.reserved -= 1
         self._isolation.finish(turn)
 
-    def _send_away(self, attempt: Attempt, at: float, *, has_slot: bool, unpermitted: bool = False) -> None:
-        """Put a task on the ladder until a time, in seconds since the epoch."""
+    def _send_away(self, attempt: Attempt, *, unpermitted: bool = False) -> None:
+        """Put a task on the ladder for a moment."""
         task = attempt.task
         if self._deliveries.holds(attempt.delivery):
             crashes = attempt.earlier_deliveries
             again = Again(
-                int(at * 1000),
+                int((self._clock() + _AWAY) * 1000),
                 task.runs,
                 task.error,
-                has_slot=has_slot,
                 crashes=crashes,
                 unpermitted=unpermitted,
             )
             self._settling.settle(attempt.delivery, task, again)
 
-    def _take_permit(self, attempt: Attempt, begin: Callable[[], None], pace: Pace | None = None) -> None:
-        """Begin, where `max_concurrency` lets it; the token of a rate is not spent where it does not."""
+    def _take_permit(self, attempt: Attempt, begin: Callable[[], None]) -> None:
+        """Begin, where `max_concurrency` lets it."""
 
         def away() -> None:
-            if pace is not None:
-                pace.refund()
-            at = self._clock() + _AWAY
-            self._send_away(attempt, at, has_slot=attempt.task.has_slot, unpermitted=True)
+            # The token of a rate is not spent.
+            if self._paced is not None:
+                self._paced.refund()
+            self._send_away(attempt, unpermitted=True)
 
-        if self._attempts.stopping or self._attempts.paused:
-            if pace is not None:
-                pace.refund()
-            self._settling.give_back(attempt)
-        elif self._permits is None:
+        if self._permits is None:
             begin()
         elif self._isolation.is_open:
             self._permits.ask(attempt, begin, away)
         else:
             self._settling.put_back(attempt)
-
-    def _take_token(self, attempt: Attempt, pace: Pace, now: float) -> None:
-        if self._members is not None:
-            self._members.used()
-        hold = pace.hold(now, has_slot=attempt.task.has_slot)
-        if hold is None:
-            self._send_away(attempt, pace.slot(now, has_slot=attempt.task.has_slot), has_slot=True)
-        elif hold == 0:
-            self._take_permit(attempt, lambda: self._begin(attempt), pace)
-        else:
-            self._settling.hold(hold, lambda: self._take_permit(attempt, lambda: self._begin(attempt), pace))
 
     def _begin(self, attempt: Attempt) -> None:
         if self._isolation.is_open:

@@ -175,13 +175,16 @@ def _queue_state(
     missing = _missing(items, seen, lacking)
     work, dead = seen[queue.name], seen[names.dead(queue.name)]
     known = isinstance(work, Counts)
+    # Between two tokens of a slow rate a consumer is none of the work queue.
+    sharing = seen.get(names.members(queue.name))
+    consumers = [each.consumers for each in (work, sharing) if isinstance(each, Counts)]
     return QueueState(
         name=queue.name,
         ladder=queue.ladder,
         ready=work.ready if isinstance(work, Counts) else None,
         unacked=_unready(unready, queue.name).unacked if unready is not None and known else None,
         dead=_standing(dead, unready, names.dead(queue.name)),
-        consumers=work.consumers if isinstance(work, Counts) else None,
+        consumers=max(consumers) if known else None,
         missing=missing,
         unknown=_unknown(items, seen),
         absent=len(missing) == len(items),

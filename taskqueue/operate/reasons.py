@@ -11,6 +11,9 @@ from taskqueue.operate.inspect import LadderState
 from taskqueue.operate.overview import View
 
 _SHOWN = 3
+_FEW = 2
+_BEHIND = 60.0
+"""Seconds of a rate that are ready from which on it is told that the rate holds them back."""
 _LATE = 2.0
 """Seconds from which on the lateness of a ladder is told."""
 
@@ -27,6 +30,11 @@ def reasons(view: View) -> Iterator[str]:
         yield "no consumer is there: start `taskqueue run`"
     elif view.stuck and view.flow is not None:
         yield stuck(view)
+    elif (rate := view.settings.rate) and state.ready / rate.per_second > _BEHIND and not not_taken(view):
+        yield (
+            f"its rate holds back the {state.ready:,} that are ready: the last of them begins in "
+            f"{duration(state.ready / rate.per_second)} at the earliest"
+        )
     elif not_taken(view):
         yield (
             f"consumers are there and took none of the {state.ready:,} that are ready in {WINDOW} s: they "
@@ -78,7 +86,10 @@ def alarmed(alarms: tuple[str, ...]) -> str:
 
 def not_taken(view: View) -> bool:
     """Tell whether tasks were ready, and consumers there, and none was handed out."""
-    flow = view.flow
+    flow, rate = view.flow, view.settings.rate
+    if rate is not None and rate.per_second * WINDOW < _FEW:
+        # None may have been due.
+        return False
     idle = flow is not None and flow.ready > 0 and not flow.unacked and flow.handed_out == 0
     return idle and bool(view.state.ready) and bool(view.state.consumers)
 

@@ -25,7 +25,6 @@ from taskqueue.topology import names
 from taskqueue.topology.ladder import Way
 
 _CANCELLED = "cancelled while it waited"
-_OF_ITS_TIME = frozenset({state.SLOT, astray.SENT_ROUND})
 Act = Callable[[Facts, float], Publish | None]
 """What is to become of a task at a time (seconds since the epoch); None where it is to be deleted."""
 
@@ -194,7 +193,7 @@ def is_for(message: Message, queue: str) -> bool:
 def _stripped(facts: Facts) -> dict[str, object]:
     """Give the headers without the broker's, and without what holds for its former time only."""
     headers = amqp.stripped(facts.message.headers)
-    return {name: value for name, value in headers.items() if name not in _OF_ITS_TIME}
+    return {name: value for name, value in headers.items() if name != astray.SENT_ROUND}
 
 
 def _again(facts: Facts, headers: dict[str, object]) -> Message:

@@ -55,7 +55,6 @@ class Again:
     due: int
     runs: int
     error: str | None
-    has_slot: bool = False
     crashes: int = 0
     """How often the broker has handed the task out without an answer, where it now begins to count anew."""
     refusals: int = 0
@@ -100,7 +99,7 @@ def on_receipt(
             return Move(wanted)
         return Dead(UNKNOWN_QUEUE, f"queue: {wanted!a} is in no section of taskqueue.ini", task.runs)
     if task.due > now * 1000:
-        return Again(task.due, task.runs, task.error, task.has_slot, early=True)
+        return Again(task.due, task.runs, task.error, early=True)
     if task.expires is not None and now > task.expires:
         return Dead(EXPIRED, task.error or _expired(task.expires, now), task.runs)
     return _unfit(task, policy, deliveries) or Run(alone=suspect(policy, deliveries))

@@ -27,7 +27,6 @@ DIED = f"{PREFIX}died"
 FAILED_ID = f"{PREFIX}failed-id"
 FAILED_URL = f"{PREFIX}failed-url"
 FAILURE = f"{PREFIX}failure"
-SLOT = f"{PREFIX}slot"
 SINCE = f"{PREFIX}since"
 CRASHES = f"{PREFIX}crashes"
 MOVED_TO = f"{PREFIX}moved-to"
@@ -89,8 +88,6 @@ class Task:
     error: str | None
     """Why the last run failed."""
     failed: Failed | None
-    has_slot: bool
-    """A rate limit has reserved the time at which it comes from the ladder."""
     unknown: tuple[str, ...]
     """Names of fields that taskqueue does not know."""
     since: int | None = None
@@ -140,7 +137,6 @@ def decode(message: Message, *, now: float) -> Task:
         first_seen=now_ms if (seen := fields.moment(headers, FIRST_SEEN)) is None else seen,
         error=_header_text(headers, ERROR),
         failed=_failed(headers),
-        has_slot=fields.times(headers, SLOT) is not None,
         unknown=() if KNOWN.issuperset(document) else tuple(sorted(set(document) - KNOWN)),
         since=fields.moment(headers, SINCE),
         crashes=fields.times(headers, CRASHES) or 0,

@@ -76,8 +76,6 @@ def _again(message: Message, task: Task, decision: Again, way: Way, now: float) 
     headers = {state.DUE: decision.due, state.RUNS: decision.runs, **_seen(task)}
     if decision.error is not None:
         headers[state.ERROR] = decision.error[:_LONGEST_ERROR]
-    if decision.has_slot:
-        headers[state.SLOT] = 1
     if decision.runs != task.runs:
         headers[state.SINCE] = int(now * 1000)
     if decision.early:
@@ -87,7 +85,7 @@ def _again(message: Message, task: Task, decision: Again, way: Way, now: float) 
     if decision.refusals:
         headers[state.REFUSALS] = decision.refusals
     exchange, keys = way.route(decision.due, now)
-    without = (state.SLOT, state.CRASHES, state.REFUSALS, astray.SENT_ROUND)
+    without = (state.CRASHES, state.REFUSALS, astray.SENT_ROUND)
     return Publish(exchange, keys, _copy(message, headers, without=without))
 
 

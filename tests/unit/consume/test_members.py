@@ -24,7 +24,10 @@ class Site:
         self._answers = list(answers)
         link = SimpleNamespace(monotonic=lambda: self.now, later=lambda _, then: self.later.append(then))
         self.members = Members(
-            "q", self.pace, link=cast("Link", link), clock=lambda: self.now, stray=lambda *_: None
+            "q",
+            link=cast("Link", link),
+            share=lambda among, after: self.pace.share(among, self.now, after=after),
+            stray=lambda *_: None,
         )
 
     def join(self) -> None:
@@ -46,7 +49,9 @@ class Site:
         found = 0
         for _ in range(800):
             self.now += 0.01
-            found += self.pace.hold(self.now, has_slot=True) is not None
+            if not self.pace.wait(self.now):
+                self.pace.take(self.now, since=self.now)
+                found += 1
         return found
 
 

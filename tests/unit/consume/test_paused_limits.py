@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 from taskqueue.broker.channel import ConfirmChannel
 from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
 from taskqueue.consume.permits import KEPT, Permits
-from taskqueue.consume.rate import Pace
-from taskqueue.consume.turns import Turns
 from taskqueue.consume.workers import Attempt
 from taskqueue.limit import Book, Permit, book_publish, permit_publishes
-from taskqueue.settings import QueueSettings
 from taskqueue.task.message import Publish
 from tests.support.broker_model import Broker, Entry
 from tests.support.consumer_model import Process
@@ -103,8 +100,8 @@ class Site:
 
 
 def attempt(name: str) -> Attempt:
-    """Give one that nothing is looked up of but its task's header."""
-    return cast("Attempt", SimpleNamespace(name=name, task=SimpleNamespace(has_slot=False)))
+    """Give one that nothing is looked up of."""
+    return cast("Attempt", SimpleNamespace(name=name))
 
 
 def test_a_permit_goes_back_once_what_runs_with_it_has_ended() -> None:
@@ -138,7 +135,7 @@ def test_a_pause_gives_back_what_waits_for_a_permit() -> None:
     process.channel.deliver(0)
     waits = process.begin()
     assert waits is not None
-    process.subscription._permits = site.permits
+    process.subscription._limits.permits = site.permits
     site.permits.ask(waits, site.begin, lambda: None)
     process.subscription.pause()
     broker.pump()
@@ -151,31 +148,3 @@ def test_a_pause_gives_back_what_waits_for_a_permit() -> None:
     assert [entry.id for entry in broker.places["q"]] == ["t"]
     assert not process.has(waits)
     assert (site.permits.idle, site.running) == (True, 0)
-
-
-def test_a_token_that_a_pause_comes_before_is_not_spent() -> None:
-    """It was held for less than a second, and the next task has it after the pause."""
-    given_back: list[Attempt] = []
-    held: list[Callable[[], None]] = []
-    begun: list[Attempt] = []
-    pace = Pace(2.0)
-    attempts = SimpleNamespace(stopping=False, paused=False, begin=begun.append, adopt=lambda _attempt: False)
-    stubs: dict[str, Any] = {
-        "attempts": attempts,
-        "isolation": SimpleNamespace(is_open=True),
-        "settling": SimpleNamespace(
-            give_back=given_back.append, hold=lambda _seconds, then: held.append(then)
-        ),
-        "deliveries": None,
-        "link": None,
-    }
-    turns = Turns(QueueSettings("q"), pace=pace, members=None, permits=None, clock=lambda: 1000.0, **stubs)
-    first, second = attempt("first"), attempt("second")
-    turns.take(first, 1000.0, alone=False)
-    turns.take(second, 1000.0, alone=False)
-    assert begun == [first]
-    attempts.paused = True
-    held.pop()()
-    assert given_back == [second]
-    assert begun == [first]
-    assert pace.hold(1000.5, has_slot=False) == 0.0

@@ -108,9 +108,9 @@ ROLLED_BACK = {
         (Move("other"), None, [{"event": "moved", **UNRUN, "to": "other"}]),
         (Again(1_010_000, 2, None, early=True), None, [{"event": "waiting", **UNRUN, "next": 1010.0}]),
         (
-            Again(1_010_000, 2, None, has_slot=True),
+            Again(1_010_000, 2, None, unpermitted=True),
             None,
-            [{"event": "postponed", **UNRUN, "next": 1010.0, "reason": "rate"}],
+            [{"event": "postponed", **UNRUN, "next": 1010.0, "reason": "max_concurrency"}],
         ),
         (
             Again(1_010_000, 2, None),

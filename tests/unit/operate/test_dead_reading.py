@@ -128,7 +128,6 @@ def test_a_replayed_message_has_its_id_and_body_and_no_past() -> None:
             "taskqueue-error": "status 500",
             "taskqueue-died": 1,
             "taskqueue-due": 2,
-            "taskqueue-slot": 1,
             "taskqueue-first-seen": 3,
             "x-death": [{"queue": "mail"}],
             "x-first-death-queue": "mail",

@@ -9,6 +9,7 @@ import pytest
 from taskqueue.operate.due import Due, Span
 from taskqueue.operate.pause import Pause
 from taskqueue.operate.reasons import reasons
+from taskqueue.settings.values import Rate
 from tests.support.views import rates, view
 
 PAUSE = Pause("ann", None, 0.0, None)
@@ -29,6 +30,7 @@ PAUSE = Pause("ann", None, 0.0, None)
         ({"ladder_held": 7}, "held by the broker, though the wait is over: 7"),
         ({"unacked": 3, "flow": rates(3)}, "3 are at consumers for over 30 s and none is settled"),
         ({"ready": 3, "flow": rates(ready=3)}, "took none of the 3 that are ready"),
+        ({"ready": 600, "set_rate": Rate(10, 60)}, "600 that are ready: the last of them begins in 1 h at"),
         ({}, "nothing is ready, and nothing waits"),
         ({"ladder_due": Due((Span(60.0, 4),))}, "4 wait; the next is due in 1 min at the latest"),
         ({"ladder_due": Due((Span(float("inf"), 4),))}, "at a time that counts do not tell"),
@@ -48,6 +50,8 @@ def test_why_nothing_runs_is_told(changes: dict[str, Any], word: str) -> None:
         {"unacked": 4, "flow": rates(4, handed_out=4 / 30)},
         # Nobody knows without the management API.
         {"ready": 3, "unacked": None},
+        # No token may have been due meanwhile.
+        {"ready": 3, "flow": rates(ready=3), "set_rate": Rate(3, 60)},
         # Nothing was there to take while the rates were counted.
         {"ready": 3, "flow": rates()},
     ],

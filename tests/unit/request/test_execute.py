@@ -23,7 +23,7 @@ def task(url: str, **changes: Any) -> Task:
     values: dict[str, Any] = {
         "id": "id-1", "url": url, "content": b"{}", "due": 0, "runs": 0, "max_retries": None,
         "expires": None, "roll_back": None, "queue": None, "metadata": {}, "first_seen": 0,
-        "error": None, "failed": None, "has_slot": False, "unknown": (),
+        "error": None, "failed": None, "unknown": (),
     }  # fmt: skip
     return Task(**{**values, **changes})
 

@@ -32,7 +32,7 @@ def task(metadata: Mapping[str, Any] | None = None, **changes: Any) -> Task:
     values: dict[str, Any] = {
         "id": "id-1", "url": "http://a/", "content": b"{}", "due": 0, "runs": 0, "max_retries": None,
         "expires": None, "roll_back": None, "queue": None, "metadata": metadata or {}, "first_seen": 0,
-        "error": None, "failed": None, "has_slot": False, "unknown": (),
+        "error": None, "failed": None, "unknown": (),
     }  # fmt: skip
     return Task(**{**values, **changes})
 

@@ -104,7 +104,7 @@ def test_metadata_that_a_handler_refuses_are_not_sent(handler: str, metadata: di
                 client.send("/x", metadata=metadata)
 
 
-@pytest.mark.parametrize("name", ["runs", "error", "since", "crashes", "slot", "refusals", "failed-url"])
+@pytest.mark.parametrize("name", ["runs", "error", "since", "crashes", "refusals", "failed-url"])
 def test_headers_of_ours_that_no_consumer_takes_are_not_sent(name: str) -> None:
     """Few write any of them by themselves; who does is told as by a consumer."""
     wrong: Any = -1

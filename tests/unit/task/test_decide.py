@@ -24,7 +24,7 @@ def task(**changes: Any) -> Task:
     base = Task(
         id="id", url="/x", content=b"{}", due=NOW_MS, runs=0, max_retries=None, expires=None,
         roll_back=None, queue=None, metadata={}, first_seen=NOW_MS, error=None, failed=None,
-        has_slot=False, unknown=(),
+        unknown=(),
     )  # fmt: skip
     return dataclasses.replace(base, **changes)
 
@@ -85,9 +85,7 @@ def test_a_task_that_is_not_due_goes_on_the_ladder_with_its_own_due_time() -> No
 def test_only_what_came_before_its_time_is_early() -> None:
     """A retry is put on the ladder too, and never tells of a ladder that does not fit."""
     assert receipt(due=NOW_MS + 1).early
-    assert receipt(due=NOW_MS + 10**12, has_slot=True) == Again(
-        NOW_MS + 10**12, 0, None, has_slot=True, early=True
-    )
+    assert receipt(due=NOW_MS + 10**12) == Again(NOW_MS + 10**12, 0, None, early=True)
     assert not after(500).early
     busy = Result(None, None, None, 0.1, busy=0.5)
     assert on_result(task(), busy, POLICY, now=NOW, spread=0) == Again(NOW_MS + 500, 0, None, early=False)

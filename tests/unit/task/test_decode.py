@@ -263,7 +263,7 @@ def test_a_password_in_a_url_is_not_shown() -> None:
 
 
 TIMES = (state.DUE, state.FIRST_SEEN, state.SINCE)
-COUNTS = (state.RUNS, state.SLOT, state.CRASHES, state.REFUSALS, state.MISSED)
+COUNTS = (state.RUNS, state.CRASHES, state.REFUSALS, state.MISSED)
 LAST = 253_402_300_799
 
 
@@ -378,7 +378,7 @@ def test_no_bytes_raise_anything_but_a_refusal(body: bytes) -> None:
 @given(
     st.dictionaries(st.sampled_from(sorted(state.KNOWN)) | st.text(), json_values, max_size=6),
     st.dictionaries(
-        st.sampled_from([state.DUE, state.RUNS, state.ERROR, state.FAILED_URL, state.SLOT, "CC", "x-death"]),
+        st.sampled_from([state.DUE, state.RUNS, state.ERROR, state.FAILED_URL, "CC", "x-death"]),
         json_values | st.binary(),
         max_size=3,
     ),

@@ -230,15 +230,6 @@ def test_the_id_of_a_roll_back_is_stable_and_fits() -> None:
     assert len(roll_back_id("é" * 127).encode()) <= 255
 
 
-def test_a_slot_is_promised_for_one_stay_only() -> None:
-    """A retry lines up anew."""
-    source = message({"url": "/x"}, {"taskqueue-slot": 1})
-    (parked,) = settle(source, Again(NOW_MS + 5000, 0, None, has_slot=True))
-    (retried,) = settle(source, Again(NOW_MS + 5000, 1, "e"))
-    assert parked.message.headers["taskqueue-slot"] == 1
-    assert "taskqueue-slot" not in retried.message.headers
-
-
 def test_what_is_put_back_keeps_its_count_until_there_is_an_answer() -> None:
     """The broker starts to count anew with each publish."""
     source = message({"url": "/x"}, {"taskqueue-crashes": 3, "taskqueue-due": NOW_MS - 5})
