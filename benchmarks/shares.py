@@ -1,7 +1,7 @@
 """How much of a rate is spent while consumers join, leave and are killed: in each window of ten seconds.
 
-A backlog of tasks is run by `taskqueue run`s of two processes each. One begins, two join it, one is killed, one
-joins, one leaves, and the broker is restarted.
+A backlog of tasks is run by `taskqueue run`s of two processes each. One begins, two join it, one is killed,
+one joins, one leaves, and the broker is restarted.
 """
 
 from __future__ import annotations
