@@ -102,6 +102,7 @@ async def states(
     steps = {ladder: rungs(ladder, settings, unready or ()) for ladder in ladders}
     counted = dict.fromkeys(item.name for item in every.queues)
     counted |= dict.fromkeys(step.queue for ladder in ladders for step in steps[ladder])
+    counted |= dict.fromkeys(names.members(queue.name) for queue in wanted if queue.rate)
     there = [name for name in counted if name not in nowhere]
     seen = counted | dict(zip(there, await session.each("", _count, there), strict=True))
     findings = await _findings(session, settings, ladders, seen)

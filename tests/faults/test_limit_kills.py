@@ -138,10 +138,10 @@ def test_a_rate_holds_over_consumers_that_come_and_are_killed(
 
     # What a busy machine has held up comes at once: up to a second of tokens, and what was on its way.
     assert most_over(sorted(times), 1.03 * rate) < 1 + 0.1 * rate + 2 * rate
-    # Far more than the third that was its share, as far as the slots let it that others have given.
+    # Far more than the third that was its share.
     late = [at for at in times if at - killed > 5]
     assert len(late) > 2 * rate
-    assert len(late) / (late[-1] - late[0]) > 0.42 * rate
+    assert len(late) / (late[-1] - late[0]) > 0.8 * rate
 
 
 def test_a_task_that_ends_its_consumers_is_dead_all_the_same_where_there_are_limits(

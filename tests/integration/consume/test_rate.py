@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from sandbox.receiver import Answer, Receiver, Request
+from tests.support import command
 from tests.support.stage import Stage
 
 RATE = 20
@@ -74,3 +75,23 @@ def test_rate_and_concurrency_are_kept_for_most_of_a_minute(
     assert len(receiver.to("/slow")) == SLOW
     # Each thread keeps its connection, from the first request to the last.
     assert len({request.connection for request in receiver.to("/slow")}) == 3
+
+
+@pytest.mark.slow
+def test_over_a_slow_rate_tasks_wait_in_the_work_queue(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """One in five seconds: none is at the consumer meanwhile, none on the ladder, and the order is kept."""
+    stage = staged(rate="12/m")
+    consumer = stage.run()
+    with stage.client() as client:
+        client.send_many({"url": f"/{number}", "queue": stage.name} for number in range(3))
+    receiver.wait_for(1)
+    (found,) = command.read(stage.path, "inspect")["queues"]
+    assert (found["ready"], found["waiting"], found["consumers"]) == (2, 0, 1)
+    first, second, third = receiver.wait_for(3)
+    assert [each.path for each in (first, second, third)] == ["/0", "/1", "/2"]
+    # A busy machine may be late with one, and the next comes no later for that.
+    assert third.at - first.at > 9
+    assert consumer.log.count("consuming from") == 1
+    stage.settle()
