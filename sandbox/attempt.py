@@ -17,7 +17,7 @@ def a_task(url: str, **changes: Any) -> Task:
     values: dict[str, Any] = {
         "id": "id-1", "url": url, "content": b'{"a":1}', "due": 1_700_000_000_123, "runs": 0,
         "max_retries": None, "expires": None, "roll_back": None, "queue": None, "metadata": {},
-        "first_seen": 0, "error": None, "failed": None, "has_slot": False, "unknown": (),
+        "first_seen": 0, "error": None, "failed": None, "unknown": (),
     }  # fmt: skip
     return Task(**{**values, **changes})
 
