@@ -21,7 +21,15 @@ from taskqueue.errors import TaskqueueError
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 SOURCE = ROOT / "taskqueue"
-_BY_OTHERS = {"TMPDIR", "NO_COLOR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NAME", "_TASKQUEUE_COMPLETE"}
+_BY_OTHERS = {
+    "TMPDIR",
+    "NO_COLOR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NAME",
+    "_TASKQUEUE_COMPLETE",
+    "FORWARDED_ALLOW_IPS",
+}
 """What libraries read for us, and the example."""
 
 
