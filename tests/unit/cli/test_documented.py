@@ -22,7 +22,9 @@ _CALL = re.compile(r"(?:^|[$|&=] )(taskqueue [a-z].*)")
 _END = re.compile(r"\s(?:\||&&|>|<|#|2>)")
 _OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*)(?!…|[a-z-])")
 _SHELL = ("console", "sh", "")
-_OF_OTHERS = re.compile(r"(docker|pip|curl|make|rabbitmq\w*|kubectl) |--(profile|build-arg|format) |--(times|in-tens)\b")
+_OF_OTHERS = re.compile(
+    r"(docker|pip|curl|make|rabbitmq\w*|kubectl) |--(profile|build-arg|format) |--(times|in-tens)\b"
+)
 
 
 def name(page: Path) -> str:
