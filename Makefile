@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .PHONY: help install broker postgres promtool browser demo test unit lint types format bench soak test-rabbitmq4 \
 	test-rabbitmq-newest test-oldest \
-	docs dist licences sbom audit clean
+	docs dist image licences sbom audit clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ $(DOCS)/.installed: pyproject.toml
 
 dist: install ## Build wheel and sdist into dist/, without a network
 	$(BIN)/python scripts/dist dist
+
+image: ## Build the image and try it with compose (needs docker)
+	@scripts/try-image
 
 licences: install ## List the licence of each package that users install
 	@$(BIN)/python scripts/licences

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import sys
 from argparse import Namespace
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 
 from benchmarks import report
 from taskqueue.settings import QueueSettings
 from taskqueue.task.backoff import backoff
-from taskqueue.topology.ladder import Ladder
+from taskqueue.topology.ladder import Ladder, Leg
 
 _SAMPLES = 997
 """Delays that stand for all from 0.5 to 1.5 times the mean."""
@@ -42,6 +43,13 @@ class Costs:
     """Bytes on disk of a leg, beside its payload; costs, "written, bytes/task: a leg", one by one."""
     waiting_bytes: float = 1300.0
     """Broker memory of a task that waits, beside its payload, on each node; scale, the most that was seen."""
+
+
+IN_TENS = Costs(
+    task_ms=0.14, leg_ms=0.18, delivery_ms=0.02, worker_ms=0.12,
+    task_bytes=1100.0, leg_bytes=3300.0, waiting_bytes=300.0,
+)  # fmt: skip
+"""The least that was seen of each: much comes at once, and shares what is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,8 @@ class Needs:
 
     attempts_per_second: float
     legs_per_task: float
+    busiest_rung_per_second: float
+    """Tasks that one wait queue hands on, on average: that which most delays have a stay on."""
     threads: int
     consumer_cores: float
     broker_cores: float
@@ -86,10 +96,15 @@ class Needs:
     """The most that the ladder adds, while neither thread nor core is short."""
 
 
+def legs_of(delay: float, ladder: Ladder) -> Counter[Leg]:
+    """Give the stays of 997 delays (seconds) from half of it to half as much again, by wait queue."""
+    ticks = [ladder.ticks(delay * 1000 * (0.5 + step / (_SAMPLES - 1))) for step in range(_SAMPLES)]
+    return Counter(leg for each in ticks for leg in ladder.legs(each))
+
+
 def mean_legs(delay: float, ladder: Ladder) -> float:
     """Give the legs of a delay (seconds), on average over delays from half of it to half as much again."""
-    ticks = [ladder.ticks(delay * 1000 * (0.5 + step / (_SAMPLES - 1))) for step in range(_SAMPLES)]
-    return sum(len(ladder.legs(each)) for each in ticks) / _SAMPLES
+    return legs_of(delay, ladder).total() / _SAMPLES
 
 
 def needs(
@@ -106,9 +121,11 @@ def needs(
     again = [load.failing**failures for failures in range(1, load.max_retries)]
     waits = [backoff(policy, failures, 0.0) for failures in range(1, load.max_retries)]
     attempts = 1 + sum(again)
-    legs = load.delayed * mean_legs(load.delay, ladder) + sum(
-        share * len(ladder.legs(ladder.ticks(wait * 1000))) for share, wait in zip(again, waits, strict=True)
-    )
+    stays = {leg: load.delayed * count / _SAMPLES for leg, count in legs_of(load.delay, ladder).items()}
+    for share, wait in zip(again, waits, strict=True):
+        for leg in ladder.legs(ladder.ticks(wait * 1000)):
+            stays[leg] = stays.get(leg, 0.0) + share
+    legs = sum(stays.values())
     seconds = load.delayed * load.delay + sum(share * wait for share, wait in zip(again, waits, strict=True))
     dead = load.failing**load.max_retries
     # Every run but the last ends in a publish, and what is dead is moved once more.
@@ -120,6 +137,7 @@ def needs(
     return Needs(
         attempts_per_second=load.rate * attempts,
         legs_per_task=legs,
+        busiest_rung_per_second=load.rate * max(stays.values(), default=0.0),
         threads=math.ceil(load.rate * attempts * load.request / _BUSY),
         consumer_cores=load.rate * attempts * costs.worker_ms / 1000 / _BUSY,
         broker_cores=load.rate * broker / _BUSY,
@@ -143,17 +161,26 @@ def main() -> int:
     parser.add_argument("--payload", type=int, default=usual.payload, help="bytes of a task")
     parser.add_argument("--hours", type=float, default=usual.hours, help="how long the receiver may be away")
     parser.add_argument("--nodes", type=int, default=usual.nodes, help="nodes of the cluster")
+    parser.add_argument("--times", type=float, nargs="+", default=[1.0], help="this load, so many times")
+    parser.add_argument("--in-tens", action="store_true", help="the least that was seen of each cost")
     arguments = vars(parser.parse_args())
     shown = Namespace(json=arguments.pop("json"))
     arguments.pop("quick")
+    times, costs = arguments.pop("times"), IN_TENS if arguments.pop("in_tens") else Costs()
     try:
         load = Load(**arguments)
-        row = asdict(needs(load))
+        rows = [asdict(needs(replace(load, rate=load.rate * each), costs)) for each in times]
     except ValueError as error:
         parser.error(str(error))
     # One table that reads downwards.
-    lines = [{"": name.replace("_", " "), "value": value} for name, value in row.items()]
-    report.tell(shown, "plan", {"needs": [row] if shown.json else lines})
+    lines = [
+        {
+            "": name.replace("_", " "),
+            **{f"x {each:g}": row[name] for each, row in zip(times, rows, strict=True)},
+        }
+        for name in rows[0]
+    ]
+    report.tell(shown, "plan", {"needs": rows if shown.json else lines})
     return 0
 
 

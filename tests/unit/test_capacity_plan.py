@@ -54,6 +54,14 @@ def test_a_task_that_fails_waits_its_backoff_and_dies_at_the_end() -> None:
     assert made.late_seconds == pytest.approx(0.1)
 
 
+def test_one_rung_has_the_most_of_it() -> None:
+    """Delays of 500 to 1,500 s: half of them stay for 1,000 s. All first retries stay for 1 s."""
+    spread = needs(replace(PLAIN, delayed=1.0, delay=1000.0), COSTS)
+    assert spread.busiest_rung_per_second == pytest.approx(35, rel=0.01)
+    assert needs(replace(PLAIN, failing=0.5, max_retries=2), COSTS).busiest_rung_per_second == 35
+    assert needs(PLAIN, COSTS).busiest_rung_per_second == 0
+
+
 def test_what_waits_is_rate_times_delay() -> None:
     """Little's law; and what comes while the receiver is away is on top."""
     made = needs(replace(PLAIN, delayed=0.5, delay=100.0, hours=2.0), COSTS)

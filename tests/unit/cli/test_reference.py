@@ -17,11 +17,22 @@ from taskqueue import errors
 from taskqueue.cli import COMMANDS
 from taskqueue.consume.consumer import GRACE
 from taskqueue.errors import TaskqueueError
+from taskqueue.operate import rung_look
+from taskqueue.task import astray, decide, decode
+from taskqueue.task.message import PREFIX
 
 ROOT = Path(__file__).parents[3]
 DOCS = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 SOURCE = ROOT / "taskqueue"
-_BY_OTHERS = {"TMPDIR", "NO_COLOR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NAME", "_TASKQUEUE_COMPLETE"}
+_BY_OTHERS = {
+    "TMPDIR",
+    "NO_COLOR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NAME",
+    "_TASKQUEUE_COMPLETE",
+    "FORWARDED_ALLOW_IPS",
+}
 """What libraries read for us, and the example."""
 
 
@@ -99,6 +110,21 @@ def test_only_the_counts_of_several_processes_are_temporary_files() -> None:
     assert made == ["consume/metrics.py"]
     assert 'prefix="taskqueue-metrics-"' in (SOURCE / "consume" / "metrics.py").read_text(encoding="utf-8")
     assert "`taskqueue-metrics-…`" in DOCS
+
+
+def test_every_reason_and_every_header_is_told() -> None:
+    """And none that there is not; those of probes and of other messages without a task are not a task's."""
+    reasons = {decide.FAILED, decide.EXPIRED, decide.INVALID, decide.UNKNOWN_QUEUE, decide.DELIVERY_LIMIT}
+    assert {row[0].strip("`") for row in rows("Why a task is dead")} == reasons | {decide.CANCELLED}
+    found = {
+        value
+        for module in (decode, astray, rung_look)
+        for value in vars(module).values()
+        if isinstance(value, str) and value.startswith(PREFIX) and value != PREFIX
+    }
+    lines = DOCS.partition("## Headers of a message\n")[2].partition("## ")[0]
+    assert len(found) > 15
+    assert set(re.findall(r"`(taskqueue-[a-z-]+)`", lines)) == found
 
 
 def test_the_grace_is_told() -> None:

@@ -95,3 +95,14 @@ def test_the_wheel_runs_where_it_is_installed(built: Path, tmp_path: Path) -> No
         env={**os.environ, "PYTHONPATH": str(site)}, cwd=tmp_path, check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert told.stdout == f"taskqueue {path.name.split('-')[1]}\n"
+
+
+def test_every_package_that_users_install_has_a_lower_bound() -> None:
+    """Which `make test-oldest` tries: the script that tells them takes every extra of users."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "bounds")], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    told = {line.partition("==")[0] for line in done.stdout.splitlines()}
+    assert {"pika", "typer", "prometheus-client", "starlette", "django", "sqlalchemy"} <= told
+    assert not {"pytest", "sphinx", "ruff", "celery"} & told
