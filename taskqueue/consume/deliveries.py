@@ -82,27 +82,30 @@ class Deliveries:
             self._channel.abandon(reason)
 
     def stop(self) -> None:
-        """Take no more; what is on its way still comes, and what is out can still be acked."""
+        """Take no more; what is on its way still comes, what is out can still be acked."""
         self._asked = Asked.TO_LEAVE
         self._leave()
 
-    def pause(self) -> None:
-        """Take no more until `resume`; what is on its way still comes, and what is out can still be acked."""
+    def pause(self, *, full: bool = False) -> None:
+        """Take no more until `resume`; where nothing can come and it may stay `full`, cancel after that."""
         if self._asked is Asked.TO_STAY:
             self._asked = Asked.TO_PAUSE
-        self._leave()
+        # What is out at a cancelled consumer may stay out where a node is lost (docs/operate.md).
+        if not (full and self.exhausted):
+            self._leave()
 
     def resume(self, *, quietly: bool = False) -> None:
         """Take deliveries again; `quietly` after a moment that is not worth a line."""
         if self._asked is Asked.TO_PAUSE:
             self._asked = Asked.TO_STAY
             self._consume(anew=quietly and self._agreed)
+            if self.exhausted:
+                self._consume_anew()
 
     @property
     def paused(self) -> bool:
         """Tell whether nothing more can come."""
-        coming = self._state in {Phase.CONSUMING, Phase.PARTING, Phase.LEAVING}
-        return self._asked is not Asked.TO_STAY and not coming
+        return self._asked is not Asked.TO_STAY and self._state in {Phase.CLOSED, Phase.OPENING, Phase.READY}
 
     @property
     def consumed(self) -> bool:
@@ -145,7 +148,7 @@ class Deliveries:
             return
         now = self._link.monotonic()
         # Before the acks: with all of the window out, nothing is on its way that it would have to wait for.
-        if self._room.resized(now):
+        if self._room.resized(now) or self._asked is Asked.TO_PAUSE:
             self._consume_anew()
         self._make_room()
         for ack in self._room.flush(now) if self._state is not Phase.PARTING else ():
@@ -207,7 +210,7 @@ class Deliveries:
 
     def _consume_anew(self) -> None:
         """Have another window, and nothing in it: that of a consumer never changes."""
-        if self._state is Phase.CONSUMING and self._asked is Asked.TO_STAY and not self._room.full:
+        if self._state is Phase.CONSUMING and self._asked is not Asked.TO_LEAVE and not self._room.full:
             self._leave()
 
     def _make_room(self) -> None:
@@ -288,13 +291,10 @@ class Deliveries:
         self._lost()
         if self._asked is Asked.TO_LEAVE or self._connection is None or not self._connection.is_open:
             return
-        if code == ACCESS_REFUSED and not begun:
-            told = losses.may_not(self._queue, self._ladder, reason)
-            log.error("%s", told)
-            if not self._reopening.ever_consumed:
-                self._refused(told)
-        else:
-            losses.tell(self._queue, code, reason, held=held)
+        refused = code == ACCESS_REFUSED and not begun
+        told = losses.tell(self._queue, self._ladder, code, reason, held=held, refused=refused)
+        if refused and not self._reopening.ever_consumed:
+            self._refused(told)
         if absent(code, reason) and not self._reopening.ever_consumed:
             self._missing(reason)
         self._link.later(self._reopening.delay(self._link.monotonic()), self._open)

@@ -10,14 +10,22 @@ from taskqueue.topology import names
 log = logging.getLogger(__name__)
 
 
-def tell(queue: str, code: int, reason: str, *, held: int) -> None:
-    """Log why a channel was closed; `held` counts the deliveries that may be the reason."""
+def tell(queue: str, ladder: str, code: int, reason: str, *, held: int, refused: bool) -> str:
+    """Log why a channel was closed; `held` counts the deliveries that may be the reason.
+
+    Gives what the user lacks, where it was `refused`.
+    """
+    if refused:
+        lacks = _may_not(queue, ladder, reason)
+        log.error("%s", lacks)
+        return lacks
     if absent(code, reason):
         log.error("%s is not declared (%s): run 'taskqueue declare'", queue, reason)
     elif unacked_too_long(code, reason):
         tell_overdue(queue, reason, held=held)
     else:
         log.warning("the channel of %s was closed (%s %s): opening it again", queue, code or "", reason)
+    return ""
 
 
 def tell_overdue(queue: str, reason: str, *, held: int) -> None:
@@ -46,7 +54,7 @@ def tell_overdue(queue: str, reason: str, *, held: int) -> None:
         )
 
 
-def may_not(queue: str, ladder: str, reason: str) -> str:
+def _may_not(queue: str, ladder: str, reason: str) -> str:
     """Say what the user lacks who may not consume a queue, settle what it would take, or see it paused."""
     writes = ", ".join(names.written(queue, ladder))
     return (

@@ -252,7 +252,7 @@ class Subscription:
         if self._limits.near:
             self._take_again(quietly=True)
         else:
-            self._deliveries.pause()
+            self._deliveries.pause(full=True)
 
     def _put_back(self) -> None:
         self.attempts.put_back()
