@@ -210,7 +210,7 @@ class Deliveries:
 
     def _consume_anew(self) -> None:
         """Have another window, and nothing in it: that of a consumer never changes."""
-        if self._state is Phase.CONSUMING and self._asked is not Asked.TO_LEAVE and not self._room.full:
+        if self._state is Phase.CONSUMING and (self._asked is not Asked.TO_STAY or not self._room.full):
             self._leave()
 
     def _make_room(self) -> None:

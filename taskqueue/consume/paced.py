@@ -159,9 +159,8 @@ class Paced:
             self._link.later(wait, lambda: self._fire(at))
 
     def _fire(self, at: float) -> None:
-        if at != self._timer:
-            return
-        self._timer = float("inf")
-        if not self.near:
-            self._used()
-        self.look()
+        if at == self._timer:
+            self._timer = float("inf")
+            if not self.near:
+                self._used()
+            self.look()

@@ -97,7 +97,6 @@ class Permits:
         self._usable: deque[_Held] = deque()
         self._unjudged: list[_Held] = []
         self._over: list[_Held] = []
-        """Those that are over the limit."""
         self._waiting: deque[_Waiting] = deque()
         self._spare = False
         """Some permits are with nobody, so that no other consumer wants for one, as far as was counted."""
@@ -292,10 +291,9 @@ class Permits:
             self._link.later(at - now, lambda: self._fire(at))
 
     def _fire(self, at: float) -> None:
-        if at != self._timer:
-            return
-        self._timer = float("inf")
-        self.look()
+        if at == self._timer:
+            self._timer = float("inf")
+            self.look()
 
 
 def _nothing() -> None:

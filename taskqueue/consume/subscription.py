@@ -29,6 +29,7 @@ from taskqueue.consume.telling import Telling
 from taskqueue.consume.turns import Turns
 from taskqueue.consume.verdict import Verdict
 from taskqueue.consume.window import Window
+from taskqueue.consume.workers import Attempt
 from taskqueue.events import Events
 from taskqueue.settings import QueueSettings
 from taskqueue.topology.ladder import Way
@@ -116,7 +117,7 @@ class Subscription:
             owner=owner,
             running=lambda: self.attempts.running,
             changed=self._limits_changed,
-            give_back=self.settling.give_back,
+            give_back=self._give_up,
             stray=stray,
         )
         if not self._limits.near:
@@ -258,6 +259,11 @@ class Subscription:
         self.attempts.put_back()
         for attempt in self._limits.withdraw():
             self.settling.put_back(attempt)
+
+    def _give_up(self, attempt: Attempt) -> None:
+        # In this order, or it would come again.
+        self._deliveries.pause()
+        self.settling.give_back(attempt)
 
     def _give_back(self) -> None:
         """Let others have what waits for its turn."""
