@@ -176,21 +176,25 @@ def _queue_state(
     missing = _missing(items, seen, lacking)
     work, dead = seen[queue.name], seen[names.dead(queue.name)]
     known = isinstance(work, Counts)
-    # Between two tokens of a slow rate a consumer is none of the work queue.
-    sharing = seen.get(names.members(queue.name))
-    consumers = [each.consumers for each in (work, sharing) if isinstance(each, Counts)]
     return QueueState(
         name=queue.name,
         ladder=queue.ladder,
         ready=work.ready if isinstance(work, Counts) else None,
         unacked=_unready(unready, queue.name).unacked if unready is not None and known else None,
         dead=_standing(dead, unready, names.dead(queue.name)),
-        consumers=max(consumers) if known else None,
+        consumers=_consumers(work, seen.get(names.members(queue.name))),
         missing=missing,
         unknown=_unknown(items, seen),
         absent=len(missing) == len(items),
         looked=_looked([names.dead(queue.name)], seen, unready),
     )
+
+
+def _consumers(work: Counts | _Unknown | None, sharing: Counts | _Unknown | None) -> int | None:
+    """Count the consumers: between two tokens of a slow rate they are only those that share it."""
+    if not isinstance(work, Counts) or (isinstance(sharing, _Unknown) and not work.consumers):
+        return None
+    return max(work.consumers, sharing.consumers if isinstance(sharing, Counts) else 0)
 
 
 def _ladder_state(
