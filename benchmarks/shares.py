@@ -25,7 +25,8 @@ from taskqueue.settings import load
 WINDOW = 10.0
 _SETTLING = 5.0
 """Seconds after a change from which on a window is to have the rate."""
-_START = 30.0
+_CHANGE = 15.0
+"""Seconds that a change takes at most, for which there are tasks too."""
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
                 "one leaves": lambda: crowd.end(signal.SIGTERM),
                 "broker restarts": crowd.restart,
             }
-            crowd.send(round(arguments.rate * (phase + _START / 2) * len(changes)))
+            crowd.send(round(arguments.rate * (phase + _CHANGE) * len(changes)))
             rows: list[report.Row] = []
             for change, function in changes.items():
                 report.say(change)

@@ -87,7 +87,7 @@ class Deliveries:
         self._leave()
 
     def pause(self, *, full: bool = False) -> None:
-        """Take no more until `resume`; where nothing can come and it may stay `full`, cancel after that."""
+        """Take no more until `resume`; if `full`, the consumer stays while all of its window is out."""
         if self._asked is Asked.TO_STAY:
             self._asked = Asked.TO_PAUSE
         # What is out at a cancelled consumer may stay out where a node is lost (docs/operate.md).

@@ -17,7 +17,7 @@ from taskqueue.task.settle import roll_back_id
 
 PER_HOST, SHORTAGE, REFUSED = "per_host", "shortage", "refused"
 MAX_CONCURRENCY = "max_concurrency"
-"""Why a task is postponed: its host has enough requests, this machine is short of something, a rate, the
+"""Why a task is postponed: its host has enough requests, this machine is short of something, the
 queue that it names does not take it, or as many run at once as may."""
 _VOID = "its channel was closed meanwhile: the broker hands it out again"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from taskqueue.broker.link import Link
 from taskqueue.consume.attempts import Attempts
@@ -69,10 +70,12 @@ class Turns:
             self._take_permit(attempt, lambda: self._take_alone(attempt))
         elif not self._isolation.is_open:
             self._settling.put_back(attempt)
-        elif self._paced is None:
-            self._take_permit(attempt, lambda: self._begin(attempt))
         else:
-            self._paced.add(attempt, lambda: self._take_permit(attempt, lambda: self._begin(attempt)))
+            turn = partial(self._take_permit, attempt, partial(self._attempts.begin, attempt))
+            if self._paced is None:
+                turn()
+            else:
+                self._paced.add(attempt, turn)
 
     def lost(self) -> None:
         """Have all go on where the task that they wait for has gone back, and is to come again."""
@@ -110,12 +113,6 @@ class Turns:
             begin()
         elif self._isolation.is_open:
             self._permits.ask(attempt, begin, away)
-        else:
-            self._settling.put_back(attempt)
-
-    def _begin(self, attempt: Attempt) -> None:
-        if self._isolation.is_open:
-            self._attempts.begin(attempt)
         else:
             self._settling.put_back(attempt)
 

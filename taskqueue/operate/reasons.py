@@ -30,15 +30,15 @@ def reasons(view: View) -> Iterator[str]:
         yield "no consumer is there: start `taskqueue run`"
     elif view.stuck and view.flow is not None:
         yield stuck(view)
-    elif (rate := view.settings.rate) and state.ready / rate.per_second > _BEHIND and not not_taken(view):
-        yield (
-            f"its rate holds back the {state.ready:,} that are ready: the last of them begins in "
-            f"{duration(state.ready / rate.per_second)} at the earliest"
-        )
     elif not_taken(view):
         yield (
             f"consumers are there and took none of the {state.ready:,} that are ready in {WINDOW} s: they "
             "stop, or stand still: look at their log"
+        )
+    elif (rate := view.settings.rate) and state.ready / rate.per_second > _BEHIND:
+        yield (
+            f"its rate holds back the {state.ready:,} that are ready: the last of them begins in "
+            f"{duration(state.ready / rate.per_second)} at the earliest"
         )
     yield from _idle(view)
 

@@ -17,7 +17,7 @@ from taskqueue.consume.workers import Attempt
 
 
 class Site:
-    """A consumer with a rate, whose time a test passes; `took` has when each attempt began."""
+    """A consumer with a rate, whose time a test passes; `began` has when each attempt did."""
 
     def __init__(self, rate: float, *, concurrency: int = 8) -> None:
         self.now = 1000.0
