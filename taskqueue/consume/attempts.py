@@ -110,19 +110,26 @@ class Attempts:
                 return True
         return False
 
+    def withdraw(self) -> list[Attempt]:
+        """Give what has not begun to run, which waits for a worker no longer."""
+        withdrawn = self._line.drop()
+        for attempt in withdrawn:
+            del self._begun[attempt]
+        return withdrawn
+
     def put_back(self) -> None:
         """Put back what has not begun, at the end of the queue."""
-        for attempt in self._withdraw():
+        for attempt in self.withdraw():
             self._settling.put_back(attempt)
 
     def give_back(self) -> None:
         """Give back what has not begun, so that another consumer has it at once."""
-        for attempt in self._withdraw():
+        for attempt in self.withdraw():
             self._settling.give_back(attempt)
 
     def begin_again(self) -> None:
         """Leave out what has not begun and was lost; all else goes on waiting for a worker."""
-        for attempt in self._withdraw():
+        for attempt in self.withdraw():
             self.begin(attempt)
 
     def stop(self) -> None:
@@ -137,12 +144,6 @@ class Attempts:
     def close(self) -> None:
         """Close the connections to receivers."""
         self._line.close()
-
-    def _withdraw(self) -> list[Attempt]:
-        withdrawn = self._line.drop()
-        for attempt in withdrawn:
-            del self._begun[attempt]
-        return withdrawn
 
     def _end(self, attempt: Attempt, result: Result) -> None:
         delivery = self._begun.pop(attempt)

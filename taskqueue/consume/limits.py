@@ -22,7 +22,8 @@ from taskqueue.settings import QueueSettings
 class Limits:
     """The limits of one queue; a queue without any has an empty one.
 
-    `running` counts the requests of this process. `changed` is called where `near` or `room` is another,
+    `running` counts the attempts of this process that have begun, `take_back` has those wait for a permit
+    anew that do not run yet. `changed` is called where `near` or `room` is another,
     `give_back` with an attempt that has to wait for too long. What is no message of ours goes to `stray`,
     with the name of its queue.
     """
@@ -35,6 +36,7 @@ class Limits:
         link: Link,
         owner: Owner,
         running: Callable[[], int],
+        take_back: Callable[[], None],
         changed: Callable[[], None],
         give_back: Callable[[Attempt], None],
         stray: Callable[[Delivery, str], None],
@@ -63,6 +65,7 @@ class Limits:
                 link=link,
                 concurrency=queue.concurrency,
                 running=running,
+                take_back=take_back,
                 room=self._permits_changed,
                 stray=stray,
             )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from taskqueue.broker.link import Link
 from taskqueue.consume.rate import Pace
+from taskqueue.consume.timer import Timer
 from taskqueue.consume.workers import Attempt
 
 LONGEST_HOLD = 1.0
@@ -71,7 +72,7 @@ class Paced:
         self._used = used
         self._waiting: deque[_Waiting] = deque()
         self._fitted = float("-inf")
-        self._timer = float("inf")
+        self._timer = Timer(link, self._due)
         self._looking = False
 
     @property
@@ -148,19 +149,14 @@ class Paced:
 
     def _plan(self) -> None:
         """Look again when the next thing is due."""
-        wait = self._pace.wait(now := self._link.monotonic())
+        wait = self._pace.wait(self._link.monotonic())
         if self.near and not self._waiting:
             return
         if not self.near:
             wait = min(wait - _EARLY, _LOOK)
-        wait = max(wait, _SOON)
-        if now + wait < self._timer:
-            at = self._timer = now + wait
-            self._link.later(wait, lambda: self._fire(at))
+        self._timer.set(max(wait, _SOON))
 
-    def _fire(self, at: float) -> None:
-        if at == self._timer:
-            self._timer = float("inf")
-            if not self.near:
-                self._used()
-            self.look()
+    def _due(self) -> None:
+        if not self.near:
+            self._used()
+        self.look()

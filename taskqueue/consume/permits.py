@@ -3,9 +3,6 @@
 A permit is a message that the broker has handed out. It is used again for a moment, then goes back, and the
 broker hands it to the next process that asks. A process asks only while tasks wait here for a permit.
 
-Each is asked for by a consumer of its own, which is cancelled no earlier than its permit goes back: what a
-cancelled one has would not come back from a node of a cluster that is killed (``rabbit_fifo``, noconnection).
-
 Everything here runs on the I/O thread.
 """
 
@@ -21,7 +18,9 @@ from pika import spec
 from taskqueue.broker.channel import ConfirmChannel
 from taskqueue.broker.delivery import Delivery
 from taskqueue.broker.link import Link
+from taskqueue.consume.permit_asks import PermitAsks
 from taskqueue.consume.permit_book import PermitBook
+from taskqueue.consume.timer import Timer
 from taskqueue.consume.workers import Attempt
 from taskqueue.limit import Permit, read_permit
 from taskqueue.topology import names
@@ -39,8 +38,6 @@ With the longest request on top it is less than the 30 minutes that the broker a
 """
 _PARKED = 600.0
 """Seconds for which one that is over the limit is kept."""
-_SURPLUS = 2
-"""How many times as many as are wanted may ask before some are cancelled, so that few changes are made."""
 _SOON = 0.01
 _LOOK = 5.0
 """Seconds after which the limit is looked up anew."""
@@ -65,8 +62,9 @@ class _Waiting:
 class Permits:
     """Begins each attempt once there is a permit for it, or sends it away.
 
-    `running` counts the requests of this process, of which there may be `concurrency`. `room` is told how
-    many may be there at once from now on. What is none of ours goes to `stray`, with the name of its queue.
+    `running` counts the attempts that have begun; `concurrency` of them run at once, and the others wait for
+    a thread. `take_back` has all ask anew that have begun and do not run. `room` is told how many may be
+    there at once from now on. What is none of ours goes to `stray`, with the name of its queue.
     """
 
     def __init__(
@@ -76,6 +74,7 @@ class Permits:
         link: Link,
         concurrency: int,
         running: Callable[[], int],
+        take_back: Callable[[], None],
         room: Callable[[int], None],
         stray: Callable[[Delivery, str], None],
     ) -> None:
@@ -87,22 +86,26 @@ class Permits:
         self._link = link
         self._concurrency = concurrency
         self._running = running
+        self._take_back = take_back
         self._room = room
         self._stray = stray
         self._at_once = 1
         self._book = PermitBook(queue, link, found=self._judge, stray=stray)
         self._channel: ConfirmChannel | None = None
-        self._asking: set[str] = set()
-        """The consumers that have no permit."""
+        self._asks = PermitAsks(names.permits(queue), self._arrived)
         self._usable: deque[_Held] = deque()
         self._unjudged: list[_Held] = []
         self._over: list[_Held] = []
         self._waiting: deque[_Waiting] = deque()
         self._spare = False
-        """Some permits are with nobody, so that no other consumer wants for one, as far as was counted."""
+        """Nobody else wants a permit and has none, as far as was counted."""
         self._counted = float("-inf")
         self._looking = self._again = False
-        self._timer = float("inf")
+        self._busy = float("-inf")
+        """When there was a task for each permit last (monotonic)."""
+        self._open = False
+        """Each task begins as it comes: the threads see to it that no more run than there are permits."""
+        self._timer = Timer(link, self.look)
 
     @property
     def idle(self) -> bool:
@@ -112,7 +115,7 @@ class Permits:
     def opened(self, channel: ConfirmChannel) -> None:
         """Take permits over this channel."""
         self._channel = channel
-        channel.prefetch(1, _nothing)
+        self._asks.opened(channel)
         self._book.opened(channel)
         self.look()
 
@@ -120,13 +123,18 @@ class Permits:
         """Forget all permits: the channel is gone, and the broker hands them to others."""
         self._channel = None
         self._book.lost()
-        self._asking.clear()
+        self._asks.lost()
         self._usable.clear()
         self._unjudged.clear()
         self._over.clear()
+        self._spare = False
+        self._shut()
 
     def ask(self, attempt: Attempt, begin: Callable[[], None], away: Callable[[], None]) -> None:
         """Have `begin` called once there is a permit, or `away` where none comes in LONGEST_WAIT."""
+        if self._open:
+            begin()
+            return
         self._waiting.append(_Waiting(attempt, begin, away, self._link.monotonic()))
         self.look()
 
@@ -146,6 +154,7 @@ class Permits:
         try:
             while self._again:
                 self._again = False
+                self._open_or_shut()
                 self._give_back()
                 self._begin()
                 self._send_away()
@@ -158,10 +167,27 @@ class Permits:
     def _free(self) -> int:
         return len(self._usable) - self._running() - self.reserved
 
+    def _open_or_shut(self) -> None:
+        """Have tasks begin as they come while there is a permit for each thread and nobody else wants one."""
+        now = self._link.monotonic()
+        if self._waiting or self._running() >= self._concurrency:
+            self._busy = now
+        full = len(self._usable) >= self._concurrency and now - self._usable[0].since < _LONGEST_KEPT
+        if full and self._spare and not self.reserved and not self.stopping:
+            self._open = True
+        else:
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._open:
+            # In this order, or what is taken back would begin anew.
+            self._open = False
+            self._take_back()
+
     def _give_back(self) -> None:
         """Give back what was kept for long enough, though tasks may wait here: it is the turn of others."""
         now = self._link.monotonic()
-        keeps = self._spare and self._waiting and len(self._usable) <= self._concurrency
+        keeps = self._spare and now - self._busy < KEPT and len(self._usable) <= self._concurrency
         longest = 0.0 if self.stopping else _LONGEST_KEPT if keeps else KEPT
         while self._usable and self._free > 0 and now - self._usable[0].since >= longest:
             self._requeue(self._usable.popleft())
@@ -170,7 +196,9 @@ class Permits:
             self._requeue(each)
 
     def _begin(self) -> None:
-        while self._waiting and self._free > 0 and self._running() + self.reserved < self._concurrency:
+        while self._waiting and (
+            self._open or (self._free > 0 and self._running() + self.reserved < self._concurrency)
+        ):
             self._waiting.popleft().begin()
 
     def _send_away(self) -> None:
@@ -186,14 +214,10 @@ class Permits:
         """Ask for permits as long as tasks wait here, and no longer."""
         if self._channel is None or not self._channel.is_open:
             return
-        wanted = self._wanted
-        while len(self._asking) < wanted:
-            self._ask(self._channel)
-        while len(self._asking) > _SURPLUS * wanted:
-            self._channel.cancel(self._asking.pop(), _nothing)
+        self._asks.want(self._wanted)
         if self._waiting or self._over or self._running():
             self._book.look(_LOOK)
-        if self._waiting and self._usable and self._link.monotonic() - self._counted >= KEPT:
+        if (self._waiting or self._open) and self._usable and self._link.monotonic() - self._counted >= KEPT:
             self._counted = self._link.monotonic()
             self._channel.count(names.permits(self._queue), self._count)
 
@@ -205,15 +229,10 @@ class Permits:
         usable = len(self._usable)
         return max(0, min(max(len(self._waiting), usable + 1), self._concurrency - usable))
 
-    def _ask(self, channel: ConfirmChannel) -> None:
-        def arrived(delivery: Delivery) -> None:
-            self._arrived(delivery, consumer)
-
-        consumer = channel.consume(names.permits(self._queue), arrived, _nothing)
-        self._asking.add(consumer)
-
     def _count(self, found: spec.Queue.DeclareOk) -> None:
-        self._spare = found.message_count > 0
+        # Who holds a permit is a consumer too, and has no other.
+        taken = self._book.limit + len(self._asks)
+        self._spare = found.message_count > 0 or found.consumer_count <= taken
         self.look()
 
     def _arrived(self, delivery: Delivery, consumer: str) -> None:
@@ -221,11 +240,10 @@ class Permits:
         if permit is None:
             self._stray(delivery, names.permits(self._queue))
             return
-        if consumer not in self._asking:
+        if not self._asks.answered(consumer):
             # It was on its way when its consumer was cancelled.
             delivery.channel.requeue(delivery.tag)
             return
-        self._asking.remove(consumer)
         self._unjudged.append(_Held(delivery.tag, consumer, permit, self._link.monotonic()))
         if self._book.knows(permit):
             self._judge(sure=False)
@@ -244,8 +262,7 @@ class Permits:
             if not self._book.knows(each.permit):
                 if sure:
                     # It was issued by a declare that did not come to its end, and no book counts it.
-                    self._channel.ack(each.tag)
-                    self._asking.add(each.consumer)
+                    self._asks.ack(each.tag, each.consumer)
                 else:
                     self._unjudged.append(each)
             elif each.permit.number < self._book.limit:
@@ -263,38 +280,17 @@ class Permits:
             self._room(at_once)
 
     def _requeue(self, held: _Held) -> None:
-        channel = self._channel
-        if channel is None or not channel.is_open:
-            return
-        if len(self._asking) < self._wanted:
-            self._asking.add(held.consumer)
-            channel.requeue(held.tag)
-        else:
-            # In this order, or it would come back at once where nobody else asks.
-            channel.cancel(held.consumer, lambda: channel.requeue(held.tag))
+        self._asks.requeue(held.tag, held.consumer, wanted=self._wanted)
 
     def _plan(self) -> None:
         """Look again when the next thing is due."""
+        now = self._link.monotonic()
         due = []
         if self._waiting:
             due.append(self._waiting[0].since + LONGEST_WAIT)
         if self._free > 0:
-            due.append(self._usable[0].since + KEPT)
+            due.append(max(self._usable[0].since, self._busy) + KEPT)
         if self._over:
             due.append(self._book.asked + _LOOK)
-        if not due:
-            return
-        now = self._link.monotonic()
-        at = max(min(due), now + _SOON)
-        if at < self._timer:
-            self._timer = at
-            self._link.later(at - now, lambda: self._fire(at))
-
-    def _fire(self, at: float) -> None:
-        if at == self._timer:
-            self._timer = float("inf")
-            self.look()
-
-
-def _nothing() -> None:
-    """Wait for nothing: the broker answers in the order in which it is asked."""
+        if due:
+            self._timer.set(max(min(due) - now, _SOON))

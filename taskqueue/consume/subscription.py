@@ -107,18 +107,16 @@ class Subscription:
             progressed=self._progressed,
         )
 
-        def stray(delivery: Delivery, place: str) -> None:
-            bury(delivery, place, way, link, clock())
-
         self._limits = Limits(
             queue,
             pace,
             link=link,
             owner=owner,
             running=lambda: self.attempts.running,
+            take_back=self._take_back,
             changed=self._limits_changed,
             give_back=self._give_up,
-            stray=stray,
+            stray=lambda delivery, place: bury(delivery, place, way, link, clock()),
         )
         if not self._limits.near:
             # Until it is known how many share the rate.
@@ -254,6 +252,9 @@ class Subscription:
             self._take_again(quietly=True)
         else:
             self._deliveries.pause(full=True)
+
+    def _take_back(self) -> None:
+        self._turns.take_back()
 
     def _put_back(self) -> None:
         self.attempts.put_back()

@@ -77,6 +77,13 @@ class Turns:
             else:
                 self._paced.add(attempt, turn)
 
+    def take_back(self) -> None:
+        """Have what has begun and does not run yet wait for a permit anew."""
+        # Otherwise one runs alone, and nothing waits.
+        if self._isolation.is_open:
+            for attempt in self._attempts.withdraw():
+                self._take_permit(attempt, partial(self._attempts.begin, attempt))
+
     def lost(self) -> None:
         """Have all go on where the task that they wait for has gone back, and is to come again."""
         if self._alone is None or self._deliveries.holds(self._alone[1].delivery):

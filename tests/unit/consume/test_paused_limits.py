@@ -89,6 +89,7 @@ class Site:
             link=cast("Link", self.clock),
             concurrency=4,
             running=lambda: self.running,
+            take_back=lambda: None,
             room=lambda _: None,
             stray=lambda *_: None,
         )
