@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+import pytest
+
 from sandbox.receiver import Receiver
 from taskqueue.declare.apply import declare
 from taskqueue.limit import Permit, permit_publishes
@@ -59,14 +61,18 @@ def test_one_at_a_time_is_one_after_the_other_on_whichever_consumer(
     stage.settle()
 
 
+@pytest.mark.parametrize("consumers", [1, 2])
 def test_running_consumers_go_by_the_limit_that_is_declared(
-    staged: Callable[..., Stage], receiver: Receiver
+    staged: Callable[..., Stage], receiver: Receiver, consumers: int
 ) -> None:
-    """Up, down to one, and up again, while they run; no permit is lost or doubled by that."""
+    """Up, down to one, and up again, while they run; no permit is lost or doubled by that.
+
+    One alone has a permit for each of its threads then, and lets tasks begin as they come.
+    """
     crowd = Crowd(receiver, "/crowd", 0.2)
     stage = staged(max_concurrency=2, concurrency=6)
     send(stage, 600)
-    for _ in range(2):
+    for _ in range(consumers):
         stage.consume()
     receiver.wait_for(5, path="/crowd")
     for limit in (6, 1, 4):
@@ -79,6 +85,26 @@ def test_running_consumers_go_by_the_limit_that_is_declared(
     stage.settle()
     # The broker gets to what was given back once the consumers have gone.
     eventually(lambda: stage.depth(names.permits(stage.name)) == 6, "all permits are given back")
+
+
+def test_a_consumer_that_joins_has_its_turn_where_another_has_all_permits(
+    staged: Callable[..., Stage], receiver: Receiver
+) -> None:
+    """Whoever has one for each thread keeps them only until somebody else wants one."""
+    crowd = Crowd(receiver, "/crowd", 0.02)
+    stage = staged(max_concurrency=3, concurrency=3)
+    send(stage, 2000)
+    stage.consume()
+    former = {request.connection for request in receiver.wait_for(200, path="/crowd")}
+    stage.consume()
+    eventually(
+        lambda: any(request.connection not in former for request in receiver.to("/crowd")),
+        "requests of the other consumer",
+    )
+    assert len(receiver.to("/crowd")) < 1900
+    receiver.wait_for(2000, path="/crowd")
+    assert crowd.most() == 3
+    stage.settle()
 
 
 def test_a_limit_that_is_taken_out_holds_up_nobody(staged: Callable[..., Stage], receiver: Receiver) -> None:
