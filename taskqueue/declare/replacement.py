@@ -64,11 +64,15 @@ class Replacement:
         self._moved = 0
 
     async def require_unused(self) -> None:
-        """Raise TopologyConflict where the queue has consumers; changes nothing."""
+        """Raise TopologyConflict where the queue has consumers; changes nothing.
+
+        Those of a rate are counted on a queue of their own: between two tokens they may take nothing.
+        """
         with self._telling():
-            counts = await self._session.counts(self._queue)
-            if counts is not None and counts.consumers:
-                raise TopologyConflict(_CONSUMERS.format(self._queue, counts.consumers))
+            for place in (self._queue, names.members(self._queue)):
+                counts = await self._session.counts(place)
+                if counts is not None and counts.consumers:
+                    raise TopologyConflict(_CONSUMERS.format(self._queue, counts.consumers))
 
     async def run(self) -> int:
         """Do all stages; gives how many messages came back."""

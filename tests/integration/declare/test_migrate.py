@@ -365,6 +365,27 @@ def test_a_queue_that_has_consumers_is_not_replaced(scene: Scene, before: str, a
     assert_has(scene.admin, plan(settings_of(config).layout), exactly=False)
 
 
+def test_a_queue_whose_consumers_take_nothing_between_two_tokens_is_not_replaced(scene: Scene) -> None:
+    """They are there all the same, and go on with the next token."""
+    slow = {"rate": "1/h"}
+    former = scene.write("former", queue_type="classic", **slow)
+    config = scene.write("new", queue_type="quorum", **slow)
+    ran(former, "declare")
+    due = send(former, 1, 0.0)
+    consumer = scene.consume(former)
+    assert_each_ran_when_due(scene.receiver, due)
+    with connect(scene.admin.url) as connection:
+        looks = connection.channel()
+        eventually(
+            lambda: looks.queue_declare(QUEUE, passive=True).consumer_count == 0, "nothing is taken from it"
+        )
+    done = run(config, "declare", "--migrate", "--yes")
+    assert done.returncode == 1
+    assert b"a has 1 consumers: stop them" in done.stderr
+    consumer.stop()
+    ran(config, "declare", "--migrate", "--yes")
+
+
 def killed_at(stage: str, config: Path) -> None:
     """Begin a migration that ends without a word once it is at a stage."""
     command = [sys.executable, "-m", "tests.support.killed", f"{stage}:{QUEUE}"]
