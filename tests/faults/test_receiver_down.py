@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 
@@ -12,11 +13,13 @@ from sandbox.node import free_ports
 from sandbox.proxy import Proxy
 from sandbox.receiver import Receiver
 from tests.faults.harness import parameter
-from tests.support.stage import Stage
+from tests.support.stage import Stage, eventually
 
 BACKOFF = 8
 JITTER = 0.5
 """Each waits 8 s ± a half, so that those that fail at once come back between 4 and 12 s later."""
+
+_FIRST = re.compile(r"event=retried id=(\S+) queue=\S+ attempt=1 ")
 
 
 @pytest.mark.slow
@@ -46,8 +49,7 @@ def comes_back(staged: Callable[..., Stage], receiver: Receiver, *, tasks: int) 
     process = stage.run("--log-level", "info")
     with stage.client() as client:
         ids = client.send_many({"url": "/x", "queue": stage.name} for _ in range(tasks))
-    # Every task has failed at least once by then: nobody was there.
-    process.wait_for("event=retried", times=tasks)
+    eventually(lambda: set(_FIRST.findall(process.log)) == set(ids), "each has failed, as nobody is there")
     with Proxy(receiver.port, at=port):
         requests = receiver.wait_for(tasks, timeout=90)
         stage.settle()
