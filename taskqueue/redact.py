@@ -16,8 +16,9 @@ _STARTS = re.compile(r"\s*((?:[a-z][a-z0-9+.-]*:)?//|https?:)(.*)", re.DOTALL | 
 _NO_PATH = re.compile(r"[^/?#@]*:")
 """How no path begins, as ``user:password@host`` does without a scheme."""
 _IN_TEXT = re.compile(rf"({_BEGIN})([^\s\"'<>]*)", re.IGNORECASE)
-# Possessive, and ended by the end of the text too: else quotes and backslashes take the square of their number.
+# Possessive, and ended by the end of the text too: else a text of quotes and backslashes takes minutes.
 _LITERAL = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_WORD = re.compile(r"[^\s\"'<>]+")
 _QUERY = re.compile(r"[?#]")
 HIDDEN = "(hidden)"
 _OURS = re.compile(
@@ -48,8 +49,9 @@ def without_login(url: str) -> str:
 
 
 def excerpt(text: str) -> str:
-    """Write a text without the logins in it, up to the first query, where secrets may stand."""
-    return _without_query(without_logins(text))
+    """Write a text up to the first query in it, and each of its words as if it were a URL, without login."""
+    plain = without_logins(text)
+    return _without_query(_WORD.sub(lambda word: without_login(word[0]), plain) if "@" in plain else plain)
 
 
 def escaped(text: str) -> str:
