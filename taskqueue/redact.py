@@ -12,7 +12,7 @@ _BEGIN = r"(?:(?<![a-z0-9+.-])(https?):)?//"
 _BEGINS = re.compile(_BEGIN, re.IGNORECASE)
 """Where a host begins, with the scheme where it is one of those."""
 _HOST = re.compile(r"(?:\[[^\[\]@/?#]*\]|[^:\[\]@/?#]+)(?::\d+)?(?=[/?#]|\Z)")
-_STARTS = re.compile(r"\s*((?:[a-z][a-z0-9+.-]*:)?//|https?:)(.*)", re.DOTALL | re.IGNORECASE)
+_STARTS = re.compile(r"\s*+((?:[a-z][a-z0-9+.-]*:)?//|https?:)(.*)", re.DOTALL | re.IGNORECASE)
 _NO_PATH = re.compile(r"[^/?#@]*:")
 """How no path begins, as ``user:password@host`` does without a scheme."""
 _IN_TEXT = re.compile(rf"({_BEGIN})([^\s\"'<>]*)", re.IGNORECASE)
@@ -64,7 +64,7 @@ def without_logins(text: str) -> str:
 
     The URLs may stand in strings of a JSON document, however these are escaped, and in JSON within those.
     """
-    if "@" not in text and "u0040" not in text:
+    if not _may_hold_login(text):
         return text
     return _IN_TEXT.sub(_without_login_in_text, _LITERAL.sub(_plain_literal, text))
 
@@ -74,7 +74,14 @@ def _without_query(text: str) -> str:
     return f"{text[: query.start()]}?…" if query else text
 
 
+def _may_hold_login(text: str) -> bool:
+    # JSON may spell the @ so.
+    return "@" in text or "u0040" in text
+
+
 def _plain_literal(found: re.Match[str]) -> str:
+    if not _may_hold_login(found[0]):
+        return found[0]
     try:
         value = json.loads(found[0], strict=False)
     except ValueError:
