@@ -12,7 +12,7 @@ from time import monotonic
 
 from taskqueue import tracing
 from taskqueue.handlers import Answer, Request
-from taskqueue.redact import without_login
+from taskqueue.redact import without_login, without_logins
 from taskqueue.request.handlers.chain import Chain
 from taskqueue.request.handlers.rules import header_text
 from taskqueue.request.http import fault, target
@@ -173,7 +173,7 @@ class Executor:
         if task.failed is not None:
             headers["Taskqueue-Failed-Id"] = header_text(task.failed.id)
             headers["Taskqueue-Failed-Url"] = header_text(without_login(task.failed.url))
-            headers["Taskqueue-Failure"] = header_text(task.failed.failure)
+            headers["Taskqueue-Failure"] = header_text(without_logins(task.failed.failure))
         if task.traceparent is not None:
             headers["traceparent"] = task.traceparent
             if task.tracestate is not None:

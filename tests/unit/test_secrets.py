@@ -31,7 +31,7 @@ from taskqueue.request.http.transport import Outgoing, Reply
 from taskqueue.send.new_task import NewTask
 from taskqueue.settings import QueueSettings
 from taskqueue.task.decide import FAILED, INVALID, Dead, on_receipt
-from taskqueue.task.decode import FAILED_URL, Task, decode
+from taskqueue.task.decode import FAILED_URL, FAILURE, Task, decode
 from taskqueue.task.message import Message
 from taskqueue.task.result import Result
 from taskqueue.task.settle import successors
@@ -186,7 +186,10 @@ def test_no_other_receiver_gets_a_login(url: str) -> None:
     """Neither that of the roll_back, also of one that an older version has sent, nor that of on_success."""
     source = message("/x", roll_back="/undo")
     *_, undo = successors(source, task(url), Dead(FAILED, "x", 1), way=Way("mail", "mail"), now=NOW)
-    for headers in (undo.message.headers, {**undo.message.headers, FAILED_URL: url}):
+    for headers in (
+        undo.message.headers,
+        {**undo.message.headers, FAILED_URL: url, FAILURE: "failed: at //u:SECRET@h"},
+    ):
         kept = _Kept()
         failed = decode(Message(undo.message.body, headers, {"message_id": "m.roll_back"}), now=NOW)
         Executor(QUEUE, transport=kept).run(failed, queue="mail")
