@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from taskqueue.redact import redacted, without_logins
+from taskqueue.redact import begun, redacted
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def fields(event: Event) -> dict[str, Any]:
         ("traceparent", event.traceparent),
     ):  # fmt: skip
         if value is not None:
-            line[key] = _told(value)
+            line[key] = begun(value, _LONGEST)
     return line
 
 
@@ -138,8 +138,8 @@ def summary(event: Event) -> str:
     name = event.id or ("?" if event.by is None else "")
     what = f"{event.queue} {name}".rstrip() + f": {event.event}"
     if event.by is not None:
-        what += f" by {_told(event.by)}"
-    return f"{what}, {_told(event.error)}" if event.error is not None else what
+        what += f" by {begun(event.by, _LONGEST)}"
+    return f"{what}, {begun(event.error, _LONGEST)}" if event.error is not None else what
 
 
 def bare(url: str) -> str:
@@ -155,10 +155,6 @@ def timestamp(seconds: float) -> str:
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     except (ValueError, OverflowError, OSError):
         return f"{seconds:.15g}"
-
-
-def _told(text: str) -> str:
-    return without_logins(text)[:_LONGEST]
 
 
 def _plain(value: object) -> str:

@@ -20,6 +20,7 @@ _IN_TEXT = re.compile(rf"({_BEGIN})([^\s\"'<>]*)", re.IGNORECASE)
 _LITERAL = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _WORD = re.compile(r"[^\s\"'<>]+")
 _QUERY = re.compile(r"[?#]")
+_LONGEST = 16_384
 HIDDEN = "(hidden)"
 _OURS = re.compile(
     "accept|content-type|user-agent|idempotency-key|taskqueue-.*|webhook-.*|traceparent|tracestate",
@@ -67,6 +68,12 @@ def without_logins(text: str) -> str:
     if not _may_hold_login(text):
         return text
     return _IN_TEXT.sub(_without_login_in_text, _LITERAL.sub(_plain_literal, text))
+
+
+def begun(text: str, most: int) -> str:
+    """Write at most so many characters of a text, which may be of any length, without the logins in it."""
+    # A login is left out before anything is cut at its password; none is longer than a URL may be.
+    return without_logins(text[:_LONGEST])[:most]
 
 
 def _without_query(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from taskqueue.redact import without_login, without_logins
+from taskqueue.redact import begun, without_login
 from taskqueue.task import astray
 from taskqueue.task import decode as state
 from taskqueue.task import message as amqp
@@ -76,7 +76,7 @@ def roll_back_id(task_id: str) -> str:
 def _again(message: Message, task: Task, decision: Again, way: Way, now: float) -> Publish:
     headers = {state.DUE: decision.due, state.RUNS: decision.runs, **_seen(task)}
     if decision.error is not None:
-        headers[state.ERROR] = _error(decision.error)
+        headers[state.ERROR] = begun(decision.error, _LONGEST_ERROR)
     if decision.runs != task.runs:
         headers[state.SINCE] = int(now * 1000)
     if decision.early:
@@ -94,7 +94,7 @@ def _dead(message: Message, task: Task | None, decision: Dead, queue: str, now: 
     headers = {
         state.RUNS: decision.runs,
         state.REASON: decision.reason,
-        state.ERROR: _error(decision.error),
+        state.ERROR: begun(decision.error, _LONGEST_ERROR),
         state.DIED: int(now * 1000),
         **_seen(task),
         **_meant(task, queue),
@@ -109,7 +109,7 @@ def _roll_back(message: Message, task: Task, decision: Dead, queue: str, now: fl
         | {
             state.FAILED_ID: task.id,
             state.FAILED_URL: without_login(task.url),
-            state.FAILURE: _error(f"{decision.reason}: {decision.error}"),
+            state.FAILURE: begun(f"{decision.reason}: {decision.error}", _LONGEST_ERROR),
         }
     )
     properties = amqp.kept(message.properties) | {"message_id": roll_back_id(task.id)}
@@ -143,10 +143,6 @@ def _copy(message: Message, headers: dict[str, Any], without: tuple[str, ...] = 
     for name in without:
         base.pop(name, None)
     return Message(message.body, base | headers, amqp.kept(message.properties))
-
-
-def _error(text: str) -> str:
-    return without_logins(text)[:_LONGEST_ERROR]
 
 
 def _ours(name: object) -> bool:

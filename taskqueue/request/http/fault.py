@@ -9,7 +9,7 @@ import ssl
 from enum import Enum
 
 from taskqueue import tls
-from taskqueue.redact import without_logins
+from taskqueue.redact import begun
 
 LONGEST = 300
 _NEEDED = 3
@@ -52,7 +52,7 @@ class BadAnswer(Exception):
 
 def line(text: str) -> str:
     """Make a text fit for logs, AMQP headers and terminals: one line, printable, no logins."""
-    text = without_logins(text)[: 2 * LONGEST]
+    text = begun(text, 2 * LONGEST)
     if not text.isprintable():
         text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
