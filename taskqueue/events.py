@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from taskqueue.redact import redacted
+from taskqueue.redact import begun, redacted
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Event:
     attempt: int | None = None
     """How many attempts the task has had, with this one."""
     url: str | None = field(default=None, repr=False)
-    """In full; the line has no login and no query of it."""
+    """With its query; the line has no query and no login of it."""
     status: int | None = None
     """The status of the answer, None where none came or no request was made."""
     seconds: float | None = None
@@ -129,7 +129,7 @@ def fields(event: Event) -> dict[str, Any]:
         ("traceparent", event.traceparent),
     ):  # fmt: skip
         if value is not None:
-            line[key] = value[:_LONGEST]
+            line[key] = begun(value, _LONGEST)
     return line
 
 
@@ -138,8 +138,8 @@ def summary(event: Event) -> str:
     name = event.id or ("?" if event.by is None else "")
     what = f"{event.queue} {name}".rstrip() + f": {event.event}"
     if event.by is not None:
-        what += f" by {event.by[:_LONGEST]}"
-    return f"{what}, {event.error[:_LONGEST]}" if event.error is not None else what
+        what += f" by {begun(event.by, _LONGEST)}"
+    return f"{what}, {begun(event.error, _LONGEST)}" if event.error is not None else what
 
 
 def bare(url: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from taskqueue.events import Event, fields, summary, timestamp
 from taskqueue.logwriter import BackgroundHandler
+from taskqueue.redact import without_logins
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -58,13 +59,19 @@ def harmless(line: str) -> str:
     )
 
 
-class _Text(logging.Formatter):
+class _Plain(logging.Formatter):
+    def formatException(self, ei: Any) -> str:  # noqa: N802 the name that logging has for it
+        return without_logins(super().formatException(ei))
+
+
+class _Text(_Plain):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{timestamp(record.created)} {record.levelname.lower()} {harmless(record.getMessage())}"
+        message = harmless(without_logins(record.getMessage()))
+        line = f"{timestamp(record.created)} {record.levelname.lower()} {message}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-class _Json(logging.Formatter):
+class _Json(_Plain):
     def __init__(self, encoding: str) -> None:
         super().__init__()
         self._encoding = encoding
@@ -76,7 +83,7 @@ class _Json(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.process,
-            "message": record.getMessage() if event is None else summary(event),
+            "message": without_logins(record.getMessage()) if event is None else summary(event),
         }
         if event is not None:
             line |= fields(event)

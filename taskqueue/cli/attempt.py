@@ -38,7 +38,8 @@ def attempt(
     """Make one attempt now by the settings of a queue, without the broker, and explain each step.
 
     The request is a real one. What follows from it is told, and nothing is sent: no retry, no roll_back, no
-    callback. Credentials in headers are not shown. Exits with 1 where the task would not be done.
+    callback. Credentials in headers and logins in URLs are not shown. Exits with 1 where the task would not
+    be done.
     """
     # Where they are asked for, and not for `--help`.
     from taskqueue.cli.attempts import Attempt, explain  # noqa: PLC0415

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from taskqueue.cli import tables
 from taskqueue.durations import duration
+from taskqueue.redact import without_login, without_logins
 from taskqueue.request.execute import Executor
 from taskqueue.request.handlers.chain import Chain
 from taskqueue.request.http.witness import Witness
@@ -64,10 +65,10 @@ class Explained:
 def explain(attempt: Attempt, queue: QueueSettings, show: Show) -> Explained:
     """Make the attempt by the settings of a queue; `show` gets each step as it is over."""
     task, began = attempt.task, time.monotonic()
-    explained = Explained(task.url, task.runs + 1)
+    explained = Explained(without_login(task.url), task.runs + 1)
 
     def tell(name: str, told: str) -> None:
-        seconds = round(time.monotonic() - began, 3)
+        seconds, told = round(time.monotonic() - began, 3), without_logins(told)
         explained.steps.append({"step": name, "at": seconds, "told": told})
         show(seconds, name, told)
 
@@ -114,7 +115,7 @@ def _words(decision: Decision, task: Task, result: Result, queue: QueueSettings,
         case Dead(reason=reason, error=error):
             yield f"dead, reason {reason}: {error}"
             if task.roll_back is not None:
-                yield f"roll_back would be called: {task.roll_back}"
+                yield f"roll_back would be called: {without_login(task.roll_back)}"
 
 
 def _good(result: Result) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from taskqueue.cli import common, console, tables
 from taskqueue.cli.attempts import Attempt
 from taskqueue.durations import duration
-from taskqueue.redact import safe_headers
+from taskqueue.redact import safe_headers, without_login, without_logins
 from taskqueue.request.execute import Executor
 from taskqueue.request.http.fault import RequestFailed
 from taskqueue.request.http.transport import Outgoing, Reply
@@ -72,14 +72,15 @@ def show(new: NewTask, settings: Settings, *, as_json: bool) -> bool:
         "exchange": publish.exchange,
         "routing_keys": list(publish.routing_keys),
     }
+    message = without_logins(publish.message.body.decode())
     if as_json:
         made = None if request is None else dataclasses.asdict(request) | {"curl": request.curl}
-        common.emit(told | {"message": publish.message.body.decode(), "request": made, "error": refused})
+        common.emit(told | {"message": message, "request": made, "error": refused})
         return refused is None
     wait = attempt.task.due / 1000 - now
     told["due"] += f", in {duration(wait)}" if wait > 0 else ", at once"
     told["routing_keys"] = ", then ".join(publish.routing_keys)
-    for name, value in (told | {"message": publish.message.body.decode()}).items():
+    for name, value in (told | {"message": message}).items():
         console.out.print(tables.cell(f"{name:<13} {value}"), soft_wrap=True)
     if request is not None:
         common.line(request.curl)
@@ -100,4 +101,5 @@ def _request(attempt: Attempt, settings: Settings, queue: str) -> tuple[_Request
     if made is None:
         return None, result.error
     body = None if made.body is None else made.body.decode()
-    return _Request(made.method, made.url, safe_headers(made.headers, attempt.known), body), None
+    headers = safe_headers(made.headers, attempt.known)
+    return _Request(made.method, without_login(made.url), headers, body), None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from taskqueue import events
 from taskqueue.broker.delivery import Delivery
 from taskqueue.events import Event, Events
+from taskqueue.redact import without_login
 from taskqueue.settings import QueueSettings
 from taskqueue.task.decide import Again, Dead, Done, Move
 from taskqueue.task.decode import Task
@@ -95,9 +96,13 @@ class Telling:
         return Event(events.DEAD, self._queue.name, known, decision.runs, reason=reason, error=error)
 
     def _rolled_back(self, task: Task, decision: Dead) -> Event:
-        url = joined(self._queue.base_url, task.roll_back or "")
+        url = self._url(task.roll_back or "")
         name = roll_back_id(task.id)
         return Event(events.ROLLED_BACK, self._queue.name, name, url=url, reason=decision.reason)
+
+    def _url(self, url: str) -> str | None:
+        # Joined, what begins like a login is in the midst of a path.
+        return joined(self._queue.base_url, without_login(url))
 
     def _event(
         self,
@@ -117,7 +122,7 @@ class Telling:
             self._queue.name,
             task.id,
             attempt,
-            joined(self._queue.base_url, task.url),
+            self._url(task.url),
             None if result is None else result.status,
             seconds,
             # When it began follows from when it ended: it may have waited for a thread before.

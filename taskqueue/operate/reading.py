@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from taskqueue.redact import redacted
+from taskqueue.redact import without_login, without_logins
 from taskqueue.task import decode as state
-from taskqueue.task.fields import is_full
 from taskqueue.task.message import Message
 
 _STATUS = re.compile(r"\bstatus (\d{3})\b")
@@ -34,7 +33,7 @@ class Facts:
 
     @property
     def url(self) -> str | None:
-        """Its url, without a login that it may hold."""
+        """Its url, without logins."""
         if self._url is Facts:
             self._url = url_of(self.message.body)
         return self._url  # type: ignore[return-value]  # the mark is replaced above
@@ -63,12 +62,13 @@ class Facts:
 
     @property
     def error(self) -> str | None:
-        """Why its last run failed."""
+        """Why its last run failed, without logins: others may have written it."""
         headers = self.message.headers
-        if self._dead_in is None:
-            return text(headers.get(state.ERROR))
-        unseen = text(headers.get(state.REASON)) is None and self._broker_death.get("reason") == "expired"
-        return _EXPIRED if unseen else text(headers.get(state.ERROR)) or self.message.fault
+        told = text(headers.get(state.ERROR))
+        if self._dead_in is not None:
+            unseen = text(headers.get(state.REASON)) is None and self._broker_death.get("reason") == "expired"
+            told = _EXPIRED if unseen else told or self.message.fault
+        return None if told is None else without_logins(told)
 
     @property
     def status(self) -> int | None:
@@ -96,17 +96,14 @@ class Facts:
 
 
 def url_of(body: bytes) -> str | None:
-    """Read the url from a body, without a login that it may hold; None where there is no url."""
+    """Read the url from a body, without logins; None where there is no url."""
     try:
         # As int refuses what has more than 4,300 digits.
         document = json.loads(body, parse_int=float)
     except (ValueError, RecursionError):
         return None
     url = text(document.get("url")) if isinstance(document, dict) else None
-    # A login stands before an @. A path may hold an @ too: only a URL that may hold a login is written anew.
-    if url is None or "@" not in url or not (is_full(plain := url.lstrip()) or plain.startswith("//")):
-        return url
-    return redacted(plain)
+    return None if url is None else without_login(url)
 
 
 def text(value: object) -> str | None:

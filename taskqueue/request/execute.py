@@ -12,6 +12,7 @@ from time import monotonic
 
 from taskqueue import tracing
 from taskqueue.handlers import Answer, Request
+from taskqueue.redact import without_login, without_logins
 from taskqueue.request.handlers.chain import Chain
 from taskqueue.request.handlers.rules import header_text
 from taskqueue.request.http import fault, target
@@ -151,7 +152,7 @@ class Executor:
     def _full(self, url: str) -> str:
         full = joined(self._settings.base_url, url)
         if full is None:
-            raise target.refused(f"{url[:60]!a} is a path, and the queue has no base_url")
+            raise target.refused(f"{target.quoted(url)} is a path, and the queue has no base_url")
         return full
 
     def _headers_for(self, task: Task, queue: str) -> dict[str, str]:
@@ -171,8 +172,8 @@ class Executor:
             headers["Taskqueue-Missed"] = str(task.missed)
         if task.failed is not None:
             headers["Taskqueue-Failed-Id"] = header_text(task.failed.id)
-            headers["Taskqueue-Failed-Url"] = header_text(target.without_login(task.failed.url))
-            headers["Taskqueue-Failure"] = header_text(task.failed.failure)
+            headers["Taskqueue-Failed-Url"] = header_text(without_login(task.failed.url))
+            headers["Taskqueue-Failure"] = header_text(without_logins(task.failed.failure))
         if task.traceparent is not None:
             headers["traceparent"] = task.traceparent
             if task.tracestate is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
 
-from taskqueue.redact import redacted
+from taskqueue.redact import escaped, redacted
 from taskqueue.settings.addresses import host_name
 
 PORTS = {"http": 80, "https": 443}
@@ -88,8 +88,8 @@ def origin(scheme: str, authority: str) -> Origin:
 
 
 def quoted(url: str) -> str:
-    """Quote the beginning of a URL for an error, without what may be a password in it."""
-    return f"{(redacted(url) if '@' in url else url)[:60]!a}"
+    """Quote the beginning of a URL or path for an error, without login and query, where secrets may stand."""
+    return escaped(redacted(url)[:60])
 
 
 def _address(host: str) -> str:

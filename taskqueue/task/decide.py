@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from taskqueue.durations import duration
 from taskqueue.settings import QueueSettings
+from taskqueue.task.address import quoted
 from taskqueue.task.backoff import backoff, retry_after
 from taskqueue.task.decode import Task
 from taskqueue.task.fields import is_full
@@ -134,7 +135,7 @@ def suspect(policy: QueueSettings, deliveries: int) -> bool:
 def _unfit(task: Task, policy: QueueSettings, deliveries: int) -> Dead | None:
     for name, url in (("url", task.url), ("roll_back", task.roll_back)):
         if url is not None and policy.base_url is None and not is_full(url):
-            error = f"{name}: {url[:60]!a} is a path, and queue {policy.name!a} has no base_url"
+            error = f"{name}: {quoted(url)} is a path, and queue {policy.name!a} has no base_url"
             return Dead(INVALID, error, task.runs)
     if deliveries >= policy.delivery_limit:
         error = (

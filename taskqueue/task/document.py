@@ -151,16 +151,17 @@ def read(body: bytes) -> Document:
     """Read a JSON object; raises InvalidTask that says what the body is instead."""
     try:
         text = body.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidTask("body", f"is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
+    try:
         document = _members(text, 1 if text.startswith(_BOM) else 0)
         if document is None:
             other = _rough.decode(text.removeprefix(_BOM))
             raise InvalidTask("body", f"must be a JSON object, got {shown(other)}")
-    except UnicodeDecodeError as error:
-        raise InvalidTask("body", f"is not UTF-8: byte {error.start} is {body[error.start]:#04x}") from error
     except RecursionError as error:
         raise InvalidTask("body", "is nested too deeply") from error
     except ValueError as error:
-        raise InvalidTask("body", f"is not JSON: {error}, got {shown(body[:60])}") from error
+        raise InvalidTask("body", f"is not JSON: {error}, got {shown(text)}") from error
     return document
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from taskqueue.errors import InvalidTask
-from taskqueue.redact import redacted
+from taskqueue.redact import escaped, excerpt
 from taskqueue.task import address
 
 LAST_SECOND = 253_402_300_799.0
@@ -27,14 +27,20 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
 def shown(value: object) -> str:
-    """Write a value for an error that people read: on one line, of bounded length."""
+    """Write a value for an error that people read: one line of bounded length, without login and query."""
     if isinstance(value, int) and value.bit_length() > _LARGEST_SHOWN:
         # Python writes no number of very many digits.
         return "a number of very many digits"
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    if isinstance(value, str):
+        # Before it is cut: without its end nobody can tell that something is a login.
+        text = escaped(excerpt(value[:LONGEST_URL]))
+    elif isinstance(value, int) and not isinstance(value, bool):
         # pika's own kind of it would be written with an L.
-        value = int(value)
-    text = ascii(value) if isinstance(value, (str, bytes, int, float, type(None))) else type(value).__name__
+        text = str(int(value))
+    else:
+        text = str(value) if isinstance(value, (bool, float, type(None))) else type(value).__name__
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -74,7 +80,7 @@ def url(fields: Mapping[str, Any], name: str) -> str | None:
         raise InvalidTask(name, f"must have at most {LONGEST_URL} characters, got {len(value)}")
     if address.UNSAFE.search(value):
         raise InvalidTask(
-            name, f"must hold no space, line end or control character, got {shown(_bare(value))}"
+            name, f"must hold no space, line end or control character, got {address.quoted(value)}"
         )
     if scheme := _SCHEME.match(value):
         _full_url(name, value, scheme[1].lower())
@@ -98,7 +104,9 @@ def is_full(value: str) -> bool:
 
 def _full_url(name: str, value: str, scheme: str) -> None:
     if scheme not in {"http", "https"}:
-        raise InvalidTask(name, f"must have the scheme http or https, got {shown(scheme)}")
+        # It may be a user, as the password's is.
+        got = address.quoted(value) if "@" in value else shown(scheme)
+        raise InvalidTask(name, f"must have the scheme http or https, got {got}")
     try:
         address.origin(*address.split(value)[:2])
     except ValueError as error:
@@ -112,15 +120,10 @@ def _not_full(value: str, scheme: str) -> str | None:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return f"is not a URL, as for its host or port, got {shown(_bare(value))}"
+        return f"is not a URL, as for its host or port, got {address.quoted(value)}"
     if not host or not value[len(scheme) + 1 :].startswith("//"):
-        return f"must name a host, got {shown(_bare(value))}"
+        return f"must name a host, got {address.quoted(value)}"
     return None
-
-
-def _bare(value: str) -> str:
-    """Leave out what stands before the last @, as it may be a password."""
-    return redacted(value) if "@" in value else value
 
 
 def text(fields: Mapping[str, Any], name: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from taskqueue.redact import begun, without_login
 from taskqueue.task import astray
 from taskqueue.task import decode as state
 from taskqueue.task import message as amqp
@@ -75,7 +76,7 @@ def roll_back_id(task_id: str) -> str:
 def _again(message: Message, task: Task, decision: Again, way: Way, now: float) -> Publish:
     headers = {state.DUE: decision.due, state.RUNS: decision.runs, **_seen(task)}
     if decision.error is not None:
-        headers[state.ERROR] = decision.error[:_LONGEST_ERROR]
+        headers[state.ERROR] = begun(decision.error, _LONGEST_ERROR)
     if decision.runs != task.runs:
         headers[state.SINCE] = int(now * 1000)
     if decision.early:
@@ -93,7 +94,7 @@ def _dead(message: Message, task: Task | None, decision: Dead, queue: str, now: 
     headers = {
         state.RUNS: decision.runs,
         state.REASON: decision.reason,
-        state.ERROR: decision.error[:_LONGEST_ERROR],
+        state.ERROR: begun(decision.error, _LONGEST_ERROR),
         state.DIED: int(now * 1000),
         **_seen(task),
         **_meant(task, queue),
@@ -107,8 +108,8 @@ def _roll_back(message: Message, task: Task, decision: Dead, queue: str, now: fl
         | _meant(task, queue)
         | {
             state.FAILED_ID: task.id,
-            state.FAILED_URL: task.url,
-            state.FAILURE: f"{decision.reason}: {decision.error}"[:_LONGEST_ERROR],
+            state.FAILED_URL: without_login(task.url),
+            state.FAILURE: begun(f"{decision.reason}: {decision.error}", _LONGEST_ERROR),
         }
     )
     properties = amqp.kept(message.properties) | {"message_id": roll_back_id(task.id)}

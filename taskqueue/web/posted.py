@@ -114,8 +114,8 @@ def _key(request: Request) -> str | None:
 
 
 def _value(fields: Mapping[str, Any], field: str) -> str | None:
-    """Write the value that is wrong, without a login that it may hold; None where it is absent or inside."""
+    """Write the value that is wrong, without login and query; None where it is absent or inside."""
     value = fields.get(field)
-    if isinstance(value, str) and "@" in value:
+    if isinstance(value, str):
         value = redacted(value)
     return None if value is None else shown(value)

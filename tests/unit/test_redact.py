@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taskqueue.redact import HIDDEN, redacted, safe_headers, without_logins
+from taskqueue.redact import HIDDEN, excerpt, redacted, safe_headers, without_logins
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,11 @@ from taskqueue.redact import HIDDEN, redacted, safe_headers, without_logins
         ("https:////u:p@h/v", "https://h/v"),
         ("http://[::1", "http://[::1"),
         ("u:a://b@h", "h"),
+        ("//u:p@h/x?y", "//h/x?…"),
+        ("http://base/api//u:p@h/v", "http://base/api//h/v"),
+        ("http://base/proxy/https://u:p@h/v", "http://base/proxy/https://h/v"),
+        ("https://a/b/https://d/@me", "https://a/b/https://d/@me"),
+        ("/users/@me", "/users/@me"),
         ("a path", "a path"),
         ("", ""),
     ],
@@ -72,6 +77,8 @@ def test_a_password_as_it_is_typed_is_not_shown(password: str) -> None:
         (r'{"a":"{\"b\":\"amqp://u:SECRET@h/v\"}"}', r'{"a":"{\"b\":\"amqp://h/v\"}"}'),
         ('{"a":"see http://u:SECRET@h/x, a@b"}', '{"a":"see http://h/x, a@b"}'),
         ('{"url":"http://u:SECRET@h/x', '{"url":"http://h/x'),
+        ("at //u:SECRET@h/x: //u:a/SECRET@h", "at //h/x: //h"),
+        ("'/proxy/http://u:SECRET@h/x' and a@b", "'/proxy/http://h/x' and a@b"),
         ("POST http://u:SECRET@h/x and more", "POST http://h/x and more"),
         ('{"url": "https://h/@me?mail=a@b", "mail": "a@b", "é": "\\u00e9"}', None),
         ('{"to": "mailto:a@b", "who": "u:p@h"}', None),
@@ -96,6 +103,16 @@ def test_any_text_can_be_redacted(text: str) -> None:
     """A message about something wrong must not fail itself, nor add to it more than a sign."""
     assert len(redacted(text)) <= len(text) + 1
     without_logins(text)
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", '"', '\\"', '"\\', "//", "http://a/", "//[", "a:", "?", " ", "@", '"a@//b"']
+)
+def test_a_long_text_takes_no_longer_than_its_length(piece: str) -> None:
+    """A message of 16 MiB is shown, and errors may be as long: by its square this would take hours."""
+    text = f'"{piece * (400_000 // len(piece))}@'
+    for write in (redacted, without_logins, excerpt):
+        write(text)
 
 
 def test_the_host_stays() -> None:

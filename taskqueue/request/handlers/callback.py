@@ -13,6 +13,7 @@ from typing import Any
 
 from taskqueue.errors import InvalidTask
 from taskqueue.handlers import Answer, FollowUp, Handler, Request
+from taskqueue.redact import without_login
 from taskqueue.settings import QueueSettings
 from taskqueue.task.decode import Task
 from taskqueue.task.fields import is_full
@@ -47,7 +48,7 @@ def _told(answer: Answer, task: Task) -> dict[str, Any]:
     text = _text(answer)
     told: dict[str, Any] = {
         "id": task.id,
-        "url": task.url,
+        "url": without_login(task.url),
         "attempt": task.runs + 1,
         "status": answer.status,
         "content_type": answer.headers.get("content-type"),

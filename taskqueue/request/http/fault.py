@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 import ssl
 from enum import Enum
 
 from taskqueue import tls
+from taskqueue.redact import begun
 
 LONGEST = 300
 _NEEDED = 3
 """About the most descriptors that a resolver has open at the same time."""
-_CREDENTIALS = re.compile(r"(//)[^/\s@]*@")
 CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 """The errors that mean that the other end has closed."""
 _SHORT_OF = {
@@ -52,8 +51,8 @@ class BadAnswer(Exception):
 
 
 def line(text: str) -> str:
-    """Make a text fit for logs, AMQP headers and terminals: one line, printable, no credentials."""
-    text = _CREDENTIALS.sub(r"\1", text[: 2 * LONGEST])
+    """Make a text fit for logs, AMQP headers and terminals: one line, printable, no logins."""
+    text = begun(text, 2 * LONGEST)
     if not text.isprintable():
         text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from taskqueue.redact import redacted
 from taskqueue.request.http.fault import Blame, RequestFailed
 from taskqueue.task import address
 from taskqueue.task.address import PORTS, Origin, quoted
-from taskqueue.task.fields import is_full
 
-__all__ = ["PORTS", "Origin", "origin", "quoted", "refused", "split", "without_login"]
+__all__ = ["PORTS", "Origin", "origin", "quoted", "refused", "split"]
 
 
 def split(url: str) -> tuple[str, str, str]:
@@ -25,17 +23,6 @@ def origin(scheme: str, authority: str) -> Origin:
         return address.origin(scheme, authority)
     except ValueError as error:
         raise refused(str(error)) from error
-
-
-def without_login(url: str) -> str:
-    """Write the URL of a task for others: unchanged, unless it may hold a user and a password."""
-    if "@" not in url or not is_full(url):
-        return url
-    try:
-        address.origin(*address.split(url)[:2])
-    except ValueError:
-        return redacted(url)
-    return url
 
 
 def refused(why: str) -> RequestFailed:

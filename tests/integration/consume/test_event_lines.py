@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from sandbox.receiver import Receiver
+from tests.support import command
 from tests.support.stage import Process, Stage
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -83,3 +85,53 @@ def test_what_was_never_run_is_told_too(stage: Stage, receiver: Receiver) -> Non
     (line,) = [line for line in process.lines if "event=waiting" in line]
     assert " debug " in line
     assert "ms=" not in line
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_nothing_that_runs_tells_a_login_or_a_query(
+    staged: Callable[..., Stage], receiver: Receiver, log_format: str
+) -> None:
+    """Not the log, whatever fails, nor a command, nor what the receiver of the roll_back gets."""
+    # Given a queue with a base_url, and one without
+    stage = staged(others={(bare := f"bare-{uuid.uuid4().hex[:8]}"): {"retry_limit": 1}})
+    stage.path.write_text(f"log_format = {log_format}\n{stage.path.read_text()}")
+    # Python's server has one slash where a path begins with two.
+    receiver.answer("/user:SECRET@host/fails", 500)
+    login, query = {"url": "//user:SECRET@host/fails"}, {"url": "/x?token=QUERY"}
+    # When tasks are done, fail, wait, and are no tasks at all, each with a secret in its URL
+    process = stage.run("--log-level", "debug")
+    bodies: list[bytes | dict[str, Any]] = [
+        login | {"max_retries": 1, "roll_back": "/undo"},
+        {"url": "http://user:SECRET@host/"},
+        {"url": "/x y?token=QUERY"},
+        query | {"queue": bare},
+        login | {"queue": bare},
+        login | {"eta": -1},
+        json.dumps(login).encode() + b",",
+        json.dumps(query).encode() + b",",
+    ]
+    for number, body in enumerate(bodies):
+        stage.publish(body, message_id=f"m{number}")
+    stage.publish(query, message_id="done")
+    late = stage.send("//user:SECRET@host/later", countdown=80)
+    found = '"event": "{}", "id": "{}"' if log_format == "json" else "event={} id={} "
+    for number in range(len(bodies)):
+        process.wait_for(found.format("dead", f"m{number}"))
+    for name in ("done", "m0.roll_back"):
+        process.wait_for(found.format("done", name))
+    # Then it is in no output and in no header; the body of a dead message is as it was
+    assert "QUERY" not in process.log
+    shown = [process.log]
+    for where, task in (("dead", "m0"), ("dead", "m6"), ("waiting", late)):
+        shown += [command.ran(stage.path, where, "list", stage.name)]
+        shown += [
+            command.ran(stage.path, where, "show", stage.name, task, *more) for more in ((), ("--json",))
+        ]
+    assert [text for text in shown if "SECRET" in text] == []
+    (undo,) = receiver.to("/undo")
+    assert undo.headers["Taskqueue-Failed-Url"] == "//host/fails"
+    assert "SECRET" not in f"{undo.headers}{undo.body!r}"
+    assert (
+        json.loads(next(body for _, body, sent in stage.dead(6) if sent.message_id == "m0"))["url"]
+        == login["url"]
+    )

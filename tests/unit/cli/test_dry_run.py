@@ -38,6 +38,15 @@ def test_the_curl_is_the_request(ini: Path) -> None:
     assert VERIFIER.verify(headers, body.encode()) == "mine"
 
 
+def test_no_login_is_told(ini: Path) -> None:
+    """Neither in the command nor in the message; nor where there is no request."""
+    for queue, code in (("q", 0), ("bare", 1)):
+        for more in ((), ("--json",)):
+            told = command.ran(ini, "send", queue, "//user:SECRET@h/x", "--dry-run", *more, code=code)
+            assert "//h/x" in told
+            assert "SECRET" not in told
+
+
 def test_it_tells_the_way_onto_the_ladder(ini: Path) -> None:
     """And when it would run."""
     shown = command.read(ini, "send", "q", "/x", "--dry-run", "--countdown", "25.3")

@@ -195,7 +195,7 @@ def test_a_replayed_task_is_due_at_once_or_in_its_turn_or_when_it_was_before_it_
     [
         ("http://u:SECRET@h/x", "http://h/x"),
         (" http://u:SECRET@h/x", "http://h/x"),
-        ("//u:SECRET@h/x", "h/x"),
+        ("//u:SECRET@h/x", "//h/x"),
         ("http:///u:SECRET@h/x", "http://h/x"),
         ("/users/@me", "/users/@me"),
     ],

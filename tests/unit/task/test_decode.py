@@ -173,7 +173,7 @@ def test_the_way_that_a_message_came_tells_for_which_queue_it_was(keys: Any, que
     ("fields", "words"),
     [
         (b"", "body: is not JSON"),
-        (b"nonsense", "b'nonsense'"),
+        (b"nonsense", "got 'nonsense'"),
         (b"\xff\xfe", "body: is not UTF-8: byte 0 is 0xff"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"url": "/x", "payload": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
