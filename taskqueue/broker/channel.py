@@ -55,7 +55,7 @@ class ConfirmChannel:
         self._ended = False
         self._retired = False
         self._none: Callable[[], None] | None = None
-        self._if_cancelled: dict[str, tuple[Callable[..., None], Callable[[], None]]] = {}
+        self._if_cancelled: dict[str, tuple[Callable[..., None], Callable[[ConfirmChannel], None]]] = {}
         self.released: set[int] = set()
         """Tags of deliveries that were given up, as the broker has taken them back."""
         self.connection = connection
@@ -134,13 +134,13 @@ class ConfirmChannel:
         queue: str,
         received: Callable[[Delivery], None],
         begun: Callable[[], None],
-        cancelled: Callable[[], None] | None = None,
+        cancelled: Callable[[ConfirmChannel], None] | None = None,
     ) -> str:
         """Have each message of a queue handed to `received`, and give the consumer's tag.
 
-        `begun` is called once the broker has agreed, `cancelled` where one that ends a consumer over what is
-        out for too long does so. Any other ends the channel: the queue is gone, and what is out may not be
-        acked in one that was declared in its place, as classic queues number what they hand out from 0 on.
+        `begun` is called once the broker has agreed, `cancelled` where one ends it that does so over what is
+        out for too long, or as the queue is gone. Any other ends the channel: its queue is gone, and what is
+        out may not be acked in one that was declared in its place (`consume/former.py`).
         """
 
         def handed_out(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -227,7 +227,7 @@ class ConfirmChannel:
         # What is on its way still comes: pika has forgotten by whom it is taken.
         raw: Any = self._raw
         raw._consumers[tag] = handed_out  # noqa: SLF001
-        cancelled()
+        cancelled(self)
 
     def _on_confirm_mode(self, _frame: Any) -> None:
         self._confirms = True

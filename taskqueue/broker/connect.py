@@ -29,6 +29,8 @@ from taskqueue.settings import Settings
 
 HEARTBEAT = 30
 """Seconds between heartbeats. A peer that is silently gone is noticed in about a minute."""
+LEAST_FRAME = 8192
+"""Bytes: the least `frame_max` that RabbitMQ takes from 4.1 on. It says why in its own log only."""
 OLDEST = (3, 10)
 """The first RabbitMQ whose quorum queues have message TTL and at-least-once dead-lettering."""
 _IN_REPR = re.compile(r"""^ConnectionClosed\w*: \(\d+\) (?P<text>'.*'|".*")$""", re.DOTALL)
@@ -150,6 +152,11 @@ def refusal(error: BaseException, host: Parameters) -> BrokerUnreachable | None:
     words = _words(error)
     if words and not _NOT_LET_IN.search(words):
         return BrokerUnreachable(f"{host.host}:{host.port} refused the connection of user {user!r}: {words}")
+    if not words and host.frame_max < LEAST_FRAME:
+        return BrokerUnreachable(
+            f"{where(host)} has hung up, as RabbitMQ does from 4.1 on over a frame_max below {LEAST_FRAME}: "
+            f"raise frame_max={host.frame_max} in 'server', or leave it out"
+        )
     return BrokerUnreachable(
         f"user {user!r} may not use virtual host {host.virtual_host!r} of {host.host}:{host.port}, "
         f"or it does not exist{f' ({words})' if words else ''}: check 'server', or the user's permissions"

@@ -11,11 +11,14 @@ from taskqueue.broker.link import Link
 from taskqueue.broker.replies import ACCESS_REFUSED, absent, unacked_too_long
 from taskqueue.broker.wire import TolerantConnection
 from taskqueue.consume import losses
+from taskqueue.consume.acks import Acks
+from taskqueue.consume.former import Former
+from taskqueue.consume.looks import Looks
 from taskqueue.consume.parting import Parting
 from taskqueue.consume.phases import Asked, Phase
 from taskqueue.consume.reopening import Reopening
 from taskqueue.consume.room import Room
-from taskqueue.consume.window import ROUND, Window
+from taskqueue.consume.window import Window
 from taskqueue.topology import names
 from taskqueue.topology.plan import essentials
 
@@ -55,17 +58,16 @@ class Deliveries:
         self._lost = lost
         self._left = left
         self._missing = missing
-        self._hoarding = hoarding
         self._room = Room(queue, window)
+        self._looks = Looks(link, window, self._room, anew=self._consume_anew, hoarding=hoarding)
         self.parting = Parting(link, self._cancel)
         """What puts off all that makes room, while the consumer is about to be cancelled."""
-        self._watching = False
         self._asked = Asked.TO_STAY
         self._state = Phase.CLOSED
         self._connection: TolerantConnection | None = None
         self._channel: ConfirmChannel | None = None
-        self._consumer_tag = ""
-        self._agreed = False
+        self._former = Former(link, left)
+        self._consumer_tag, self._agreed = "", False
         """The broker has agreed that it hands messages out."""
         self._reopening = Reopening()
 
@@ -78,6 +80,7 @@ class Deliveries:
     def disconnected(self, reason: str) -> None:
         """Forget the channel with all that is out on it: the broker hands it out again."""
         self._connection = None
+        self._former.abandon(reason)
         if self._channel is not None:
             self._channel.abandon(reason)
 
@@ -105,7 +108,8 @@ class Deliveries:
     @property
     def paused(self) -> bool:
         """Tell whether nothing more can come."""
-        return self._asked is not Asked.TO_STAY and self._state in {Phase.CLOSED, Phase.OPENING, Phase.READY}
+        ended = self._state in {Phase.CLOSED, Phase.OPENING, Phase.READY} and not self._former.coming
+        return ended and self._asked is not Asked.TO_STAY
 
     @property
     def consumed(self) -> bool:
@@ -125,11 +129,11 @@ class Deliveries:
 
     def holds(self, delivery: Delivery) -> bool:
         """Tell whether a delivery can still be acked."""
-        return delivery.channel is self._channel and delivery.tag not in delivery.channel.released
+        return self._acks(delivery) is not None
 
     def ack(self, delivery: Delivery) -> None:
         """Ack a delivery, together with others that are ready by then."""
-        if self.holds(delivery) and self._room.acks.settle(delivery.tag):
+        if (acks := self._acks(delivery)) is not None and acks.settle(delivery.tag):
             self._link.call(self.flush)
 
     def give_back(self, delivery: Delivery) -> None:
@@ -138,12 +142,14 @@ class Deliveries:
 
     def set_aside(self, delivery: Delivery) -> None:
         """Note that a delivery can't be settled for now: others are handed out in its place."""
-        if self.holds(delivery) and self._room.set_aside(delivery.tag, len(delivery.message.body)):
-            self._watch()
+        ours = delivery.channel is self._channel and self.holds(delivery)
+        if ours and self._room.set_aside(delivery.tag, len(delivery.message.body)):
+            self._looks.watch()
             self._make_room()
 
     def flush(self) -> None:
         """Send the acks that are ready."""
+        self._former.flush()
         if self._channel is None or not self._channel.is_open or self.parting.waits:
             return
         now = self._link.monotonic()
@@ -156,10 +162,15 @@ class Deliveries:
         if self._room.goes_on():
             self._consume_anew()
 
+    def _acks(self, delivery: Delivery) -> Acks | None:
+        if delivery.overdue:
+            return None
+        return self._room.acks if delivery.channel is self._channel else self._former.acks(delivery.channel)
+
     def _requeue(self, delivery: Delivery) -> None:
-        if self._channel is not None and self.holds(delivery) and self._channel.is_open:
-            self._room.acks.forget(delivery.tag)
-            self._channel.requeue(delivery.tag)
+        if (acks := self._acks(delivery)) is not None and delivery.channel.is_open:
+            acks.forget(delivery.tag)
+            delivery.channel.requeue(delivery.tag)
 
     def _open(self) -> None:
         if self._connection is None or self._asked is Asked.TO_LEAVE or self._channel is not None:
@@ -196,9 +207,11 @@ class Deliveries:
             self._consumer_tag = self._channel.consume(self._queue, self._delivered, begun, self._cancelled)
 
     def _delivered(self, delivery: Delivery) -> None:
-        self._room.acks.delivered(delivery.tag, self._link.monotonic())
+        if (acks := self._acks(delivery)) is None:
+            return
+        acks.delivered(delivery.tag, self._link.monotonic())
         self._window.arrived(len(delivery.message.body), self._link.monotonic())
-        self._watch()
+        self._looks.watch()
         self._received(delivery)
         self.parting.delivered(self._room)
         self._make_room()
@@ -216,23 +229,6 @@ class Deliveries:
     def _make_room(self) -> None:
         if self._room.is_short():
             self._consume_anew()
-
-    def _watch(self) -> None:
-        """Look once in a while whether what is out stands still."""
-        if not self._watching and self._room.needs_looks:
-            self._watching = True
-            self._window.watch()
-            self._link.later(ROUND, self._look)
-
-    def _look(self) -> None:
-        seen = self._room.look()
-        if seen.anew:
-            self._consume_anew()
-        if seen.hoards:
-            self._hoarding()
-        self._watching = len(self._room.acks) > 0 and self._room.needs_looks
-        if self._watching:
-            self._link.later(ROUND, self._look)
 
     def _leave(self) -> None:
         """Have the broker hand out no more."""
@@ -260,36 +256,40 @@ class Deliveries:
         self._link.call(self._left)
         self._link.call(self.flush)
 
-    def _cancelled(self) -> None:
-        """Give up what the broker ends a consumer for, as 4.3 does; if the queue is gone, the look tells."""
-        if self._channel is None or not self._channel.is_open:
+    def _cancelled(self, channel: ConfirmChannel) -> None:
+        """Consume over another channel: 4.3 has ended a consumer over what is overdue, or with its queue."""
+        if channel is not self._channel or not channel.is_open:
             return
         acks = self._room.acks
         held = acks.aside if acks.eldest_is_aside else 0
-        # In this order: what is gone is not put back, and the consumer does not go on once the broker has it.
-        self._channel.released.update(overdue := acks.eldest(self._link.monotonic()))
-        if self._state is Phase.PARTING:
-            self.parting.end()
-        elif self._state is Phase.CONSUMING:
-            self._cancel()
-        for tag in overdue:
-            acks.forget(tag)
-            self._channel.requeue(tag)
-        self._channel.count(self._queue, lambda _: losses.tell_overdue(self._queue, "", held=held))
+        channel.released.update(overdue := acks.eldest(self._link.monotonic()))
+        self._former.keep(channel, acks, self._consumer_tag, overdue)
+        channel.count(self._queue, lambda _: losses.tell_overdue(self._queue, "", held=held))
+        self._channel, self._state = None, Phase.CLOSED
+        self._window.lost()
+        self.parting.end()
+        self._open()
         self._lost()
 
     def _closed(self, channel: ConfirmChannel, code: int, reason: str) -> None:
-        if channel is not self._channel:
+        former = self._former.lost(channel)
+        if former is None and channel is not self._channel:
             return
-        begun = self._state is not Phase.OPENING
-        if unacked_too_long(code, reason):
-            channel.released.update(self._room.acks.eldest(self._link.monotonic()))
-        self._channel, self._state = None, Phase.CLOSED
-        self._window.lost()
-        self.parting.lost()
-        held = self._room.acks.aside if self._room.acks.eldest_is_aside else 0
+        acks = self._room.acks if former is None else former
+        overdue, begun = unacked_too_long(code, reason), self._state is not Phase.OPENING
+        if overdue:
+            channel.released.update(acks.eldest(self._link.monotonic()))
+        held = acks.aside if acks.eldest_is_aside else 0
+        if former is None:
+            self._channel, self._state = None, Phase.CLOSED
+            self._window.lost()
+            self.parting.lost()
         self._lost()
         if self._asked is Asked.TO_LEAVE or self._connection is None or not self._connection.is_open:
+            return
+        if former is not None:
+            if overdue:
+                losses.tell_overdue(self._queue, reason, held=held)
             return
         refused = code == ACCESS_REFUSED and not begun
         told = losses.tell(self._queue, self._ladder, code, reason, held=held, refused=refused)

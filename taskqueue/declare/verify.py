@@ -193,9 +193,10 @@ async def _differences(session: Session, item: Exchange | Queue) -> tuple[tuple[
         told = _INEQUIVALENT.search(answer)
         if told is None or told["argument"] in found:
             break
-        wanted, current = _value(told["wanted"]), _value(told["current"])
-        found[told["argument"]] = Difference(told["argument"], wanted, current)
-        attempt.adopt(told["argument"], current)
+        argument = told["argument"]
+        wanted, current = _value(argument, told["wanted"]), _value(argument, told["current"])
+        found[argument] = Difference(argument, wanted, current)
+        attempt.adopt(argument, current)
     # The type of a queue explains the other differences.
     return tuple(sorted(found.values(), key=lambda each: each.argument != "x-queue-type")), answer
 
@@ -204,7 +205,10 @@ def _said(value: str | None) -> str:
     return "not set" if value is None else repr(value)
 
 
-def _value(told: str) -> str | None:
+def _value(argument: str, told: str) -> str | None:
     """Read a value as RabbitMQ writes it: ``none``, ``'20'``, ``the value '20' of type 'signedint'``."""
     found = _VALUE.match(told)
-    return found["value"] if found else None
+    value = found["value"] if found else None
+    # 4.3 writes an age in milliseconds, and takes none without a unit.
+    bare = argument == "x-max-age" and value is not None and value.isdigit()
+    return f"{int(value) // 1000}s" if bare and value else value

@@ -36,7 +36,8 @@ def node() -> Iterator[Broker]:
 
 @pytest.fixture
 def stage(node: Broker, receiver: Receiver, tmp_path: Path) -> Iterator[Stage]:
-    """Give one declared queue on that node."""
+    """Give one declared queue on that node, whose timer is the default one whatever a test has set."""
+    node.eval("application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 180_000).")
     stage = Stage(node.url, receiver, tmp_path).declare()
     stage.path.write_text(f"management_url = {node.management_url}\n{stage.path.read_text()}")
     yield stage

@@ -153,7 +153,11 @@ class Channel:
         return f"consumer-{self._consumer}"
 
     def _rpc(self, _method: object, done: Callable[..., None], _replies: object) -> None:
-        self.cancelled = lambda: done(None)
+        if self.receive is None:
+            # The broker has ended that consumer: it answers at once.
+            self.broker.calls.append(lambda: done(None))
+        else:
+            self.cancelled = lambda: done(None)
 
     def basic_publish(
         self, exchange: str, key: str, body: bytes, properties: pika.BasicProperties, *, mandatory: bool
@@ -232,6 +236,7 @@ class Channel:
 
     def end_consumer(self) -> None:
         """Say that the consumer is no more."""
+        self.receive = None
         frame = SimpleNamespace(method=SimpleNamespace(consumer_tag=self.tag))
         self.broker.calls.append(lambda: self._on["cancel"](frame) if self.is_open else None)
 

@@ -18,7 +18,7 @@ from taskqueue.request.execute import Executor
 from taskqueue.settings import QueueSettings
 from taskqueue.task.result import Result
 from taskqueue.topology.ladder import Way
-from tests.support.broker_model import Broker, Channel
+from tests.support.broker_model import Broker, Channel, Entry
 
 LIMIT = 2
 POLICY = QueueSettings("q", base_url="http://base", delivery_limit=LIMIT, jitter=0, concurrency=2)
@@ -89,9 +89,14 @@ class Process:
         """The one on which it consumes, or did last."""
         return [channel for channel in self.broker.channels if channel.consumes][-1]
 
+    @property
+    def out(self) -> dict[int, Entry]:
+        """What is out, on all channels."""
+        return {tag: entry for channel in self.broker.channels for tag, entry in channel.out.items()}
+
     def has(self, attempt: Attempt) -> bool:
         """Tell whether an attempt's message is out."""
-        return attempt.delivery.tag in self.channel.out
+        return attempt.delivery.tag in self.out
 
     def call(self, function: Callable[[], None]) -> None:
         """Be the link."""

@@ -186,9 +186,10 @@ def test_without_a_history_there_is_none(stage: Stage) -> None:
 
 
 def test_another_retention_is_a_conflict_that_says_what_to_do(kept: Stage) -> None:
-    """What a stream keeps is an argument of it."""
-    kept.path.write_text(kept.path.read_text().replace("history = 1d", "history = 2d"))
+    """What a stream keeps is an argument of it: all that differs is told."""
+    kept.path.write_text(kept.path.read_text().replace(KEPT, "history = 2d\nhistory_bytes = 200M\n"))
     done = command.run(kept.path, "declare")
     assert done.returncode == 1
     assert "x-max-age is '86400s' and should be '172800s'" in done.stderr.decode()
+    assert "x-max-length-bytes is '100000000' and should be '200000000'" in done.stderr.decode()
     assert "docs/history.md" in done.stderr.decode()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pytest
@@ -114,7 +114,7 @@ class Histories(RuleBasedStateMachine):
             attempt = self.process.begin()
             if attempt is None or not self.process.has(attempt):
                 return
-            out = self.process.channel.out
+            out = self.process.out
             entry = out[attempt.delivery.tag]
             known = self.known.get((attempt.task.id, attempt.task.runs), float("-inf"))
             assert self.broker.now - known > KEPT, "it runs again although what came of it is known"
@@ -204,7 +204,7 @@ class Histories(RuleBasedStateMachine):
                 break
         consumer = self.process.subscription
         assert not (consumer.idle and not self.process.isolation.is_open), "it takes no tasks any more"
-        assert not (consumer.idle and not self.process.timers and self.process.channel.out), "forgotten"
+        assert not (consumer.idle and not self.process.timers and self.process.out), "forgotten"
         soon = any(at < self.broker.now + 20 for at, _, _ in self.process.timers)
         goes_on = consumer.idle and not soon and not consumer.attempts.stopping
         assert not goes_on or self.process.channel.receive, "it consumes no more"
@@ -228,21 +228,24 @@ class Histories(RuleBasedStateMachine):
             self.process.subscription._hoarding()
         self.broker.pump()
 
-    @rule(taken=PICK)
-    def lose_the_channel(self, taken: int) -> None:
+    @rule(taken=PICK, former=st.booleans())
+    def lose_the_channel(self, taken: int, *, former: bool) -> None:
         """Some publishes had reached the broker and their confirms had not come; the consumer lives."""
-        self._count_deaths()
-        if self.process.channel.is_open:
-            self.process.channel.lose(541, "lost", taken=taken)
+        consuming = [channel for channel in self.broker.channels if channel.consumes and channel.is_open]
+        if consuming:
+            lost = consuming[0] if former else consuming[-1]
+            self._count_deaths(lost.out)
+            lost.lose(541, "lost", taken=taken)
         self.broker.pump()
 
-    @precondition(lambda self: self.process.channel.out)
+    @precondition(lambda self: self.process.out)
     @rule(seconds=st.sampled_from((0.0, 1800.0)))
     def outlast(self, seconds: float) -> None:
         """What is out for the longest time is out for longer than the broker allows."""
         self.broker.now += seconds
-        ours = self.process.channel
-        self._count_deaths(None if ours.ends else next(iter(ours.out)))
+        eldest = min(self.process.out)
+        ours = next(channel for channel in self.broker.channels if eldest in channel.out)
+        self._count_deaths(ours.out if ours.ends else {eldest})
         ours.time_out()
         self.broker.pump()
 
@@ -275,10 +278,12 @@ class Histories(RuleBasedStateMachine):
         self.known.clear()
         self.process = Process(self.broker)
 
-    def _count_deaths(self, tag: int | None = None) -> None:
+    def _count_deaths(self, tags: Collection[int] | None = None) -> None:
+        out = self.process.out
         for attempt in self.process.running:
-            if self.process.has(attempt) and tag in {None, attempt.delivery.tag}:
-                entry = self.process.channel.out[attempt.delivery.tag]
+            tag = attempt.delivery.tag
+            if tag in (out if tags is None else tags):
+                entry = out[tag]
                 entry.headers |= {TRUE: entry.deaths + 1, OF: entry.id}
 
     # --- what holds
