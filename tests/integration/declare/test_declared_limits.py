@@ -76,8 +76,11 @@ def test_the_queues_of_limits_are_pruned_with_their_queue(admin: Admin, write: W
 def test_a_consumer_of_a_paused_queue_outlives_its_prune(
     admin: Admin, write: Write, receiver: Receiver
 ) -> None:
-    """Nothing tells of it but its connection, as it takes neither tasks nor permits: so nothing is lost."""
-    limits = {"max_concurrency": 2, "base_url": receiver.url}
+    """Nothing tells of it but its connection, as it takes neither tasks nor permits: so nothing is lost.
+
+    With probes there is a consumer of its ladder, and the queue is busy as soon as the API knows of that.
+    """
+    limits = {"max_concurrency": 2, "base_url": receiver.url, "probe": "off"}
     both = write("a", "b", **limits)
 
     def pruned(config: Path) -> bool:
