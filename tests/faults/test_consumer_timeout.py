@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,23 @@ def stage(node: Broker, receiver: Receiver, tmp_path: Path) -> Iterator[Stage]:
 def ends_channels(node: Broker) -> bool:
     """Tell whether the broker closes the channel, and with it gives back what ran beside."""
     return tuple(map(int, node.ctl("version").split(".")[:2])) < (4, 3)
+
+
+def wait_for_the_end(node: Broker, stage: Stage, receiver: Receiver) -> None:
+    """Wait for the roll_back, on a node that forgets to look for old deliveries of a queue that is idle.
+
+    4.3 sets its timer anew after each command to a queue, but not in the millisecond in which the last one
+    was to fire (``rabbit_fifo:handle_aux``, eval): the next command to the queue mends that.
+    """
+    queue = f'rabbit_misc:r(<<"/">>, queue, <<"{stage.name}">>)'
+    for _ in range(round(PATIENCE * 1000 / TIMEOUT_MS)):
+        with suppress(TimeoutError):
+            receiver.wait_for(1, path="/rolled", timeout=1.5 * TIMEOUT_MS / 1000)
+            return
+        node.eval(
+            f"{{ok, Q}} = rabbit_amqqueue:lookup({queue}), ra:cast_aux_command(amqqueue:get_pid(Q), eval)."
+        )
+    pytest.fail("it is not dead")
 
 
 def test_what_the_broker_ends_for_a_slow_receiver_begins_again(
@@ -82,7 +100,7 @@ def test_a_held_task_that_the_broker_takes_back_does_not_run_again(stage: Stage,
 
 
 def test_a_task_that_outlasts_the_broker_each_time_is_dead_and_no_other(
-    stage: Stage, receiver: Receiver, *, ends_channels: bool
+    node: Broker, stage: Stage, receiver: Receiver, *, ends_channels: bool
 ) -> None:
     """Its roll_back is called. What ran beside it goes on, also where the channel was closed over it."""
     release, beside = threading.Event(), threading.Event()
@@ -98,7 +116,7 @@ def test_a_task_that_outlasts_the_broker_each_time_is_dead_and_no_other(
     receiver.wait_for(1, path="/beside")
     process.wait_for("beside: it comes again while its request runs" if ends_channels else "it runs again")
     beside.set()
-    receiver.wait_for(1, path="/rolled", timeout=PATIENCE)
+    wait_for_the_end(node, stage, receiver)
     release.set()
     ((headers, _, properties),) = stage.dead()
     assert (properties.message_id, headers["taskqueue-reason"]) == ("slow", "delivery_limit")
