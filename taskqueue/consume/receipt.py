@@ -18,7 +18,6 @@ from taskqueue.settings import QueueSettings
 from taskqueue.task.astray import came_back_at_once, is_marker, missed_rungs
 from taskqueue.task.decide import INVALID, Again, Dead, Done, Run, on_receipt
 from taskqueue.task.decode import decode
-from taskqueue.task.message import Message
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class Receipt:
             # It has found no way, as no task does on a ladder that was pruned under its consumer.
             self._settling.settle(delivery, None, Done(()))
             return
-        delivery = replace(delivery, message=with_id(delivery.message))
+        delivery = with_id(delivery)
         now = self._clock()
         try:
             task = decode(delivery.message, now=now)
@@ -119,8 +118,10 @@ class Receipt:
         self._settling.settle(attempt.delivery, attempt.task, decision)
 
 
-def with_id(message: Message) -> Message:
-    """Give a message an id, unless it has one."""
+def with_id(delivery: Delivery) -> Delivery:
+    """Give a delivery whose message has an id."""
+    message = delivery.message
     if message.properties.get("message_id"):
-        return message
-    return replace(message, properties={**message.properties, "message_id": uuid.uuid4().hex})
+        return delivery
+    properties = {**message.properties, "message_id": uuid.uuid4().hex}
+    return replace(delivery, message=replace(message, properties=properties))

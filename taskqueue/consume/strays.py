@@ -31,7 +31,7 @@ def bury(delivery: Delivery, place: str, way: Way, link: Link, now: float) -> No
     """
     log.error("%s: a message that is none of ours: it comes to the dead queue", place)
     dead = Dead(INVALID, f"body: none of ours, and it was in {place}", 0)
-    publishes = successors(with_id(delivery.message), None, dead, way=way, now=now)
+    publishes = successors(with_id(delivery).message, None, dead, way=way, now=now)
     confirm(publishes, delivery, place, link, lambda: delivery.channel.ack(delivery.tag))
 
 

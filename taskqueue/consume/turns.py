@@ -70,19 +70,17 @@ class Turns:
             self._take_permit(attempt, lambda: self._take_alone(attempt))
         elif not self._isolation.is_open:
             self._settling.put_back(attempt)
+        elif self._paced is None:
+            self._begin(attempt)
         else:
-            turn = partial(self._take_permit, attempt, partial(self._attempts.begin, attempt))
-            if self._paced is None:
-                turn()
-            else:
-                self._paced.add(attempt, turn)
+            self._paced.add(attempt, partial(self._begin, attempt))
 
     def take_back(self) -> None:
         """Have what has begun and does not run yet wait for a permit anew."""
         # Otherwise one runs alone, and nothing waits.
         if self._isolation.is_open:
             for attempt in self._attempts.withdraw():
-                self._take_permit(attempt, partial(self._attempts.begin, attempt))
+                self._begin(attempt)
 
     def lost(self) -> None:
         """Have all go on where the task that they wait for has gone back, and is to come again."""
@@ -107,21 +105,27 @@ class Turns:
             )
             self._settling.settle(attempt.delivery, task, again)
 
+    def _begin(self, attempt: Attempt) -> None:
+        """Have it begin beside others."""
+        if self._permits is None:
+            self._attempts.begin(attempt)
+        else:
+            self._take_permit(attempt, partial(self._attempts.begin, attempt))
+
     def _take_permit(self, attempt: Attempt, begin: Callable[[], None]) -> None:
         """Begin, where `max_concurrency` lets it."""
-
-        def away() -> None:
-            # The token of a rate is not spent.
-            if self._paced is not None:
-                self._paced.refund()
-            self._send_away(attempt, unpermitted=True)
-
         if self._permits is None:
             begin()
         elif self._isolation.is_open:
-            self._permits.ask(attempt, begin, away)
+            self._permits.ask(attempt, begin, partial(self._go_without, attempt))
         else:
             self._settling.put_back(attempt)
+
+    def _go_without(self, attempt: Attempt) -> None:
+        # The token of a rate is not spent.
+        if self._paced is not None:
+            self._paced.refund()
+        self._send_away(attempt, unpermitted=True)
 
     def _take_alone(self, attempt: Attempt) -> None:
         permits = self._permits

@@ -11,6 +11,7 @@ from taskqueue.request.http.fault import BadAnswer
 _STATUS_LINE = re.compile(r"HTTP/1\.([0-9])[ \t]+([1-9][0-9]{2})(?:[ \t][^\r]*)?")
 _PROTOCOL = b"HTTP/"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD = re.compile(rf"^({_NAME.pattern})[ \t]*:(.*)$", re.MULTILINE)
 _FOLD = re.compile(r"\n[ \t]+")
 _CR_LINE = re.compile(rb"\r\r+[^\r\n]")
 _LENGTH = re.compile("[0-9]+")
@@ -89,16 +90,11 @@ def read_head(data: bytes) -> Head:
     if "\n " in text or "\n\t" in text:
         # A line that is folded to the status line belongs to its reason, which nobody reads.
         text = _FOLD.sub(" ", text)
-    status_line, *lines = text.split("\n")
+    status_line, _, lines = text.partition("\n")
     found = _STATUS_LINE.fullmatch(status_line)
     if found is None:
         raise BadAnswer(f"status line {status_line[:60]!a}")
-    fields = []
-    for line in lines:
-        name, colon, value = line.partition(":")
-        name = name.rstrip(" \t")
-        if colon and _NAME.fullmatch(name):
-            fields.append((name.lower(), value.strip(" \t").replace("\0", " ")))
+    fields = [(name.lower(), value.strip(" \t").replace("\0", " ")) for name, value in _FIELD.findall(lines)]
     return Head(int(found[2]), int(found[1]), tuple(fields))
 
 
