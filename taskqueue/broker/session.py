@@ -261,12 +261,15 @@ async def connected(settings: Settings, *, name: str) -> AsyncIterator[Session]:
 
 def run(work: Awaitable[Result]) -> Result:
     """Run what a command does in a session to its end; raises BrokerUnreachable where that is cut off."""
+    # Not the result of the task, which asyncio writes out at the end: a second where it is a long plan.
+    results: list[Result] = []
 
-    async def main() -> Result:
+    async def main() -> None:
         try:
-            return await work
+            results.append(await work)
         except AMQPError as error:
             msg = f"lost the connection to the broker ({error!r}): run the command again"
             raise BrokerUnreachable(msg) from error
 
-    return asyncio.run(main())
+    asyncio.run(main())
+    return results[0]

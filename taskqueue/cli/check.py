@@ -109,8 +109,8 @@ async def _check_broker(settings: Settings) -> list[Check]:
 async def _check_queues(
     session: Session, settings: Settings, management: Management, listed: Listed | None
 ) -> list[Check]:
-    queues = tuple(settings.queues.values())
-    gone = await absent(session, plan(settings.layout), listed)
+    queues, layout = tuple(settings.queues.values()), settings.layout
+    gone = await absent(session, plan(layout), listed)
     may_all = await granted(session, ((queue.name, queue.ladder) for queue in queues))
     # Many queues, or much of one: never both at once, so that no more channels are open than there may be.
     within = max(1, CHANNELS // len(queues))
@@ -120,12 +120,12 @@ async def _check_queues(
         checked, may[queue.name] = await _check_permissions(
             session, queue, allowed=queue.name in may_all, probes=settings.probe
         )
-        plans = [plan_queue(queue.name, settings.layout)]
+        plans = [plan_queue(queue.name, layout)]
         if queue.ladder == queue.name:
-            plans.append(plan_ladder(queue.name, settings.layout))
+            plans.append(plan_ladder(queue.name, layout))
         if queue.name in settings.scheduled:
-            plans.append(plan_schedules(queue.name, settings.layout))
-        plans.append(plan_limits(queue.name, settings.layout))
+            plans.append(plan_schedules(queue.name, layout))
+        plans.append(plan_limits(queue.name, layout))
         part = Part(queue.name, joined(plans), within)
         declared = await check_declared(session, part, may[queue.name], gone)
         checks = [checked, declared]
@@ -136,7 +136,7 @@ async def _check_queues(
     found = [each for checks in await session.each("", look, queues) for each in checks]
     for ladder, name in {queue.ladder: queue.name for queue in queues}.items():
         if ladder not in settings.queues:
-            part = Part(ladder, plan_ladder(ladder, settings.layout), CHANNELS)
+            part = Part(ladder, plan_ladder(ladder, layout), CHANNELS)
             found.append(await check_declared(session, part, may[name], gone))
     unread = [lack for each in may.values() for lack in each.look]
     if unread:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,7 +78,12 @@ def _written(data: Any, *, ensure_ascii: bool) -> str:
 
 def line(text: str) -> None:
     """Print a line on standard output."""
-    sys.stdout.write(f"{text}\n")
+    lines((text,))
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Print lines on standard output, however many there are."""
+    sys.stdout.writelines(f"{text}\n" for text in texts)
     sys.stdout.flush()
 
 

@@ -167,8 +167,7 @@ def _show(wanted: _Wanted, outcome: Outcome) -> None:
     if wanted.as_json:
         common.emit(plans.document(wanted.settings, outcome))
         return
-    for line in plans.lines(wanted.settings, outcome, dry_run=wanted.dry_run):
-        common.line(line)
+    common.lines(plans.lines(wanted.settings, outcome, dry_run=wanted.dry_run))
 
 
 def _require_done(wanted: _Wanted, outcome: Outcome) -> None:

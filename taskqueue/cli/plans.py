@@ -123,18 +123,19 @@ def _time(seconds: int | None) -> str | None:
 
 def _summary(settings: Settings, findings: Findings) -> Iterator[str]:
     """Write a line for each task queue, and for each ladder that several share."""
+    layout = settings.layout
     for queue in settings.queues.values():
-        own = plan_queue(queue.name, settings.layout)
-        parts = (own, plan_ladder(queue.name, settings.layout)) if queue.ladder == queue.name else (own,)
+        own = plan_queue(queue.name, layout)
+        parts = (own, plan_ladder(queue.name, layout)) if queue.ladder == queue.name else (own,)
         if queue.name in settings.scheduled:
-            parts = (*parts, plan_schedules(queue.name, settings.layout))
-        parts = (*parts, plan_limits(queue.name, settings.layout))
+            parts = (*parts, plan_schedules(queue.name, layout))
+        parts = (*parts, plan_limits(queue.name, layout))
         yield _declared(queue.name, parts, findings)
     for ladder in dict.fromkeys(queue.ladder for queue in settings.queues.values()):
         if ladder not in settings.queues:
-            yield _declared(f"ladder {ladder}", (plan_ladder(ladder, settings.layout),), findings)
-    if settings.layout.history is not None:
-        yield _declared("history", (plan_history(settings.layout.history),), findings)
+            yield _declared(f"ladder {ladder}", (plan_ladder(ladder, layout),), findings)
+    if layout.history is not None:
+        yield _declared("history", (plan_history(layout.history),), findings)
 
 
 def _declared(name: str, parts: tuple[Plan, ...], findings: Findings) -> str:

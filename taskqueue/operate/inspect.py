@@ -95,8 +95,9 @@ async def states(
     """
     wanted = tuple(queues)
     ladders = tuple(dict.fromkeys(queue.ladder for queue in wanted))
-    plans = {queue.name: plan_queue(queue.name, settings.layout) for queue in wanted}
-    ladder_plans = {ladder: plan_ladder(ladder, settings.layout) for ladder in ladders}
+    layout = settings.layout
+    plans = {queue.name: plan_queue(queue.name, layout) for queue in wanted}
+    ladder_plans = {ladder: plan_ladder(ladder, layout) for ladder in ladders}
     every = joined([*plans.values(), *ladder_plans.values()])
     nowhere = {item.name for item in gone if isinstance(item, Queue)}
     steps = {ladder: rungs(ladder, settings, unready or ()) for ladder in ladders}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 ENTRY = "in"
 LOOK = "look"
@@ -26,6 +27,7 @@ _TIMED = re.compile(r"(?P<owner>.+)\.wait\.(?P<seconds>\d+(?:\.\d+)?)s(?:\.class
 _LAST_HOP = re.compile(rf"[^>]+>{_DUE}(?P<queue>.+)")
 
 
+@lru_cache(maxsize=1024)
 def seconds(value: Decimal) -> str:
     """Write a TTL (seconds) as people do: ``0.3s``, ``20s``, ``3000s``."""
     return f"{value.normalize():f}s"

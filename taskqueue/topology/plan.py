@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar
 
 from taskqueue.topology import names
@@ -209,17 +210,23 @@ def plan_ladder(name: str, layout: Layout) -> Plan:
     A message that finds no way at any of them comes to the work queue of that name. A shared ladder has no
     such queue: it leads the message to the queue that the message names, else to `names.lost`.
     """
-    rungs, due, lost = layout.rungs, names.due(name), names.lost(name)
+    return _plan_ladder(name, layout.rungs, layout.queue_type, shared=not layout.is_queue(name))
+
+
+# A command plans each ladder several times, and the page once a second.
+@lru_cache(maxsize=1024)
+def _plan_ladder(name: str, rungs: Ladder, queue_type: str, *, shared: bool) -> Plan:
+    due, lost = names.due(name), names.lost(name)
     exchanges = [Exchange(names.wait(name), alternate=due), Exchange(names.control(name))]
     exchanges += (Exchange(level, alternate=due) for level in levels(name, rungs))
-    queues = list(_wait_queues(name, rungs, layout.queue_type))
+    queues = list(_wait_queues(name, rungs, queue_type))
     probe, probed, control = names.probe(name), names.probed(name), names.control(name)
     queues += (Queue(names.looked(name), DROPPED), Queue(probe, PROBES), Queue(probed, NEWEST))
-    bindings = list(hops(name, rungs, layout.queue_type))
+    bindings = list(hops(name, rungs, queue_type))
     bindings += (Binding(level, names.looked(name), names.LOOK) for level in levels(name, rungs))
     bindings += (Binding(place, probe, names.WATCH) for place in (*levels(name, rungs), control))
     bindings.append(Binding(control, probed, probed))
-    if not layout.is_queue(name):
+    if shared:
         exchanges += [Exchange(lost, "fanout"), Exchange(due, alternate=lost)]
         queues.append(Queue(lost, KEPT))
         bindings.append(Binding(lost, lost, ""))
@@ -280,12 +287,12 @@ def dead_lettering(queue_type: str, *, to: str) -> dict[str, str | int]:
 
 def hops(ladder: str, rungs: Ladder, queue_type: str) -> Iterator[Binding]:
     """Bind every rung to the entry and to each higher level."""
+    units = tuple(map(rungs.unit, range(rungs.levels)))
     for leg in rungs.rungs():
         ttl = rungs.ttl(leg)
         rung = rung_name(ladder, ttl, queue_type)
         yield Binding(names.wait(ladder), rung, names.hop(names.ENTRY, ttl))
-        for level in range(leg.level + 1, rungs.levels):
-            unit = rungs.unit(level)
+        for unit in units[leg.level + 1 :]:
             yield Binding(names.level(ladder, unit), rung, names.hop(unit, ttl))
 
 
