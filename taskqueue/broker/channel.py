@@ -184,6 +184,8 @@ class ConfirmChannel:
 
         def gone(_frame: Any) -> None:
             self._if_cancelled.pop(consumer_tag, None)
+            # Who consumes anew often would fill the memory in months: pika forgets it only by its own way.
+            raw._consumers.pop(consumer_tag, None)  # noqa: SLF001
             done()
 
         raw._rpc(spec.Basic.Cancel(consumer_tag=consumer_tag), gone, [reply])  # noqa: SLF001

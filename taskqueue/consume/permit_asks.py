@@ -1,7 +1,7 @@
 """Who asks the broker for permits: a consumer of its own for each.
 
-It is cancelled no earlier than its permit goes back: what a cancelled one has would not come back from a node
-of a cluster that is killed (``rabbit_fifo``, noconnection).
+It is cancelled just before its permit goes back, and no earlier: what a cancelled one has would not come back
+from a node of a cluster that is killed (``rabbit_fifo``, noconnection).
 
 Everything here runs on the I/O thread.
 """

@@ -37,7 +37,7 @@ class PermitBook:
         found: Callable[[bool], None],
         stray: Callable[[Delivery, str], None],
     ) -> None:
-        self.limit = 0
+        self.limit = self.issued = 0
         self.asked = float("-inf")
         """When it was read last, or somebody tried (monotonic)."""
         self._queue = queue
@@ -146,7 +146,8 @@ class PermitBook:
                 channel.ack(tag)
         if book.limit != self.limit:
             log.info("%s: at most %d requests at a time over all consumers", self._queue, book.limit)
-        self.limit, self._editions, self._told = book.limit, frozenset(book.editions), False
+        self.limit, self.issued = book.limit, book.issued
+        self._editions, self._told = frozenset(book.editions), False
         again, self._again = self._again, False
         self._found(not again)
         if again:

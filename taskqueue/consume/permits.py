@@ -8,7 +8,6 @@ Everything here runs on the I/O thread.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ from taskqueue.consume.timer import Timer
 from taskqueue.consume.workers import Attempt
 from taskqueue.limit import Permit, read_permit
 from taskqueue.topology import names
-
-log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 1.0
 """Seconds that a task waits here for a permit."""
@@ -111,6 +108,11 @@ class Permits:
     def idle(self) -> bool:
         """Tell whether no task waits for a permit."""
         return not self._waiting
+
+    @property
+    def has_one(self) -> bool:
+        """Tell whether there is one for another request."""
+        return self._free > 0
 
     def opened(self, channel: ConfirmChannel) -> None:
         """Take permits over this channel."""
@@ -215,7 +217,7 @@ class Permits:
         if self._channel is None or not self._channel.is_open:
             return
         self._asks.want(self._wanted)
-        if self._waiting or self._over or self._running():
+        if self._waiting or self._over or self._running() or self.reserved:
             self._book.look(_LOOK)
         if (self._waiting or self._open) and self._usable and self._link.monotonic() - self._counted >= KEPT:
             self._counted = self._link.monotonic()
@@ -230,9 +232,10 @@ class Permits:
         return max(0, min(max(len(self._waiting), usable + 1), self._concurrency - usable))
 
     def _count(self, found: spec.Queue.DeclareOk) -> None:
-        # Who holds a permit is a consumer too, and has no other.
-        taken = self._book.limit + len(self._asks)
-        self._spare = found.message_count > 0 or found.consumer_count <= taken
+        # Who holds a permit is a consumer too; so where there is none, its leader has not answered.
+        if found.consumer_count:
+            taken = self._book.issued + len(self._asks)
+            self._spare = found.message_count > 0 or found.consumer_count <= taken
         self.look()
 
     def _arrived(self, delivery: Delivery, consumer: str) -> None:
@@ -285,12 +288,13 @@ class Permits:
     def _plan(self) -> None:
         """Look again when the next thing is due."""
         now = self._link.monotonic()
-        due = []
+        # Nothing else looks while all that has begun hangs.
+        due = [self._counted + KEPT] if self._open else []
         if self._waiting:
             due.append(self._waiting[0].since + LONGEST_WAIT)
         if self._free > 0:
             due.append(max(self._usable[0].since, self._busy) + KEPT)
-        if self._over:
+        if self._over or self.reserved:
             due.append(self._book.asked + _LOOK)
         if due:
             self._timer.set(max(min(due) - now, _SOON))

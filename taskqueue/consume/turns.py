@@ -136,13 +136,20 @@ class Turns:
             self._alone = None
             if permits is not None:
                 permits.reserved -= 1
-            self._attempts.begin(attempt)
+            if permits is None or permits.has_one:
+                self._attempts.begin(attempt)
+            else:
+                # Its permit went with the channel of the limits, or with a lower limit.
+                self._settling.put_back(attempt)
+                self._isolation.finish(turn)
 
-        turn = self._isolation.ask(lambda: self._settling.hold(_ACKED, begin))
-        if turn and permits is not None:
-            # Others wait here no more, so it would go back meanwhile.
+        if permits is not None:
+            # Before others wait here no more, or it would go back meanwhile.
             permits.reserved += 1
+        turn = self._isolation.ask(lambda: self._settling.hold(_ACKED, begin))
         if not turn:
+            if permits is not None:
+                permits.reserved -= 1
             self._settling.put_back(attempt)
             return
         asked = self._alone = turn, attempt

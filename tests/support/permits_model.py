@@ -23,13 +23,25 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self._timers: list[tuple[float, Callable[[], None]]] = []
 
     def monotonic(self) -> float:
         """Give the time."""
         return self.now
 
-    def later(self, _seconds: float, _function: Callable[[], None]) -> None:
-        """Leave it to the test to look again."""
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Note what is due, for `run`."""
+        self._timers.append((self.now + seconds, function))
+
+    def run(self, seconds: float) -> None:
+        """Let so much time go by, and call what comes due in it."""
+        end = self.now + seconds
+        while due := [each for each in self._timers if each[0] <= end]:
+            first = min(due, key=lambda each: each[0])
+            self._timers.remove(first)
+            self.now = max(self.now, first[0])
+            first[1]()
+        self.now = end
 
 
 class Limits:
@@ -42,13 +54,15 @@ class Limits:
         self.received: dict[str, Callable[[Delivery], None]] = {}
         self.counts: list[Callable[[spec.Queue.DeclareOk], None]] = []
         self.limit = limit
+        self._issued = 0
         self._numbers = count()
         self._read = False
 
     def get(self, _queue: str, got: Callable[[Delivery | None], None]) -> None:
         """Hand out the book, and nothing after it."""
         self._read = not self._read
-        book = book_publish("q", Book(1, self.limit, self.limit, ("e",)))
+        self._issued = max(self._issued, self.limit)
+        book = book_publish("q", Book(1, self.limit, self._issued, ("e",)))
         got(self._delivery(1, book) if self._read else None)
 
     def consume(self, _queue: str, received: Callable[[Delivery], None], _then: object) -> str:
