@@ -125,7 +125,7 @@ class Deliveries:
     @property
     def just_acked(self) -> bool:
         """Tell whether the broker may not have got to all acks."""
-        return self._room.just_acked(self._link.monotonic())
+        return self._former.just_acked or self._room.just_acked(self._link.monotonic())
 
     def holds(self, delivery: Delivery) -> bool:
         """Tell whether a delivery can still be acked."""

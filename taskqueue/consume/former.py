@@ -32,6 +32,12 @@ class Former:
         self._link = link
         self._all_came = left
         self._left: dict[ConfirmChannel, _Left] = {}
+        self._acked = float("-inf")
+
+    @property
+    def just_acked(self) -> bool:
+        """Tell whether the broker may not have got to all acks."""
+        return self._link.monotonic() - self._acked < TAKEN
 
     @property
     def coming(self) -> bool:
@@ -59,6 +65,7 @@ class Former:
                 continue
             for ack in left.acks.flush():
                 channel.ack(ack.tag, multiple=ack.multiple)
+                self._acked = self._link.monotonic()
             if left.gone and not left.acks:
                 del self._left[channel]
                 # The broker may not have got to all acks, and would forget them.

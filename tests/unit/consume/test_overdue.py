@@ -111,6 +111,18 @@ def test_the_channel_of_what_ran_beside_it_is_closed_after_the_last_ack(stage: S
     assert stage.process.channel.receive is not None
 
 
+def test_a_stop_waits_for_the_acks_of_what_ran_beside_it(stage: Stage) -> None:
+    """The broker may not have got to them: what is done would run again."""
+    stage.begin("slow")
+    stage.broker.now += TIMEOUT / 2
+    beside = stage.begin("beside")
+    stage.outlast()
+    calm(stage, 5.0)
+    assert not stage.process.subscription.just_acked
+    stage.answer(beside, 200)
+    assert stage.process.subscription.just_acked
+
+
 def test_what_comes_later_stays_where_what_ran_beside_it_takes_too_long_too(stage: Stage) -> None:
     """The broker closes the channel whose consumer it had ended, and that alone."""
     stage.begin("slow")
