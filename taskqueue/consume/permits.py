@@ -293,7 +293,7 @@ class Permits:
         if self._waiting:
             due.append(self._waiting[0].since + LONGEST_WAIT)
         if self._free > 0:
-            due.append(max(self._usable[0].since, self._busy) + KEPT)
+            due.append(max(self._usable[0].since, self._busy if self._spare else 0.0) + KEPT)
         if self._over or self.reserved:
             due.append(self._book.asked + _LOOK)
         if due:

@@ -100,6 +100,22 @@ def test_fewer_permits_than_threads_let_no_more_begin(site: Site) -> None:
     assert site.running == 1
 
 
+def test_a_permit_that_others_want_goes_back_once_it_was_kept_for_a_moment() -> None:
+    """However lately tasks were short of permits here."""
+    site = Site(limit=4)
+    site.ask(2)
+    site.channel.hand_out(10, 0)
+    site.channel.answer(ready=0, consumers=9)
+    site.clock.now += 0.75 * KEPT
+    site.permits.look()
+    site.permits.withdraw()
+    site.running = 0
+    site.permits.look()
+    assert 10 not in site.channel.requeued
+    site.clock.run(0.3 * KEPT)
+    assert 10 in site.channel.requeued
+
+
 def test_permits_that_others_hold_begin_nothing() -> None:
     """Nobody wants for one where others ask in vain."""
     site = Site(limit=4)
