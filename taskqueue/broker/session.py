@@ -7,6 +7,7 @@ So each answer has a time limit, after which the channel is given up.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -259,8 +260,13 @@ async def connected(settings: Settings, *, name: str) -> AsyncIterator[Session]:
     raise broker.together(failures)
 
 
+_MANY_OBJECTS = 20_000
+
+
 def run(work: Awaitable[Result]) -> Result:
     """Run what a command does in a session to its end; raises BrokerUnreachable where that is cut off."""
+    # The plan of a thousand queues is a million objects and no garbage: to look for some takes a fifth more.
+    gc.set_threshold(_MANY_OBJECTS)
     # Not the result of the task, which asyncio writes out at the end: a second where it is a long plan.
     results: list[Result] = []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Sequence
 from importlib import import_module
@@ -45,7 +44,6 @@ COMMANDS = {
     "listen": "Receive tasks on this machine's loopback, show what comes, and answer as told until Ctrl-C.",
 }
 """What the list of commands says of each, so that their modules need not be there for it."""
-_MANY_OBJECTS = 20_000
 MODULES = {"try": "attempt"}
 """The modules of commands whose names are words of Python."""
 
@@ -86,8 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 fine, 1 a check failed, 2 bad usage or configuration, 3 no broker."""
     # What pika logs also comes as an exception, which becomes one line that says what to do.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    # The plan of a thousand queues is a million objects and no garbage: to look for some takes a fifth more.
-    gc.set_threshold(_MANY_OBJECTS)
     streams.prepare()
     with common.errors():
         try:
