@@ -54,11 +54,11 @@ class Held:
 
     def keep(self) -> None:
         """Hold it even when it comes to its end: what becomes of it is under way."""
-        self._of.keep(self.delivery)
+        self._of.keep(self.delivery, self.message)
 
     def take(self) -> None:
         """Ack the message, which was kept: it is gone from the ladder."""
-        self._of.take(self.delivery, self.message)
+        self._of.take(self.delivery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +146,16 @@ class RungLook:
         for tag in sorted(self._again):
             self._channel.give_back(tag)
 
-    def keep(self, delivery: Delivery) -> None:
+    def keep(self, delivery: Delivery, message: Message) -> None:
         """Hold a message even when it comes to its end."""
+        # It can't come again while it is held: what looks like it is another copy of the same task.
+        self._walk.seen.discard(_identity(message))
         self._loose.discard(delivery.tag)
         self._again.discard(delivery.tag)
 
-    def take(self, delivery: Delivery, message: Message) -> None:
+    def take(self, delivery: Delivery) -> None:
         """Ack a message, which removes it from the queue."""
         self._channel.ack(delivery)
-        # Another copy of the same task is to be taken, too.
-        self._walk.seen.discard(_identity(message))
         self._make_room(delivery.tag)
 
     async def _alone(self) -> None:

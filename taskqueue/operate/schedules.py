@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from taskqueue.errors import NotDeclared, PublishFailed
 from taskqueue.schedule import book as books
 from taskqueue.schedule import messages
 from taskqueue.schedule.book import Book, Entry
-from taskqueue.schedule.holding import hold, read
+from taskqueue.schedule.holding import CONFIRMING, hold, read
 from taskqueue.settings import Settings
 from taskqueue.settings.schedules import Definition, ScheduleSettings
 
@@ -68,14 +69,19 @@ async def run(
         raise _absent(schedule)
     now = clock()
     at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    task = messages.task(entry.definition, queue, f"{schedule}@{at}")
+    task_id = f"{schedule}@{at}"
+    task = messages.task(entry.definition, queue, task_id)
     async with session.own_channel() as channel:
         try:
             await channel.confirms()
-            await channel.publish(task.publish(settings.way(queue), now))
+            async with asyncio.timeout(CONFIRMING):
+                await channel.publish(task.publish(settings.way(queue), now))
+        except TimeoutError as error:
+            msg = f"{queue}: no confirm in {CONFIRMING:g} s, so {task_id} may have been sent all the same"
+            raise PublishFailed(msg) from error
         except Refused as error:
             raise PublishFailed(f"{queue}: {error.reason}") from error
-    return f"{schedule}@{at}"
+    return task_id
 
 
 async def pause(

@@ -23,7 +23,8 @@ from taskqueue.topology import names
 PATIENCE = 15.0
 """Seconds to wait for a book that somebody else holds, who needs it for milliseconds."""
 _POLL = 0.05
-_CONFIRMING = 30.0
+CONFIRMING = 30.0
+"""Seconds to wait for the confirm of what was published."""
 
 
 class Held:
@@ -105,10 +106,10 @@ def book_of(queue: str, copies: Iterable[Delivery]) -> Book:
 async def confirmed(channel: Channel, publish: Publish, queue: str) -> None:
     """Publish something of the schedules of a queue and wait for its confirm; raises PublishFailed."""
     try:
-        async with asyncio.timeout(_CONFIRMING):
+        async with asyncio.timeout(CONFIRMING):
             await channel.publish(publish)
     except TimeoutError as error:
-        msg = f"the schedules of {queue} may be as they were: no confirm in {_CONFIRMING:g} s, try again"
+        msg = f"the schedules of {queue} may be as they were: no confirm in {CONFIRMING:g} s, try again"
         raise PublishFailed(msg) from error
     except Refused as error:
         raise error.told() from error

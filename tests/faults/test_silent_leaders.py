@@ -18,12 +18,14 @@ from sandbox.broker import Broker, cluster, find_script
 from taskqueue.broker.replies import Counts
 from taskqueue.broker.session import connected
 from taskqueue.broker.taken import taken
+from taskqueue.errors import PublishFailed
+from taskqueue.operate import schedules
 from taskqueue.send.client import Client
 from taskqueue.settings import load
 from tests.conftest import connect
 from tests.faults.silence import silent
 from tests.support.command import ran, read, run
-from tests.support.stage import PATIENCE
+from tests.support.stage import PATIENCE, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -135,6 +137,31 @@ def test_no_command_acts_on_a_queue_that_does_not_answer(broker_of_this_file: Br
         for arguments in lines:
             ran(config, *arguments)
     assert counts(config) == (WAITING - 1, READY + 1, 0)
+
+
+def test_what_is_sent_by_hand_ends_where_no_confirm_comes(
+    broker_of_this_file: Broker, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schedule's task may have been sent all the same, and that is said."""
+    daily = "[schedule:daily]\ncron = 0 3 * * *\nqueue = mail\nurl = http://127.0.0.1/\n"
+    config.write_text(config.read_text() + daily)
+    ran(config, "declare")
+    monkeypatch.setattr(schedules, "CONFIRMING", 1.0)
+
+    async def send() -> None:
+        async with connected(load(config), name="test") as session:
+            await schedules.run(session, load(config), "daily")
+
+    with (
+        silent(broker_of_this_file, "mail"),
+        pytest.raises(PublishFailed, match=r"no confirm in 1 s, so daily@"),
+    ):
+        asyncio.run(send())
+    with connect(broker_of_this_file.url) as connection:
+        channel = connection.channel()
+        eventually(
+            lambda: channel.queue_declare("mail", passive=True).message_count == READY + 1, "it was sent"
+        )
 
 
 def test_prune_keeps_a_rung_whose_leader_does_not_answer(

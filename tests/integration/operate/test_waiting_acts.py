@@ -101,6 +101,15 @@ def test_forget_deletes(stage: Stage) -> None:
     assert (stage.waiting(), stage.depth(), stage.depth(f"{stage.name}.dead")) == (0, 0, 0)
 
 
+def test_a_task_that_was_sent_twice_under_one_id_is_cancelled_twice(stage: Stage) -> None:
+    """The second copy comes while the first is on its way to the dead queue."""
+    twice = {"url": "/x", "queue": stage.name, "id": "a", "eta": time.time() + 600}
+    with stage.client() as client:
+        client.send_many([twice] * 50)
+    assert acted(stage, "cancel", "--id", "a") == {"looked": 50, "matched": 50, "done": 50, "missing": []}
+    assert (stage.waiting(), stage.depth(f"{stage.name}.dead")) == (0, 50)
+
+
 def test_run_now_runs_with_the_attempts_that_are_left(stage: Stage, receiver: Receiver) -> None:
     """The task keeps its id and its runs; the others wait on."""
     stage.configure(min_backoff_seconds=500, max_backoff_seconds=500)
