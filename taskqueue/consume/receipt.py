@@ -14,9 +14,10 @@ from taskqueue.consume.settling import Settling
 from taskqueue.consume.turns import Turns
 from taskqueue.consume.workers import Attempt
 from taskqueue.errors import InvalidTask
+from taskqueue.schedule.messages import read_wake
 from taskqueue.settings import QueueSettings
-from taskqueue.task.astray import came_back_at_once, is_marker, missed_rungs
-from taskqueue.task.decide import INVALID, Again, Dead, Done, Run, on_receipt
+from taskqueue.task.astray import came_back_at_once, is_marker, missed_rungs, wake_queue
+from taskqueue.task.decide import INVALID, Again, Dead, Done, Home, Run, on_receipt
 from taskqueue.task.decode import decode
 
 log = logging.getLogger(__name__)
@@ -50,13 +51,11 @@ class Receipt:
 
     def receive(self, delivery: Delivery) -> None:
         """Take a delivery, decide, and hand it on."""
-        if is_marker(delivery.message):
-            # It has found no way, as no task does on a ladder that was pruned under its consumer.
-            self._settling.settle(delivery, None, Done(()))
-            return
         delivery = with_id(delivery)
         now = self._clock()
         try:
+            if self._settle_stray(delivery):
+                return
             task = decode(delivery.message, now=now)
             if self._settling.resume(delivery, task):
                 return
@@ -88,6 +87,23 @@ class Receipt:
             self._send_round(attempt, decision, now)
         else:
             self._settling.settle(delivery, task, decision)
+
+    def _settle_stray(self, delivery: Delivery) -> bool:
+        """Settle what is no task and has found no way, as on a ladder that was pruned under its consumer."""
+        message = delivery.message
+        if is_marker(message):
+            self._settling.settle(delivery, None, Done(()))
+            return True
+        wake = wake_queue(message.headers)
+        if wake is None or read_wake(message) is None:
+            return False
+        self._notices.give(
+            "wake-ups of schedules come here from the ladder: it is not the one of some consumer's "
+            "configuration any more; run 'taskqueue declare', or start that one again with the present one"
+        )
+        # It may be the only one on its way. Where it is early, whoever gets it there sends it on.
+        self._settling.settle(delivery, None, Home(wake))
+        return True
 
     def _give_up(self, delivery: Delivery, error: str, now: float) -> None:
         """Settle a task whose headers are lost: nobody knows when it is due, or how often it has run.

@@ -13,7 +13,7 @@ from taskqueue.broker.replies import ACCESS_REFUSED, NOT_FOUND
 from taskqueue.broker.wire import lighter
 from taskqueue.consume.held import Address, Held
 from taskqueue.events import Event
-from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Move
+from taskqueue.task.decide import INVALID, UNKNOWN_QUEUE, Again, Dead, Done, Home, Move
 from taskqueue.task.decode import Task
 from taskqueue.task.message import Publish
 from taskqueue.task.result import Result
@@ -68,7 +68,7 @@ class Settlement:
         link: Link,
         delivery: Delivery,
         task: Task | None,
-        decision: Done | Again | Dead | Move,
+        decision: Done | Again | Dead | Move | Home,
         publishes: tuple[Publish, ...],
         events: Sequence[Event | None] = (),
         result: Result | None = None,
@@ -163,6 +163,12 @@ class Settlement:
             case Outcome.RETURNED if isinstance(self.decision, Move):
                 error = f"queue: {self.decision.queue!a} is in taskqueue.ini and not declared"
                 self._instead(self.delivery, Dead(UNKNOWN_QUEUE, error, self.task.runs if self.task else 0))
+            case Outcome.RETURNED if isinstance(self.decision, Home):
+                error = (
+                    f"it is for {self.decision.wake!a}, and no way leads there; where there are schedules, "
+                    "run 'taskqueue declare': it makes the way, and sends another wake-up"
+                )
+                self._instead(self.delivery, Dead(INVALID, error, 0))
             case Outcome.TOO_LARGE | Outcome.UNFIT:
                 self._lighten(outcome)
             case _:

@@ -17,7 +17,7 @@ from taskqueue.consume.telling import Telling
 from taskqueue.consume.workers import Attempt
 from taskqueue.events import Event
 from taskqueue.settings import QueueSettings
-from taskqueue.task.decide import INVALID, Again, Dead, Done, Move, suspect, unmoved
+from taskqueue.task.decide import INVALID, Again, Dead, Done, Home, Move, suspect, unmoved
 from taskqueue.task.decode import Task
 from taskqueue.task.result import Result
 from taskqueue.task.settle import successors
@@ -76,7 +76,7 @@ class Settling:
         self,
         delivery: Delivery,
         task: Task | None,
-        decision: Done | Again | Dead | Move,
+        decision: Done | Again | Dead | Move | Home,
         result: Result | None = None,
     ) -> None:
         """Publish what follows from a decision, tell of each part of it once it is confirmed, then ack.

@@ -9,7 +9,7 @@ from taskqueue.broker.delivery import Delivery
 from taskqueue.events import Event, Events
 from taskqueue.redact import without_login
 from taskqueue.settings import QueueSettings
-from taskqueue.task.decide import Again, Dead, Done, Move
+from taskqueue.task.decide import Again, Dead, Done, Home, Move
 from taskqueue.task.decode import Task
 from taskqueue.task.fields import joined
 from taskqueue.task.message import Publish
@@ -49,7 +49,7 @@ class Telling:
         self,
         delivery: Delivery,
         task: Task | None,
-        decision: Done | Again | Dead | Move,
+        decision: Done | Again | Dead | Move | Home,
         result: Result | None,
         publishes: Sequence[Publish],
     ) -> list[Event | None]:

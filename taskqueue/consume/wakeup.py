@@ -32,6 +32,8 @@ _HELD, _LONGEST_HELD = 0.05, 5.0
 _TELL_HELD = 15.0
 """Seconds after which a book that somebody else holds, who needs it for a moment, is told to be missing."""
 _AGAIN = 10.0
+_ROUND = 1.0
+"""Seconds between two rounds of a wake-up that no rung holds."""
 _ANSWER = 30.0
 
 
@@ -136,8 +138,19 @@ class WakeUp:
             else:
                 # A former copy: the one that counts stays.
                 self._channel.ack(each.tag)
-        walks_on = book.wake == self._wake.at
-        self._confirm(messages.wake_publishes(book, self._way, self._now) if walks_on else (), self._end)
+        if book.wake != self._wake.at:
+            self._end()
+            return
+        # On a ladder that was pruned it may come back at once.
+        wait = min(_ROUND, book.wake - self._now)
+
+        def walk_on() -> None:
+            self.waits = False
+            if self._channel.is_open:
+                self._confirm(messages.wake_publishes(book, self._way, self._now + wait), self._end)
+
+        self.waits = True
+        self._link.later(wait, walk_on)
 
     def _enqueue(self, found: Turn) -> None:
         publishes = []

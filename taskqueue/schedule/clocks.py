@@ -37,7 +37,8 @@ def present(own: float, told: float | None, asked: float | None) -> float | None
     we sent it to ask for that, None where it was sent to wait. All are seconds since the epoch.
     """
     if told is None:
-        return None
+        # What was to ask was on no rung, as that was pruned: it would come back at once again and again.
+        return None if asked is None else own
     taken = 0.0 if asked is None else own - asked
     if -_APART <= own - told <= _SECOND + _APART + max(0.0, taken):
         return own

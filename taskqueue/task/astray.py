@@ -38,6 +38,12 @@ def meant_for(headers: Mapping[str, Any]) -> str | None:
     return names.destination(keys[-1]) if keys else None
 
 
+def wake_queue(headers: Mapping[str, Any]) -> str | None:
+    """Name the queue of wake-ups that a message was on its way to, None where it was on its way elsewhere."""
+    end = meant_for(headers)
+    return end if end is not None and names.is_wake(end) else None
+
+
 def is_marker(message: Message) -> bool:
     """Tell whether a message is a marker, of whatever look or probe: its way ends where nothing is kept."""
     return not message.body and itinerary(message.headers)[-1:] == (names.LOOK,)

@@ -50,6 +50,13 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """It is no task but a wake-up of schedules that has gone astray: send it to the queue that it is for."""
+
+    wake: str
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
     """The task runs at `due` (milliseconds since the epoch): put it on the ladder."""
 

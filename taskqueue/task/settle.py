@@ -13,7 +13,7 @@ from taskqueue.redact import begun, without_login
 from taskqueue.task import astray
 from taskqueue.task import decode as state
 from taskqueue.task import message as amqp
-from taskqueue.task.decide import INVALID, Again, Dead, Decision, Done, Move
+from taskqueue.task.decide import INVALID, Again, Dead, Decision, Done, Home, Move
 from taskqueue.task.decode import Task
 from taskqueue.task.message import Message, Publish
 from taskqueue.task.result import Following
@@ -26,7 +26,7 @@ _TEXTS = (state.ERROR, state.FAILURE, state.FAILED_URL)
 
 
 def successors(
-    message: Message, task: Task | None, decision: Decision | Move, *, way: Way, now: float
+    message: Message, task: Task | None, decision: Decision | Move | Home, *, way: Way, now: float
 ) -> tuple[Publish, ...]:
     r"""List what to publish before the ack; `task` is None where the message could not be decoded.
 
@@ -41,6 +41,9 @@ def successors(
             # With the due time, so that a countdown does not begin again there.
             moved = _copy(message, {state.DUE: task.due, **_seen(task)}, without=(state.REFUSALS,))
             return (Publish(names.due(target), (target,), moved),)
+        case Home(wake):
+            # Its body says all, and nothing else of it may be what the broker refuses.
+            return (Publish(names.control(queue), (wake,), Message(message.body)),)
         case Again() if task is not None:
             return (_again(message, task, decision, way, now),)
         case Dead():

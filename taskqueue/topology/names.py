@@ -119,6 +119,12 @@ def wake(queue: str) -> str:
     return f"{queue}.schedule.due"
 
 
+def is_wake(name: str) -> bool:
+    """Tell whether a queue is one to which messages come when a schedule is due."""
+    found = owner(name)
+    return found is not None and name == wake(found)
+
+
 def beginning(queue: str) -> str:
     """Name the queue that a command has for itself while it begins the schedules of `queue`, or ends them."""
     return f"{queue}.schedule.begins"

@@ -161,13 +161,17 @@ def plan_queue(name: str, layout: Layout) -> Plan:
 def plan_schedules(name: str, layout: Layout) -> Plan:
     """Plan what the schedules of a queue take: their book, and where a message comes when one is due.
 
-    The way to the latter is one more end of the ladder. Nothing of it leads through the work queue.
+    The way to the latter is one more end of the ladder, and leads through no work queue where the rungs are
+    there that a consumer believes in.
     """
     ladder, book, wake = layout.ladders[name], names.schedule(name), names.wake(name)
     units = map(layout.rungs.unit, range(layout.rungs.levels))
     bindings = [Binding(book, book, "")]
     bindings += (Binding(names.level(ladder, unit), wake, names.last_hop(unit, wake)) for unit in units)
-    if not layout.is_queue(ladder):
+    if layout.is_queue(ladder):
+        # One that finds no way comes to the work queue of that name, whose consumer sends it home by this.
+        bindings.append(Binding(names.control(ladder), wake, wake))
+    else:
         bindings.append(Binding(names.due(ladder), wake, names.astray(wake)))
     return Plan((Exchange(book, "fanout"),), (Queue(book, KEPT), Queue(wake, KEPT)), tuple(bindings))
 

@@ -17,6 +17,11 @@ def test_our_own_clock_counts_where_that_of_the_broker_agrees(own: float) -> Non
     assert present(own, TOLD, None) == own
 
 
+def test_where_no_answer_tells_our_own_clock_counts() -> None:
+    """It was on no rung either: asked again, it would come back at once, without end."""
+    assert present(TOLD, None, TOLD - 0.1) == TOLD
+
+
 @pytest.mark.parametrize("off", [-3600, -5, 5, 3600, 7 * 86_400])
 def test_where_they_differ_the_broker_is_asked_and_then_its_clock_counts(off: float) -> None:
     """A wake-up that stood in the queue for a week looks the same at first; the answer tells them apart."""

@@ -7,12 +7,16 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from taskqueue.schedule.messages import wake_way
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.settings.schedules import Definition, ScheduleSettings
+from taskqueue.task.astray import wake_queue
+from taskqueue.task.decide import Home
+from taskqueue.task.message import Message
+from taskqueue.task.settle import successors
 from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder, Way
 from taskqueue.topology.plan import (
@@ -154,6 +158,31 @@ def test_a_wake_up_walks_the_ladder_of_its_queue_and_never_comes_to_the_work_que
         assert (journey.queue, journey.strayed) == (queue, False)
         assert journey.stayed_ms == wait_ms(ladder, delay_ms)
     assert routing.reach(names.schedule(QUEUE), ("x",)).queue == names.schedule(QUEUE)
+
+
+@given(shapes, ladders, ladders, delays)
+def test_a_wake_up_that_goes_astray_comes_home_whatever_ladder_its_sender_believes_in(
+    shape: str, ladder: Ladder, former: Ladder, delay_ms: int
+) -> None:
+    """At once, or by the consumer of the queue that the ladder is named after."""
+    settings = configured(shape, ladder)
+    schedule = ScheduleSettings("nightly", QUEUE, Definition("@daily", "/x"))
+    routing = Routing(plan(replace(settings, schedules={"nightly": schedule}).layout))
+    exchange, keys = wake_way(Way(QUEUE, SHAPES[shape], former)).route(NOW_MS + delay_ms, NOW_MS / 1000)
+    assume(routing.has(exchange))
+    journey = routing.reach(exchange, keys)
+    if journey.queue != names.wake(QUEUE):
+        assert journey.queue == SHAPES[shape]
+        assert wake_queue({"CC": list(keys)}) == names.wake(QUEUE)
+        (sent,) = successors(
+            Message(b"{}"),
+            None,
+            Home(names.wake(QUEUE)),
+            way=Way(journey.queue, journey.queue, ladder),
+            now=0,
+        )
+        journey = routing.reach(sent.exchange, sent.routing_keys)
+    assert journey.queue == names.wake(QUEUE)
 
 
 @pytest.mark.parametrize("keys", [("x",), ("",), ("in>20s",), ("in>20s", "10s>due"), ("astray>due:gone",)])
