@@ -22,6 +22,7 @@ HISTORY_INDEX = "taskqueue.history.index"
 """The stream that tells which records are where."""
 _DUE = "due:"
 _ASTRAY = "astray"
+_WAKE = ".schedule.due"
 _OURS = re.compile(r"(?P<owner>.*?)\.(?:wait|dead|moving|schedule|paused|limit)(?:\..*)?")
 _TIMED = re.compile(r"(?P<owner>.+)\.wait\.(?P<seconds>\d+(?:\.\d+)?)s(?:\.classic)?")
 _LAST_HOP = re.compile(rf"[^>]+>{_DUE}(?P<queue>.+)")
@@ -116,13 +117,12 @@ def schedule(queue: str) -> str:
 
 def wake(queue: str) -> str:
     """Name the queue to which messages come when a schedule of `queue` is due."""
-    return f"{queue}.schedule.due"
+    return queue + _WAKE
 
 
 def is_wake(name: str) -> bool:
     """Tell whether a queue is one to which messages come when a schedule is due."""
-    found = owner(name)
-    return found is not None and name == wake(found)
+    return name.endswith(_WAKE) and owner(name) == name.removesuffix(_WAKE)
 
 
 def beginning(queue: str) -> str:
