@@ -53,7 +53,9 @@ def test_a_task_walks_the_stages_in_their_order_and_has_one_rung_of_each_at_most
 ) -> None:
     """So looks at all the rungs of a stage at once, stage by stage, can't miss one that moves meanwhile."""
     settings = replace(SETTINGS, resolution=ladder.resolution, levels=ladder.levels)
-    place = {rung.ttl_ms: number for number, stage in enumerate(stages("mail", settings)) for rung in stage}
+    place = {
+        rung.ttl_ms: number for number, stage in enumerate(stages(rungs("mail", settings))) for rung in stage
+    }
     walk = [place[ladder.ttl_ms(leg)] for leg in ladder.legs(data.draw(st.integers(1, ladder.longest)))]
     assert walk == sorted(set(walk))
     assert len(place) == 9 * ladder.levels
