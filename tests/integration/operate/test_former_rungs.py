@@ -71,7 +71,9 @@ def told(path: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).decode()
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(
+    "name", ["levels", "resolution", "ladder", pytest.param("type", marks=pytest.mark.slow)]
+)
 def test_what_waits_on_a_former_rung_is_seen_and_acted_on(change: Change, name: str) -> None:
     """By every command, and each task once."""
     path = change(name)
