@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -11,6 +12,7 @@ import urllib3
 
 from taskqueue.errors import PublishFailed
 from taskqueue.settings import Settings
+from taskqueue.topology.names import timed
 
 _OK = 200
 _ALARMED = 503
@@ -104,18 +106,31 @@ class Management:
             ("name,messages_ready,messages_unacknowledged", *(f"{r}.avg_rate" for r in _RATES))
         )
         ages = "&".join(f"{kind}_age={WINDOW}&{kind}_incr=10" for kind in ("msg_rates", "lengths"))
-        query = f"use_regex=true&name={quote(_NO_RUNG)}&columns={columns}&{ages}&page_size={_PAGE}"
-        found: list[Mapping[str, Any]] = []
-        page, pages = 1, 1
-        while page <= pages:
-            told = self._get(f"queues/{self._vhost}?{query}&page={page}")
-            if not isinstance(told, dict):
-                return None
-            found += told["items"]
-            page, pages = page + 1, told["page_count"]
+        found = self._matching(_NO_RUNG, f"columns={columns}&{ages}")
+        if found is None:
+            return None
         # Nothing is kept of a queue where nothing has happened, or of none at all.
         kept = any(_rate(each, _RATES[1]) is not None for each in found)
         return {each["name"]: _flow(each, kept=kept) for each in found}
+
+    def wait_queues(self, ladders: Collection[str]) -> frozenset[str] | None:
+        """Name the wait queues of these ladders that exist, None where that is not known."""
+        which = "|".join(map(re.escape, ladders))
+        found = self._matching(rf"^({which})\.wait\.[0-9]", "columns=name")
+        # The API does not look at the case.
+        return (
+            None
+            if found is None
+            else frozenset(
+                each["name"] for each in found if (rung := timed(each["name"])) and rung.ladder in ladders
+            )
+        )
+
+    def destinations(self, exchange: str) -> frozenset[str] | None:
+        """Name what the keys of an exchange lead to, None where that is not known."""
+        path = f"exchanges/{self._vhost}/{quote(exchange, safe='')}/bindings/source?columns=destination"
+        found = self._get(path)
+        return frozenset(each["destination"] for each in found) if isinstance(found, list) else None
 
     def queues(self) -> list[dict[str, Any]] | None:
         """List the queues of the virtual host, None where that is not known."""
@@ -198,6 +213,19 @@ class Management:
             defined,
             operators if isinstance(operators, list) else [],
         )
+
+    def _matching(self, pattern: str, query: str) -> list[Mapping[str, Any]] | None:
+        """List the queues whose name matches a pattern, page by page; None where that is not known."""
+        found: list[Mapping[str, Any]] = []
+        page, pages = 1, 1
+        while page <= pages:
+            named = f"use_regex=true&name={quote(pattern)}&page_size={_PAGE}&page={page}"
+            told = self._get(f"queues/{self._vhost}?{named}&{query}")
+            if not isinstance(told, dict):
+                return None
+            found += told["items"]
+            page, pages = page + 1, told["page_count"]
+        return found
 
     def _get(self, path: str, *, known: tuple[int, ...] = ()) -> Any:
         """Read what is at a path; a status is a fault, unless others than 200 are `known`."""

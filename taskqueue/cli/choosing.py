@@ -195,16 +195,13 @@ def tell(acted: Acted, missing: str) -> None:
     """Tell what was named and not found, not seen, or left alone; exits with 1 where there is any."""
     for task_id in acted.missing:
         common.say(f"{task_id} {missing}", "yellow")
-    for queue in acted.stuck:
-        common.say(
-            f"{queue}: the broker has not handed on all that has left it, so not all was seen",
-            "yellow",
-        )
+    for words in acted.unseen:
+        common.say(words, "yellow")
     if acted.left:
         common.say(
             f"{acted.left} were left alone, as their headers can't be read: "
             "a consumer brings them to the dead queue when they are due",
             "yellow",
         )
-    if acted.missing or acted.stuck or acted.left:
+    if acted.missing or acted.unseen or acted.left:
         raise typer.Exit(common.FAILED)

@@ -48,7 +48,7 @@ def inspect(
     them tells no more, and each may be due sooner. A question mark stands for what is not known: a leader
     does not answer, or somebody looks through the queue. A task is held when its stay in a wait queue is over
     and the broker has not handed it on: always for a moment, for up to 3 minutes after the broker was down.
-    Unacked, held and rates (means over 30 s) need management_url.
+    Unacked, held, rates (means over 30 s) and rungs that the ini no longer names need management_url.
     """
     if watch + as_json + prometheus > 1:
         raise ConfigError("--watch, --json and --prometheus: choose one of them")

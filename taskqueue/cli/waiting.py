@@ -22,7 +22,6 @@ from taskqueue.settings import Settings, load
 
 _NAME = "taskqueue waiting"
 _COLUMNS = {"id": 36, "due": 24, "url": 12, "error": 12, "runs": 4, "rung": 8}
-_MISSING = "does not wait in {}: it may have run, or still run from the work queue"
 commands = common.commands("List, show, cancel, hasten and move waiting tasks.")
 
 Queue = Annotated[
@@ -57,7 +56,7 @@ def list_(
         common.emit(rows)
     else:
         tables.show_rows(rows, _COLUMNS, total=shown.acted.matched, kind="waiting")
-    choosing.tell(shown.acted, _MISSING.format(queue))
+    choosing.tell(shown.acted, _missing(settings, queue))
 
 
 @commands.command()
@@ -76,7 +75,7 @@ def show(
     shown = _shown(settings, queue, Filter(ids=frozenset({task_id})), 1)
     for task, message in shown.tasks:
         messages.show(_row(task), message, body=body, as_json=as_json)
-    choosing.tell(shown.acted, _MISSING.format(queue))
+    choosing.tell(shown.acted, _missing(settings, queue))
 
 
 @commands.command()
@@ -192,6 +191,15 @@ def _shown(settings: Settings, queue: str, found: Filter, limit: int) -> Shown:
                 return await waiting.due_next(session, queue, settings, found, limit=limit, progress=progress)
 
     return run(work())
+
+
+def _missing(settings: Settings, queue: str) -> str:
+    unlisted = (
+        ""
+        if settings.management_url
+        else "; rungs that the ini no longer names are looked at only with management_url"
+    )
+    return f"does not wait in {queue}: it may have run, or still run from the work queue{unlisted}"
 
 
 def _row(task: WaitingTask) -> dict[str, Any]:

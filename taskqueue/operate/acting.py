@@ -34,8 +34,8 @@ class Acted:
     done: int
     missing: tuple[str, ...] = ()
     """Ids that were named and not found."""
-    stuck: tuple[str, ...] = ()
-    """Wait queues whose tasks are under way between two queues, so that they were not seen."""
+    unseen: tuple[str, ...] = ()
+    """What was not seen, and why, in words."""
     left: int = 0
     """How many were left alone, as some of their headers can't be read."""
 
@@ -67,10 +67,10 @@ class Choice:
         self.done += 1
         self.note(facts.id)
 
-    def acted(self, stuck: tuple[str, ...] = ()) -> Acted:
+    def acted(self, unseen: tuple[str, ...] = ()) -> Acted:
         """Tell what came of it."""
         missing = (self.filter.ids or frozenset()) - self._found
-        return Acted(self.looked, self.matched, self.done, tuple(sorted(missing)), stuck, self.left)
+        return Acted(self.looked, self.matched, self.done, tuple(sorted(missing)), unseen, self.left)
 
 
 class Transfer:

@@ -74,9 +74,6 @@ async def _cancel(settings: Settings, queue: str, ids: Sequence[str], note: Note
         raise InvalidTask(
             "headers", "can't be read, so it waits on: a consumer brings it to the dead queue when it is due"
         )
-    if acted.stuck and not cancelled.issuperset(ids):
-        raise NotKnown(
-            f"{', '.join(acted.stuck)}: the broker has not handed on all that has left it, "
-            "so a task may wait unseen: cancel it again"
-        )
+    if acted.unseen and not cancelled.issuperset(ids):
+        raise NotKnown(f"{'; '.join(acted.unseen)}: a task may wait unseen: cancel it again")
     return [each in cancelled for each in ids]

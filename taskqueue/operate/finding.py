@@ -13,7 +13,7 @@ from taskqueue.operate import browse, ready
 from taskqueue.operate.dead import DeadTask, dead_task
 from taskqueue.operate.overview import Overview, View
 from taskqueue.operate.reading import Facts
-from taskqueue.operate.rungs import rungs
+from taskqueue.operate.rungs import Rung
 from taskqueue.operate.waiting import WaitingTask, waiting_task
 from taskqueue.settings import Settings
 from taskqueue.task.astray import itinerary
@@ -51,7 +51,7 @@ async def find(
     for ladder, state in ladders.items():
         if state.waiting != 0:
             progress(f"ladder {ladder}")
-            found += await _on_ladder(session, ladder, settings, task_id)
+            found += await _on_ladder(session, ladder, state.rungs, settings, task_id)
     for view in overview.views:
         dead = names.dead(view.name)
         # Whatever was counted before: it may have died since.
@@ -82,9 +82,11 @@ async def _ready(session: Session, views: tuple[View, ...], task_id: str, progre
     return found
 
 
-async def _on_ladder(session: Session, ladder: str, settings: Settings, task_id: str) -> list[Found]:
+async def _on_ladder(
+    session: Session, ladder: str, rungs: tuple[Rung, ...], settings: Settings, task_id: str
+) -> list[Found]:
     found: list[Found] = []
-    for rung in rungs(ladder, settings):
+    for rung in rungs:
         if await session.counts(rung.queue) is None:
             continue
         for message in await _in_queue(session, rung.queue, task_id):

@@ -12,7 +12,7 @@ from taskqueue.broker.session import Session
 from taskqueue.errors import NotKnown
 from taskqueue.operate.due import Due, due
 from taskqueue.operate.probed import Probed, probed
-from taskqueue.operate.rungs import Rung, rungs
+from taskqueue.operate.rungs import Rung, of_ladders, rungs
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.probe import Finding, stay
 from taskqueue.topology import names
@@ -66,6 +66,8 @@ class LadderState:
     unknown: tuple[str, ...]
     absent: bool
     looked: tuple[str, ...]
+    rungs: tuple[Rung, ...] = ()
+    """Its wait queues, and what the configuration no longer names of them where something lists that."""
 
     @property
     def waiting(self) -> int | None:
@@ -100,7 +102,8 @@ async def states(
     ladder_plans = {ladder: plan_ladder(ladder, layout) for ladder in ladders}
     every = joined([*plans.values(), *ladder_plans.values()])
     nowhere = {item.name for item in gone if isinstance(item, Queue)}
-    steps = {ladder: rungs(ladder, settings, unready or ()) for ladder in ladders}
+    listed = of_ladders(wanted, unready or ())
+    steps = {ladder: rungs(ladder, settings, listed.get(ladder, ())) for ladder in ladders}
     counted = dict.fromkeys(item.name for item in every.queues)
     counted |= dict.fromkeys(step.queue for ladder in ladders for step in steps[ladder])
     counted |= dict.fromkeys(names.members(queue.name) for queue in wanted if queue.rate)
@@ -224,6 +227,7 @@ def _ladder_state(
         unknown=_unknown(items, seen),
         absent=len(missing) == len(items),
         looked=_looked([step.queue for step in there], seen, unready),
+        rungs=steps,
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +26,6 @@ from taskqueue.broker.replies import RESOURCE_LOCKED, Refused
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotDeclared, NotKnown, PublishFailed, TaskqueueError
 from taskqueue.operate.rungs import Rung
-from taskqueue.settings import Settings
 from taskqueue.task.message import Message, Publish
 from taskqueue.topology import names
 
@@ -41,7 +40,6 @@ _STAYS_MS = 60_000
 class Markers:
     """The markers of one look over one ladder, and the queue that they come to."""
 
-    ladder: str
     channel: Channel
     """Publishes them."""
     arrivals: Channel
@@ -52,14 +50,16 @@ class Markers:
     async def put(self, rung: Rung) -> asyncio.Future[None] | None:
         """Put both markers at the end of a rung; what is given is done once all before them is handed on.
 
-        None where the broker takes no publishes. The rung has to exist, as a marker that finds no way on the
-        ladder is taken for a task.
+        None where the broker takes no publishes, or no key leads to the rung. It has to exist, as a marker
+        that finds no way on the ladder is taken for a task.
         """
-        gone = f"{self.look}/{rung.ttl}"
+        if rung.entry is None:
+            return None
+        gone = f"{self.look}/{rung.queue}"
         self._out[gone] = asyncio.get_running_loop().create_future()
         publishes = (
-            self._marker(rung, self.seen(rung), _STAYS_MS),
-            self._marker(rung, gone, 0),
+            _marker(rung.entry, rung, self.seen(rung), _STAYS_MS),
+            _marker(rung.entry, rung, gone, 0),
         )
         confirmed: asyncio.Future[Any] = asyncio.gather(*map(self.channel.publish, publishes))
         # Whoever gives up waiting has been told why.
@@ -78,16 +78,11 @@ class Markers:
 
     def seen(self, rung: Rung) -> str:
         """Give the id of the marker that the rung hands out behind all that was there before it."""
-        return f"{self.look}:{rung.ttl}"
+        return f"{self.look}:{rung.queue}"
 
     def has_gone(self, message: Message) -> bool:
         """Tell whether a message is the other marker, which the rung is to hand on by itself."""
         return message.properties.get("message_id") in self._out
-
-    def _marker(self, rung: Rung, marker: str, stays_ms: int) -> Publish:
-        keys = (names.hop(names.ENTRY, rung.ttl), names.LOOK)
-        properties = {"message_id": marker, "expiration": str(stays_ms)}
-        return Publish(names.wait(self.ladder), keys, Message(b"", {}, properties))
 
     async def receive(self) -> None:
         """Take what comes out of the rungs, until it is cancelled."""
@@ -97,6 +92,12 @@ class Markers:
                 gone = self._out.get(str(found.message.properties.get("message_id")))
                 if gone is not None and not gone.done():
                     gone.set_result(None)
+
+
+def _marker(entry: str, rung: Rung, marker: str, stays_ms: int) -> Publish:
+    keys = (names.hop(names.ENTRY, rung.ttl), names.LOOK)
+    properties = {"message_id": marker, "expiration": str(stays_ms)}
+    return Publish(entry, keys, Message(b"", {}, properties))
 
 
 @asynccontextmanager
@@ -117,21 +118,22 @@ async def alone(session: Session, ladder: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def marking(session: Session, settings: Settings, ladder: str) -> AsyncIterator[Markers]:
-    """Have the ladder to oneself, and markers to look through it.
+async def marking(session: Session, ladder: str, rungs: Iterable[Rung]) -> AsyncIterator[Markers]:
+    """Have the ladder to oneself, and markers to look through these rungs.
 
     Waits for another look. Raises NotKnown where that does not end, BrokerUnreachable.
     """
-    steps = settings.rungs
+    leading = (names.timed(rung.queue) for rung in rungs if rung.entry is not None)
+    levels = dict.fromkeys(found.level for found in leading if found is not None)
     async with (
         alone(session, ladder) as queue,
         session.own_channel() as arrivals,
         session.publishing() as channel,
     ):
-        for unit in map(steps.unit, range(steps.levels)):
-            await asked(arrivals, "queue_bind", queue, names.level(ladder, unit), names.LOOK)
+        for level in levels:
+            await asked(arrivals, "queue_bind", queue, level, names.LOOK)
         await arrivals.consume(queue, window=0, settled=True)
-        markers = Markers(ladder, channel, arrivals)
+        markers = Markers(channel, arrivals)
         receiving = asyncio.create_task(markers.receive())
         try:
             yield markers

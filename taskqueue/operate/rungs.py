@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 
-from taskqueue.settings import Settings
+from taskqueue.settings import QueueSettings, Settings
 from taskqueue.topology import names
 from taskqueue.topology.ladder import BASE
 from taskqueue.topology.plan import rung_name
@@ -23,13 +24,35 @@ class Rung:
     queue: str
     within_ms: int
     """Milliseconds within which every task on it is due: its TTL and all shorter legs."""
+    entry: str | None = None
+    """The exchange from which a key leads to it; None where none does, or nobody knows."""
+    former: bool = False
+    """Whether the configuration no longer names it."""
 
 
-def rungs(ladder: str, settings: Settings, listed: Iterable[str] = ()) -> tuple[Rung, ...]:
+def of_ladders(queues: Iterable[QueueSettings], listed: Iterable[str]) -> Mapping[str, list[str]]:
+    """Sort those that are wait queues of what is `listed` by the ladder that they are looked at with.
+
+    A queue that has moved to a shared ladder may have tasks on its former own: that goes with the shared one.
+    """
+    every = tuple(queues)
+    place = {queue.name: queue.ladder for queue in every} | {queue.ladder: queue.ladder for queue in every}
+    found: dict[str, list[str]] = {}
+    for name in listed:
+        timed = names.timed(name)
+        if timed is not None and timed.ladder in place:
+            found.setdefault(place[timed.ladder], []).append(name)
+    return found
+
+
+def rungs(
+    ladder: str, settings: Settings, listed: Iterable[str] = (), led_to: Container[str] = ()
+) -> tuple[Rung, ...]:
     """List the wait queues of a ladder from the longest TTL to the shortest.
 
-    `listed` names queues that exist. Some of this ladder may be of a former resolution or type, which the
-    configuration no longer names: they still hand on what waits there.
+    `listed` names wait queues that exist. Some may be of a former resolution, type or ladder, which the
+    configuration no longer names: they still hand on what waits there. `led_to` has those of them to which a
+    key still leads from their entry.
     """
     steps = settings.rungs
     top = steps.levels - 1
@@ -42,30 +65,28 @@ def rungs(ladder: str, settings: Settings, listed: Iterable[str] = ()) -> tuple[
             within_ms=_FOR_EVER
             if (leg.level, leg.digit) == (top, BASE - 1)
             else steps.ttl_ms(leg) * (leg.digit + 1) // leg.digit,
+            entry=names.wait(ladder),
         )
         for leg in steps.rungs()
     )
     found = {rung.queue: rung for rung in every}
     for name in listed:
         timed = names.timed(name)
-        if timed is not None and timed.ladder == ladder and name not in found:
+        if timed is not None and name not in found:
             ttl_ms = int(timed.seconds * 1000)
             within = ttl_ms + int(timed.unit * 1000)
-            found[name] = Rung(names.seconds(timed.seconds), ttl_ms, name, within)
+            entry = names.wait(timed.ladder) if name in led_to else None
+            found[name] = Rung(names.seconds(timed.seconds), ttl_ms, name, within, entry, former=True)
     return tuple(sorted(found.values(), key=lambda rung: -rung.ttl_ms))
 
 
-def stages(ladder: str, settings: Settings) -> tuple[tuple[Rung, ...], ...]:
-    """Group the wait queues of a ladder by their levels, in the order in which a task walks them.
+def stages(every: Iterable[Rung]) -> tuple[tuple[Rung, ...], ...]:
+    """Group wait queues, the longest TTL first, by their levels, in the order in which a task walks them.
 
-    A delay has one digit a level, so no task ever walks from one rung of a stage to another of it.
+    A delay has one digit a level, so no task ever walks from one rung of a stage to another of it. Every
+    ladder is a window of the same decimal one, so that holds for what several of them have.
     """
-    steps = settings.rungs
-    of = {rung.queue: rung for rung in rungs(ladder, settings)}
-    levels: dict[int, list[Rung]] = {leg.level: [] for leg in steps.legs(steps.longest)}
-    for leg in steps.rungs():
-        levels[leg.level].append(of[rung_name(ladder, steps.ttl(leg), settings.queue_type)])
-    return tuple(map(tuple, levels.values()))
+    return tuple(tuple(level) for _, level in groupby(every, key=lambda rung: len(str(rung.ttl_ms))))
 
 
 def rest_ms(keys: Iterable[str], ttl: str) -> int:

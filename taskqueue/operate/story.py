@@ -43,7 +43,11 @@ def nowhere(views: tuple[View, ...]) -> Iterator[str]:
         yield f"or in one of {len(maybe) - _SHOWN:,} more queues in which tasks are ready or run"
     held = [line for view in views if (line := _may_be_held(view))]
     yield from held[:_SHOWN]
-    first = "else" if maybe or held else "nothing is ready or runs there:"
+    # Without the management API nobody counts what is held, and nobody lists what exists.
+    unlisted = any(view.ladder.held is None for view in views)
+    if unlisted:
+        yield "it may wait on a rung that the ini no longer names: only the management API lists those"
+    first = "else" if maybe or held or unlisted else "nothing is ready or runs there:"
     yield f"{first} it is done, moved on while it was looked for, or was never sent"
 
 

@@ -84,12 +84,13 @@ async def due_next(
             elif nearest and entry > nearest[0]:
                 heapq.heapreplace(nearest, entry)
 
-    ladder = settings.queues[queue].ladder
-    stuck = await look(session, ladder, settings, lambda _: Visitor(visit, _nothing), progress)
+    unseen = await look(
+        session, settings.queues[queue], settings, lambda _: Visitor(visit, _nothing), progress
+    )
     tasks = tuple(
         (waiting_task(facts, rung), facts.message) for _, _, facts, rung in sorted(nearest, reverse=True)
     )
-    return Shown(tasks, choice.acted(stuck))
+    return Shown(tasks, choice.acted(unseen))
 
 
 async def act(
@@ -136,8 +137,8 @@ async def act(
 
             return Visitor(visit, transfer.settle)
 
-        stuck = await look(session, settings.queues[queue].ladder, settings, make, progress)
-    return choice.acted(stuck)
+        unseen = await look(session, settings.queues[queue], settings, make, progress)
+    return choice.acted(unseen)
 
 
 def cancelled(queue: str) -> Act:

@@ -88,7 +88,8 @@ class Client:
         """Cancel tasks that wait, and tell of each, in that order, whether it was found waiting.
 
         They come to the dead queue, reason cancelled, without a roll_back: `dead replay` undoes it. What is
-        ready, runs, or has run is not found waiting.
+        ready, runs, or has run is not found waiting, nor is what waits on a rung that the ini no longer names
+        (docs/sending.md).
 
         **The price**: nothing finds a task by its id but a look at all that waits on the ladder of its queue:
         1.5 s for 20,000 tasks and 9 s for 200,000 on a quiet machine, with one core of this process. One look

@@ -137,10 +137,7 @@ def problems(acted: Acted) -> tuple[str, ...]:
     found = [f"{task_id} is not there" for task_id in acted.missing[:SHOWN]]
     if len(acted.missing) > SHOWN:
         found.append(f"and {len(acted.missing) - SHOWN:,} more that were named are not there")
-    found += [
-        f"{queue}: the broker has not handed on all that has left it, so not all was seen"
-        for queue in acted.stuck
-    ]
+    found += acted.unseen
     if acted.left:
         found.append(
             f"{acted.left:,} were left alone, as their headers can't be read: a consumer brings them to the "

@@ -72,7 +72,12 @@ def test_a_dead_task_says_why_and_how_it_runs_again() -> None:
         ({"missing": ("queue mail",), "ready": None}, ["not dead", "nothing is ready or runs there"]),
         (
             {"missing": ("queue mail",), "ready": None, "ladder_held": None},
-            ["not dead", "it may have come due: the broker holds that, as queue mail is missing", "else"],
+            [
+                "not dead",
+                "it may have come due: the broker holds that, as queue mail is missing",
+                "it may wait on a rung that the ini no longer names",
+                "else",
+            ],
         ),
         (
             {"missing": ("queue mail",), "ready": None, "ladder_held": 3},

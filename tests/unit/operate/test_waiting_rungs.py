@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskqueue.operate.reading import Facts
-from taskqueue.operate.rungs import rest_ms, rungs, stages
+from taskqueue.operate.rungs import of_ladders, rest_ms, rungs, stages
 from taskqueue.operate.waiting import is_for, waiting_task
 from taskqueue.settings import QueueSettings, Settings
 from taskqueue.task.message import Message
+from taskqueue.topology import names
 from taskqueue.topology.ladder import Ladder
 from taskqueue.topology.plan import CLASSIC, plan_ladder
 from tests.support.routing import configured, ladders
@@ -53,10 +54,40 @@ def test_a_task_walks_the_stages_in_their_order_and_has_one_rung_of_each_at_most
 ) -> None:
     """So looks at all the rungs of a stage at once, stage by stage, can't miss one that moves meanwhile."""
     settings = replace(SETTINGS, resolution=ladder.resolution, levels=ladder.levels)
-    place = {rung.ttl_ms: number for number, stage in enumerate(stages("mail", settings)) for rung in stage}
+    place = {
+        rung.ttl_ms: number for number, stage in enumerate(stages(rungs("mail", settings))) for rung in stage
+    }
     walk = [place[ladder.ttl_ms(leg)] for leg in ladder.legs(data.draw(st.integers(1, ladder.longest)))]
     assert walk == sorted(set(walk))
     assert len(place) == 9 * ladder.levels
+
+
+@given(ladders, ladders, st.data())
+def test_a_task_walks_the_stages_of_a_former_ladder_in_their_order_too(
+    ladder: Ladder, former: Ladder, data: st.DataObject
+) -> None:
+    """All ladders are windows of one, so what is left of several is looked through at once."""
+    settings = replace(SETTINGS, resolution=ladder.resolution, levels=ladder.levels)
+    listed = [names.rung("former", former.ttl(leg)) for leg in former.rungs()]
+    every = rungs("mail", settings, listed, led_to=listed[:1])
+    place = {rung.queue: number for number, stage in enumerate(stages(every)) for rung in stage}
+    walk = [former.ttl(leg) for leg in former.legs(data.draw(st.integers(1, former.longest)))]
+    walked = [place[names.rung("former", ttl)] for ttl in walk]
+    assert walked == sorted(set(walked))
+    # One that no key leads to has no entry.
+    assert {rung.queue: rung.entry for rung in every if rung.former} == dict.fromkeys(listed) | {
+        listed[0]: "former.wait"
+    }
+
+
+def test_a_former_rung_goes_with_the_ladder_that_its_queue_waits_on_now() -> None:
+    """Also where many share that; what is of no queue here is left alone."""
+    queues = [QueueSettings("mail", ladder="all"), QueueSettings("sms", ladder="all"), QueueSettings("own")]
+    listed = ("mail.wait.20s", "all.wait.3s", "own.wait.1s.classic", "other.wait.1s", "mail", "mail.wait.due")
+    assert of_ladders(queues, listed) == {
+        "all": ["mail.wait.20s", "all.wait.3s"],
+        "own": ["own.wait.1s.classic"],
+    }
 
 
 @given(ladders, st.data(), st.booleans())
