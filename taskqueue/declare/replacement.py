@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from taskqueue.broker.asking import Channel, Delivery
 from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Progress, Session
+from taskqueue.broker.wire import fitting
 from taskqueue.declare.apply import bind, create, unbind
 from taskqueue.declare.emptiness import delete, require_empty, settled
 from taskqueue.errors import (
@@ -25,6 +26,7 @@ from taskqueue.errors import (
     TopologyConflict,
 )
 from taskqueue.settings import Settings
+from taskqueue.task import astray
 from taskqueue.task import decode as state
 from taskqueue.task import message as amqp
 from taskqueue.task.decide import INVALID, Dead
@@ -37,6 +39,8 @@ _WINDOW = 64
 """Messages without a confirm at once: what is there twice when the command is killed."""
 _STRAY = 1000
 """Messages that may come while a queue is emptied, before somebody is taken to fill it all the time."""
+_ROOM = 1024
+"""Bytes for the one header that is kept of a message whose headers are not: longer than any queue's name."""
 _QUIET = 0.3
 _TAG = "migrate"
 _ANSWERING = 30.0
@@ -172,7 +176,7 @@ class Replacement:
         def parked(delivery: Delivery) -> Publish:
             if delivery.message.fault is not None:
                 return self._dead(delivery, f"headers: {delivery.message.fault}")
-            return Publish(self._parking, (self._queue,), _copy(delivery))
+            return Publish(self._parking, (self._queue,), _copy(delivery, self._queue))
 
         # What comes now comes from who publishes straight to the queue, and nothing can lead that aside.
         await self._drain(taken, parked, f"moving {self._queue} aside", most=ready + _STRAY)
@@ -181,7 +185,7 @@ class Replacement:
         due = names.due(self._queue)
 
         def back(delivery: Delivery) -> Publish:
-            return Publish(due, (self._queue,), _copy(delivery))
+            return Publish(due, (self._queue,), _copy(delivery, self._queue))
 
         for each in self._ways:
             if each.routing_key == names.astray(self._queue):
@@ -199,7 +203,8 @@ class Replacement:
 
     def _dead(self, delivery: Delivery, error: str) -> Publish:
         """Make a message whose headers can't be read or written again a dead one, as the consumer does."""
-        bare = Message(delivery.message.body, {}, amqp.kept(delivery.message.properties))
+        headers = fitting(astray.elsewhere(delivery.message.headers, self._queue), _ROOM)
+        bare = Message(delivery.message.body, headers, amqp.kept(delivery.message.properties))
         way = self._settings.way(self._queue)
         return successors(bare, None, Dead(INVALID, error, 0), way=way, now=time.time())[0]
 
@@ -251,13 +256,13 @@ async def _confirmed(confirm: asyncio.Future[None]) -> None:
         raise PublishFailed(f"the broker did not confirm in {_ANSWERING:g} s: run it again") from None
 
 
-def _copy(delivery: Delivery) -> Message:
+def _copy(delivery: Delivery, queue: str) -> Message:
     """Copy a message with how often it was handed out without an answer: the broker counts anew elsewhere.
 
     The move itself counts once, and that is left out.
     """
     message = delivery.message
-    headers = amqp.stripped(message.headers)
+    headers = astray.copied(message.headers, queue)
     before = headers.get(state.CRASHES, 0)
     crashes = delivery.earlier_deliveries + (before if isinstance(before, int) else 0)
     if crashes:

@@ -82,7 +82,7 @@ def revived(facts: Facts, way: Way, *, now: float, earliest: float | None = None
     message = facts.message
     headers = {
         name: value
-        for name, value in amqp.stripped(message.headers).items()
+        for name, value in astray.copied(message.headers, way.queue).items()
         if name in _KEPT or not str(name).startswith(amqp.PREFIX)
     }
     due = max(now, earliest or 0)

@@ -24,6 +24,7 @@ from taskqueue.operate.pause import paused
 from taskqueue.operate.reading import Facts
 from taskqueue.operate.waiting import Act
 from taskqueue.settings import QueueSettings
+from taskqueue.task import astray
 from taskqueue.task import decode as state
 from taskqueue.task import message as amqp
 from taskqueue.task.decide import suspect
@@ -155,7 +156,7 @@ def _copy(queue: QueueSettings, found: Delivery) -> Publish | None:
     counted = found.earlier_deliveries + (before if isinstance(before, int) else 0)
     if found.message.fault is not None or not suspect(queue, counted + 1):
         return None
-    copied = amqp.stripped(headers)
+    copied = astray.copied(headers, queue.name)
     if counted:
         copied[state.CRASHES] = counted
     copy = Message(found.message.body, copied, amqp.kept(found.message.properties))

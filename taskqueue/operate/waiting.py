@@ -145,7 +145,7 @@ def cancelled(queue: str) -> Act:
     """Bring a task to the dead queue, without a roll_back: `dead replay --reason cancelled` undoes it."""
 
     def publish(facts: Facts, now: float) -> Publish:
-        headers = _stripped(facts) | {
+        headers = _copied(facts, queue) | {
             state.REASON: CANCELLED,
             state.ERROR: facts.error or _CANCELLED,
             state.DIED: int(now * 1000),
@@ -163,7 +163,7 @@ def run_now(queue: str) -> Act:
     """Bring a task to the work queue, due at once."""
 
     def publish(facts: Facts, now: float) -> Publish:
-        headers = _stripped(facts) | {state.DUE: int(now * 1000)}
+        headers = _copied(facts, queue) | {state.DUE: int(now * 1000)}
         return Publish(names.due(queue), (queue,), _again(facts, headers))
 
     return publish
@@ -175,7 +175,7 @@ def moved(way: Way, *, to: float | None = None, out_of: str) -> Act:
     def publish(facts: Facts, now: float) -> Publish:
         due = facts.due if to is None else to
         due_ms = int((now if due is None else due) * 1000)
-        headers = _stripped(facts) | {state.DUE: due_ms}
+        headers = _copied(facts, out_of) | {state.DUE: due_ms}
         if way.queue != out_of:
             headers[state.MOVED_TO] = way.queue
         exchange, keys = way.route(due_ms, now)
@@ -191,9 +191,9 @@ def is_for(message: Message, queue: str) -> bool:
     return target is None or target == queue
 
 
-def _stripped(facts: Facts) -> dict[str, object]:
+def _copied(facts: Facts, queue: str) -> dict[str, object]:
     """Give the headers without the broker's, and without what holds for its former time only."""
-    headers = amqp.stripped(facts.message.headers)
+    headers = astray.copied(facts.message.headers, queue)
     return {name: value for name, value in headers.items() if name != astray.SENT_ROUND}
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from taskqueue.task.message import PREFIX, Message
+from taskqueue.task.message import PREFIX, Message, stripped
 from taskqueue.topology import names
 
 SENT_ROUND = f"{PREFIX}sent-round"
 """When a consumer last put a task that came early back on the ladder: milliseconds since the epoch."""
 MEANT_FOR = f"{PREFIX}meant-for"
-"""The work queue that a message was on its way to when it died."""
+"""The work queue that a message was on its way to, where its way is gone or ends in another queue."""
 _AT_ONCE_MS = 500
 _WORTH_WAITING_MS = 1000
 
@@ -29,8 +29,8 @@ def itinerary(headers: Mapping[str, Any]) -> tuple[str, ...]:
 def meant_for(headers: Mapping[str, Any]) -> str | None:
     """Name the work queue at the end of the way of a message, None where the message does not say.
 
-    A dead message has no way any more, and says it by a header: when it is replayed, it must not run with the
-    settings of another queue.
+    A copy has no way any more, or a new one, and says it by a header: it must not run with the settings of
+    another queue.
     """
     if isinstance(stated := headers.get(MEANT_FOR), str):
         return stated
@@ -42,6 +42,17 @@ def wake_queue(headers: Mapping[str, Any]) -> str | None:
     """Name the queue of wake-ups that a message was on its way to, None where it was on its way elsewhere."""
     end = meant_for(headers)
     return end if end is not None and names.is_wake(end) else None
+
+
+def elsewhere(headers: Mapping[str, Any], queue: str) -> dict[str, str]:
+    """Give the header by which a copy that stays with `queue` says that it is for another one, if it is."""
+    meant = meant_for(headers)
+    return {} if meant is None or meant == queue else {MEANT_FOR: meant}
+
+
+def copied(headers: Mapping[str, Any], queue: str) -> dict[str, Any]:
+    """Copy the headers of a message that stays with `queue`: without its way, but with whose it is."""
+    return stripped(headers) | elsewhere(headers, queue)
 
 
 def is_marker(message: Message) -> bool:

@@ -39,7 +39,8 @@ def successors(
             return tuple(_follow(message, each, queue, now) for each in following)
         case Move(target) if task is not None:
             # With the due time, so that a countdown does not begin again there.
-            moved = _copy(message, {state.DUE: task.due, **_seen(task)}, without=(state.REFUSALS,))
+            headers = {state.DUE: task.due, **_seen(task)}
+            moved = _copy(message, queue, headers, without=(state.REFUSALS, astray.MEANT_FOR))
             return (Publish(names.due(target), (target,), moved),)
         case Home(wake):
             # Its body says all, and nothing else of it may be what the broker refuses.
@@ -90,7 +91,7 @@ def _again(message: Message, task: Task, decision: Again, way: Way, now: float) 
         headers[state.REFUSALS] = decision.refusals
     exchange, keys = way.route(decision.due, now)
     without = (state.CRASHES, state.REFUSALS, astray.SENT_ROUND)
-    return Publish(exchange, keys, _copy(message, headers, without=without))
+    return Publish(exchange, keys, _copy(message, way.queue, headers, without=without))
 
 
 def _dead(message: Message, task: Task | None, decision: Dead, queue: str, now: float) -> Publish:
@@ -100,15 +101,16 @@ def _dead(message: Message, task: Task | None, decision: Dead, queue: str, now: 
         state.ERROR: begun(decision.error, _LONGEST_ERROR),
         state.DIED: int(now * 1000),
         **_seen(task),
-        **_meant(task, queue),
     }
-    return Publish(names.dead(queue), (queue,), _copy(message, headers))
+    return Publish(names.dead(queue), (queue,), _copy(message, queue, headers))
 
 
 def _roll_back(message: Message, task: Task, decision: Dead, queue: str, now: float) -> Publish:
+    # It is called where the task ran, which `task.queue` says before all else.
+    meant = {} if task.queue == queue else astray.elsewhere(message.headers, queue)
     headers = (
         _fresh(message, now)
-        | _meant(task, queue)
+        | meant
         | {
             state.FAILED_ID: task.id,
             state.FAILED_URL: without_login(task.url),
@@ -132,17 +134,12 @@ def _fresh(message: Message, now: float) -> dict[str, Any]:
     return headers | {state.DUE: int(now * 1000), state.FIRST_SEEN: int(now * 1000)}
 
 
-def _meant(task: Task | None, queue: str) -> dict[str, Any]:
-    meant = task.meant_for if task is not None else None
-    return {} if meant is None or meant == queue else {astray.MEANT_FOR: meant}
-
-
 def _seen(task: Task | None) -> dict[str, Any]:
     return {} if task is None else {state.FIRST_SEEN: task.first_seen}
 
 
-def _copy(message: Message, headers: dict[str, Any], without: tuple[str, ...] = ()) -> Message:
-    base = amqp.stripped(message.headers)
+def _copy(message: Message, queue: str, headers: dict[str, Any], without: tuple[str, ...] = ()) -> Message:
+    base = astray.copied(message.headers, queue)
     for name in without:
         base.pop(name, None)
     return Message(message.body, base | headers, amqp.kept(message.properties))

@@ -151,6 +151,27 @@ def test_a_task_for_a_queue_that_is_refused_for_now_is_held_and_runs_there_once(
     assert stage.depth(names.dead(stage.name)) == 0
 
 
+def test_a_task_of_another_queue_that_is_refused_there_for_now_never_runs_here(
+    admin: Admin, stage: Stage, receiver: Receiver
+) -> None:
+    """It had found no way on the ladder that both share, and waits on it until its own queue takes it."""
+    stage.configure({"other": {"base_url": receiver.url, "ladder": stage.name}})
+    stage.declare()
+    everything = ".*"
+    url = admin.user(everything, everything, everything)
+    process = consumer(stage, url)
+    process.wait_for("consuming from other")
+    most = rf"^(?!{re.escape(names.due('other'))}$)"
+    admin.allow(str(urlsplit(url).username), everything, most, everything)
+    stage.publish_astray({"url": "/moved"}, "other", message_id="m")
+    process.wait_for("what names queue other can't be moved there")
+    admin.allow(str(urlsplit(url).username), everything, everything, everything)
+    (request,) = receiver.wait_for(1, path="/moved", timeout=PATIENCE)
+    process.stop()
+    assert request.headers["Taskqueue-Queue"] == "other"
+    assert stage.depth(names.dead(stage.name)) == 0
+
+
 MANY = 40
 """Tasks that are held; more than a consumer of one thread ever had unacked."""
 

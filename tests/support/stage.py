@@ -257,6 +257,15 @@ class Stage:
             basic = pika.BasicProperties(delivery_mode=2, **properties)
             channel.basic_publish("", self.name, data, basic, mandatory=True)
 
+    def publish_astray(self, body: dict[str, Any], queue: str, **properties: Any) -> None:
+        """Publish a raw message for a queue on this ladder by a rung that is not there: it comes here."""
+        with self.connection() as connection:
+            channel = connection.channel()
+            headers: dict[str, Any] = {"CC": [names.last_hop("0.01s", queue)]}
+            basic = pika.BasicProperties(delivery_mode=2, headers=headers, **properties)
+            data, lost = json.dumps(body).encode(), names.hop(names.ENTRY, "0.05s")
+            channel.basic_publish(names.wait(self.name), lost, data, basic, mandatory=True)
+
     def depth(self, queue: str | None = None) -> int:
         """Count what is ready in a queue, the work queue by default."""
         with self.connection() as connection:

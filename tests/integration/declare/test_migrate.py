@@ -53,7 +53,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def write(admin: Admin, receiver: Receiver, tmp_path: Path) -> Write:
-    """Give a writer of configurations of one queue; the keyword arguments are global keys."""
+    """Give a writer of configurations of one queue, and others; the keyword arguments are global keys.
+
+    QUEUE is the first section unless the others name it too.
+    """
 
     def write(name: str, *others: str, **keys: Any) -> Path:
         values = {
@@ -62,7 +65,8 @@ def write(admin: Admin, receiver: Receiver, tmp_path: Path) -> Write:
         } | keys  # fmt: skip
         lines = [f"{key} = {value}" for key, value in values.items() if value is not None]
         path = tmp_path / f"{name}.ini"
-        path.write_text("\n".join([*lines, *(f"[{queue}]" for queue in (QUEUE, *others)), ""]))
+        sections = others if QUEUE in others else (QUEUE, *others)
+        path.write_text("\n".join([*lines, *(f"[{queue}]" for queue in sections), ""]))
         return path
 
     return write
@@ -165,12 +169,12 @@ def settings_of(path: Path) -> Settings:
     return parse(path.read_text(), source=str(path), environ={})
 
 
-def send(config: Path, count: int, longest: float, prefix: str = "") -> dict[str, float]:
+def send(config: Path, count: int, longest: float, prefix: str = "", queue: str = QUEUE) -> dict[str, float]:
     """Send tasks that are due at different times; gives the due time of each by its path."""
     now = time.time()
     due = {f"{prefix}/{number}": now + random.uniform(0, longest) for number in range(count)}
     with Client.from_config(config) as client:
-        client.send_many([{"url": path, "queue": QUEUE, "eta": at} for path, at in due.items()])
+        client.send_many([{"url": path, "queue": queue, "eta": at} for path, at in due.items()])
     return due
 
 
@@ -345,6 +349,28 @@ def test_a_work_queue_of_the_other_type_is_replaced_with_what_is_in_it(
         lambda: all(each["removed"] for each in read(config, "declare", "--prune")["leftovers"]), "all pruned"
     )
     assert_has(scene.admin, plan(settings_of(config).layout), exactly=True)
+
+
+@pytest.mark.parametrize("sections", [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize(("before", "after"), TYPES)
+def test_a_task_on_the_ladder_of_another_queue_runs_in_its_own_after_a_migration(
+    scene: Scene, before: str, after: str, sections: tuple[str, ...]
+) -> None:
+    """Those too that had come to the ladder's queue, as they had found no way while no consumer ran."""
+    former = scene.write("former", *sections, queue_type=before, ladder=QUEUE)
+    config = scene.write("new", *sections, queue_type=after, ladder=QUEUE)
+    ran(former, "declare")
+    unknown = scene.write("unknown", *sections, queue_type=before, ladder=QUEUE, resolution="0.001", levels=1)
+    due = {f"/astray/{number}": time.time() + 2 for number in range(20)}
+    with Client.from_config(unknown) as client:
+        client.send_many([{"url": path, "queue": "b", "eta": at} for path, at in due.items()])
+    eventually(lambda: count(scene.admin, QUEUE) == len(due), "all of them are with the ladder's queue")
+    due |= send(former, 20, 5.0, prefix="/waits", queue="b")
+    ran(config, "declare", "--migrate", "--yes")
+    moved_at = time.time()
+    scene.consume(config)
+    assert_each_ran_when_due(scene.receiver, due, since=moved_at + LATENESS)
+    assert {each.headers["Taskqueue-Queue"] for each in scene.receiver.requests} == {"b"}
 
 
 @pytest.mark.parametrize(("before", "after"), TYPES)
@@ -579,6 +605,23 @@ def test_a_message_with_hostile_headers_is_dead_after_a_migration(admin: Admin, 
     assert (entry["reason"], entry["url"]) == ("invalid", "/hostile")
     assert "headers: can't be decoded" in entry["error"]
     assert count(admin, QUEUE) == 1
+
+
+def test_a_task_of_another_queue_whose_headers_are_too_large_says_whose_it_is(
+    write: Write, channel: amqp.Channel
+) -> None:
+    """It is dead with the ladder's queue, and a replay must not run it by that one's settings."""
+    former, config = write("former", "b", queue_type="classic", ladder=QUEUE), write("new", "b", ladder=QUEUE)
+    ran(former, "declare")
+    headers = {"CC": ["0.01s>due:b"], "foreign": "x" * 100_000}
+    body = json.dumps({"url": "/x"})
+    channel.basic_publish(
+        amqp.Message(body, application_headers=headers, delivery_mode=2), f"{QUEUE}.wait", "in>0.05s"
+    )
+    ran(config, "declare", "--migrate", "--yes")
+    dead = channel.basic_get(f"{QUEUE}.dead")
+    assert dead.properties["application_headers"]["taskqueue-reason"] == "invalid"
+    assert dead.properties["application_headers"]["taskqueue-meant-for"] == "b"
 
 
 def handed_out(channel: amqp.Channel) -> bool:

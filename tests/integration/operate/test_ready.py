@@ -85,3 +85,41 @@ def test_looks_never_make_a_task_suspect(staged: Callable[..., Stage], count: in
     assert sorted(each.headers["Taskqueue-Id"] for each in requests) == sorted(ids)
     stage.settle()
     assert stage.depth(f"{stage.name}.dead") == 0
+
+
+@pytest.fixture
+def headed(staged: Callable[..., Stage]) -> Stage:
+    """Give a paused queue whose ladder another one shares, with a task of that one in it."""
+    stage = staged(delivery_limit=4)
+    stage.configure(
+        delivery_limit=4,
+        others={f"{stage.name}-b": {"ladder": stage.name, "base_url": stage.receiver.url}},
+    )
+    stage.declare()
+    command.ran(stage.path, "pause", stage.name)
+    stage.publish_astray({"url": "/x"}, f"{stage.name}-b", message_id="m")
+    assert stage.depth() == 1
+    return stage
+
+
+def assert_runs_in_its_own_queue(stage: Stage) -> None:
+    """Have all consumers run, and see by what settings the task runs."""
+    stage.run_paused().wait_for(f"{stage.name}: paused by")
+    command.ran(stage.path, "resume", stage.name)
+    (request,) = stage.receiver.wait_for(1, timeout=PATIENCE)
+    assert request.headers["Taskqueue-Queue"] == f"{stage.name}-b"
+    stage.settle()
+
+
+def test_a_task_of_another_queue_that_is_cancelled_runs_there_once_it_is_replayed(headed: Stage) -> None:
+    """It had found no way on the ladder, and the dead queue is that of the ladder's queue."""
+    assert command.read(headed.path, "ready", "cancel", headed.name, "--all", "--yes")["done"] == 1
+    command.ran(headed.path, "dead", "replay", headed.name, "--all", "--yes")
+    assert_runs_in_its_own_queue(headed)
+
+
+def test_a_task_of_another_queue_runs_there_however_often_it_was_looked_at(headed: Stage) -> None:
+    """A look puts what it would make suspect back as a copy."""
+    for _ in range(5):
+        assert [each["id"] for each in command.read(headed.path, "ready", "list", headed.name)] == ["m"]
+    assert_runs_in_its_own_queue(headed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,17 @@ from hypothesis import strategies as st
 
 from taskqueue.operate.dead import revived
 from taskqueue.operate.reading import Facts
+from taskqueue.operate.waiting import cancelled, moved, run_now
 from taskqueue.settings import QueueSettings
-from taskqueue.task.astray import SENT_ROUND, came_back_at_once, itinerary, meant_for, missed_rungs
-from taskqueue.task.decide import Again, Dead, Move, Run, on_receipt
+from taskqueue.task.astray import (
+    MEANT_FOR,
+    SENT_ROUND,
+    came_back_at_once,
+    itinerary,
+    meant_for,
+    missed_rungs,
+)
+from taskqueue.task.decide import Again, Dead, Move, Run, on_receipt, unmoved
 from taskqueue.task.decode import decode
 from taskqueue.task.message import Message, Publish
 from taskqueue.task.settle import successors
@@ -216,3 +225,87 @@ def test_what_died_far_from_its_queue_does_not_run_by_the_settings_of_another() 
             decode(again, now=NOW_MS / 1000), policy, {"ours"}, deliveries=0, now=NOW_MS / 1000
         )
         assert (third.reason if isinstance(third, Dead) else third) == "unknown_queue"
+
+
+NOW = NOW_MS / 1000
+OURS = QueueSettings("ours", base_url="https://ours")
+WAY = Way("ours", "ours")
+
+
+def theirs(**headers: Any) -> Message:
+    """Make a task of another queue that has come to ours, as it found no way on the ladder of that name."""
+    body = b'{"url": "/x", "roll_back": "/sorry"}'
+    return Message(body, {"CC": ["1s>due:theirs"], **headers}, {"message_id": "m"})
+
+
+def received(message: Message, now: float = NOW) -> Run | Move | Again | Dead:
+    """Decide what our consumer does with it."""
+    return on_receipt(decode(message, now=now), OURS, {"ours", "theirs"}, deliveries=0, now=now)
+
+
+def settled(message: Message, decision: Again | Dead | Move, way: Way = WAY) -> tuple[Publish, ...]:
+    """List what follows from a decision."""
+    return successors(message, decode(message, now=NOW), decision, way=way, now=NOW)
+
+
+def put_off(message: Message) -> Publish | None:
+    """Try it later, as its own queue does not take it for now."""
+    (publish,) = settled(message, unmoved(decode(message, now=NOW), OURS, now=NOW, spread=0.0))
+    return publish
+
+
+def died(message: Message) -> Publish | None:
+    """Have it die here."""
+    return settled(message, Dead("failed", "e", 1))[0]
+
+
+def unread(message: Message) -> Publish | None:
+    """Have it die here as what can't be read."""
+    return successors(message, None, Dead("invalid", "e", 0), way=WAY, now=NOW)[0]
+
+
+def replayed(message: Message) -> Publish | None:
+    """Replay it from our dead queue; the broker, which brings what is expired there, leaves its way."""
+    return revived(Facts(message, "ours"), WAY, now=NOW)
+
+
+COPIES: tuple[Callable[[Message], Publish | None], ...] = (
+    put_off,
+    died,
+    unread,
+    replayed,
+    lambda message: cancelled("ours")(Facts(message), NOW),
+    lambda message: run_now("ours")(Facts(message), NOW),
+    lambda message: moved(WAY, to=NOW + 60, out_of="ours")(Facts(message), NOW),
+)
+
+
+@pytest.mark.parametrize("first", COPIES)
+@pytest.mark.parametrize("second", COPIES)
+def test_a_copy_that_stays_with_another_queue_never_runs_there(
+    first: Callable[[Message], Publish | None], second: Callable[[Message], Publish | None]
+) -> None:
+    """Whatever it went through, and whatever way it has now: it is moved to its own queue, and runs there."""
+    message = theirs()
+    for copy in (first, second):
+        publish = copy(message)
+        assert publish is not None
+        message = arrived(publish, Journey("ours", (), 0, strayed=False))
+        assert received(message, NOW + 100) == Move("theirs")
+    (home,) = settled(message, Move("theirs"))
+    task = decode(home.message, now=NOW + 100)
+    policy = QueueSettings("theirs", base_url="https://theirs")
+    assert on_receipt(task, policy, {"ours", "theirs"}, deliveries=0, now=NOW + 100) == Run()
+    # It has come home: nothing leads it back there from wherever an operator moves it.
+    assert MEANT_FOR not in home.message.headers
+
+
+def test_a_roll_back_is_called_in_the_queue_that_an_operator_moved_its_task_to() -> None:
+    """Though the task still says for which one it once was."""
+    off = put_off(theirs())
+    assert off is not None
+    chosen = moved(Way("third", "third"), out_of="ours")(Facts(off.message), NOW)
+    assert chosen is not None
+    _, roll_back = settled(chosen.message, Dead("failed", "e", 1), Way("third", "third"))
+    assert roll_back.exchange == "third.wait.due"
+    assert meant_for(roll_back.message.headers) is None
