@@ -78,6 +78,8 @@ async def apply(
     await session.each("creating exchanges", create, missing, progress)
     first = [item for item in absent if item.name not in signs]
     await session.each("creating queues", create, first, progress)
+    # Once more: a migration that began meanwhile has led everything aside, and deletes the queue.
+    await session.each("looking for migrations again", _require_none_moving, settings.queues, progress)
     ways = findings.plan.bindings
     await session.each("binding", bind, [way for way in ways if way.queue not in signs], progress)
     last = [item for item in absent if item.name in signs]

@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from taskqueue.broker.session import Session
-from taskqueue.declare.emptiness import delete, reported, settled
+from taskqueue.declare.emptiness import came, delete, let_go, reported, settled
 from taskqueue.declare.leftovers import in_use
 from taskqueue.declare.presence import alone, is_shared
 from taskqueue.errors import NotKnown
@@ -97,12 +97,15 @@ async def _end_wake_ups(session: Session, settings: Settings, wake: str) -> str 
             if messages.read_wake(found.message) is None:
                 return f"queue {wake!r} holds a message that is none of ours: look at it, and take it out"
             channel.ack(found)
-        await channel.consume(wake, window=1)
+        await channel.consume(wake, window=1, tag=wake)
         left = (await reported(settings, (wake,)))[wake]
         seen = await session.counts(wake)
         if left is None or seen is None or not seen.consumers:
             raise NotKnown(f"queue {wake!r}: nobody can tell whether it is empty")
         if told := in_use(wake, left, seen.consumers - 1):
+            return told
+        await let_go(channel, (wake,))
+        if told := await came(session, wake):
             return told
         await delete(session, wake)
     return None

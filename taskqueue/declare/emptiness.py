@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from taskqueue.broker.asking import BEHIND_MANY, Channel
 from taskqueue.broker.management import Management
-from taskqueue.broker.replies import PRECONDITION_FAILED, Refused
+from taskqueue.broker.replies import PRECONDITION_FAILED, Counts, Refused
 from taskqueue.broker.session import Session
 from taskqueue.errors import NotKnown, TopologyConflict
 from taskqueue.settings import Settings
@@ -45,8 +46,10 @@ async def require_empty(session: Session, settings: Settings, queue: str) -> Non
     if settings.management_url is None:
         return
     async with session.own_channel() as second:
-        await second.consume(queue, window=1)
+        await second.consume(queue, window=1, tag=queue)
         left = (await reported(settings, (queue,), consumers=2))[queue]
+        # Whoever deletes it counts once more, and the close of a channel is not waited for.
+        await let_go(second, (queue,))
     if left is None:
         raise NotKnown(f"{queue}: the management API tells nothing new, so it may hold messages: try again")
     if left:
@@ -72,6 +75,31 @@ async def reported(
             if each["name"] in found and each.get("consumers", 0) >= consumers:
                 found[each["name"]] = _held(each)
     return found
+
+
+async def let_go(channel: Channel, tags: Iterable[str]) -> None:
+    """End our consumers with these tags.
+
+    What one of them holds stays out until the channel is closed, and the leader of a quorum queue counts that
+    consumer until then. Raises NotKnown.
+    """
+    for tag in tags:
+        channel.tell("basic_cancel", tag)
+    # Twice: pika puts back what came before the first answer, and that is done before the second one.
+    for _ in range(2):
+        await channel.ask("basic_qos", prefetch_count=1, patience=BEHIND_MANY)
+
+
+async def came(session: Session, queue: str) -> str | None:
+    """Tell what came to a quorum queue since the report, after our consumers of it were let go.
+
+    Asked right before the queue is deleted: anybody may publish straight to it. None where its leader says
+    that nothing is in it, with our consumers too, and nobody consumes it. Raises NotKnown.
+    """
+    counts = await session.counts(queue)
+    if counts is None or counts == Counts(ready=0, consumers=0):
+        return None
+    return f"queue {queue!r} got a message or a consumer meanwhile"
 
 
 def _held(report: Mapping[str, Any]) -> int:

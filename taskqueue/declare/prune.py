@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from taskqueue.broker.session import Progress, Session
+from taskqueue.broker.asking import Channel
+from taskqueue.broker.session import CHANNELS, Progress, Session
 from taskqueue.declare.apply import bind, unbind
 from taskqueue.declare.beginning import end
-from taskqueue.declare.emptiness import delete, reported, settled
+from taskqueue.declare.emptiness import came, delete, let_go, reported, settled
 from taskqueue.declare.leftovers import Leftover, in_use
 from taskqueue.declare.limits import foreign
 from taskqueue.errors import NotKnown
@@ -25,7 +26,7 @@ async def prune(
     First every way to the queues is unbound. Then a consumer of ours is put on each queue. A report of the
     management API must know of it. That report was made after nothing led there any more. It counts what is
     ready, unacked and being dead-lettered in one look of the leader. Where that is nothing the queue is
-    deleted, else it is bound again.
+    deleted, if its leader says right before that nothing came since. Else it is bound again.
 
     Classic queues keep the ways that lead on from their rungs, as they drop what expires and finds none. They
     are deleted from the longest rung down to the work queue, each by the broker and only where it is empty.
@@ -46,10 +47,10 @@ async def prune(
         )
         async with session.own_channel() as channel:
             for name in watched:
-                await channel.consume(name, window=1)
+                await channel.consume(name, window=1, tag=name)
             counts = await reported(settings, watched)
             for place, each in enumerate(todo):
-                todo[place] = await _removed(session, each, counts)
+                todo[place] = await _removed(session, channel, each, counts)
                 if todo[place].busy is None:
                     removed.add(place)
                 if progress is not None:
@@ -105,34 +106,54 @@ async def _looked_at(session: Session, found: Leftover) -> Leftover:
         return replace(found, busy=f"what is in its queues of limits is not known: {error}", known=False)
 
 
-async def _removed(session: Session, found: Leftover, counts: Mapping[str, int | None]) -> Leftover:
+async def _removed(
+    session: Session, watching: Channel, found: Leftover, counts: Mapping[str, int | None]
+) -> Leftover:
     """Remove it, or tell why it has to stay; one whose leader does not answer holds up no other."""
     try:
-        return await _remove(session, found, counts)
+        return await _remove(session, watching, found, counts)
     except NotKnown as error:
         return replace(found, busy=f"not all of it is known: {error}", known=False)
 
 
-async def _remove(session: Session, found: Leftover, counts: Mapping[str, int | None]) -> Leftover:
+async def _remove(
+    session: Session, watching: Channel, found: Leftover, counts: Mapping[str, int | None]
+) -> Leftover:
     """Delete what is proven to be empty; the queues that others still need go last."""
     if found.busy is not None:
         return found
-    for queue in found.proven:
-        if queue in found.classic:
-            seen = await session.counts(queue)
-            if seen is not None and (told := in_use(queue, seen.ready, seen.consumers)):
-                return replace(found, busy=told)
-            continue
-        held = counts[queue]
-        seen = await session.counts(queue)
-        if held is None or seen is None or not seen.consumers:
-            return replace(found, busy=f"queue {queue!r}: nobody can tell whether it is empty", known=False)
-        if told := in_use(queue, held, seen.consumers - 1):
-            return replace(found, busy=told)
+    found = await _proven(session, found, counts)
+    if found.busy is not None:
+        return found
+    watched = tuple(queue for queue in found.proven if queue not in found.classic)
+    await let_go(watching, watched)
+    # All of them before the first delete: what came to one may need the others.
+    if told := next(filter(None, await session.each("", came, watched)), None):
+        return replace(found, busy=told)
     for queue in found.queues:
+        # Again, as to delete many takes seconds.
+        if queue in watched and (told := await came(session, queue)):
+            return replace(found, busy=told)
         if not await delete(session, queue, classic=queue in found.classic):
             return replace(found, busy=f"queue {queue!r} is in use")
     await _delete_exchanges(session, found)
+    return found
+
+
+async def _proven(session: Session, found: Leftover, counts: Mapping[str, int | None]) -> Leftover:
+    """Tell whether it was empty by the reports, and whether nobody but we consumes it now."""
+    # Classic ones in order: what expires in one comes to another that is looked at later.
+    at_once = 1 if found.classic else CHANNELS
+    every = await session.each("", Session.counts, found.proven, at_once=at_once)
+    for queue, seen in zip(found.proven, every, strict=True):
+        if queue in found.classic:
+            told = in_use(queue, seen.ready, seen.consumers) if seen is not None else None
+        elif (held := counts[queue]) is None or seen is None or not seen.consumers:
+            return replace(found, busy=f"queue {queue!r}: nobody can tell whether it is empty", known=False)
+        else:
+            told = in_use(queue, max(held, seen.ready), seen.consumers - 1)
+        if told:
+            return replace(found, busy=told)
     return found
 
 

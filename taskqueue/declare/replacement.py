@@ -16,7 +16,7 @@ from taskqueue.broker.replies import Refused
 from taskqueue.broker.session import Progress, Session
 from taskqueue.broker.wire import fitting
 from taskqueue.declare.apply import bind, create, unbind
-from taskqueue.declare.emptiness import delete, require_empty, settled
+from taskqueue.declare.emptiness import came, delete, let_go, require_empty, settled
 from taskqueue.errors import (
     BrokerRefused,
     BrokerUnreachable,
@@ -111,23 +111,28 @@ class Replacement:
                 await settled()
                 await self._park(taken, await self._require_alone(taken))
                 await self._require_alone(taken)
-                if self._settings.queue_type == CLASSIC:
-                    await require_empty(self._session, self._settings, self._queue)
-                    await delete(self._session, self._queue)
-                else:
-                    await self._delete_classic(taken)
+                await self._delete(taken, self._queue, classic=self._settings.queue_type != CLASSIC)
         await create(self._session, self._work)
         await self._session.each(f"binding {self._queue}", bind, self._ways, self._progress)
         await self._put_back()
         return self._moved
 
-    async def _delete_classic(self, taken: Channel) -> None:
-        """Have the broker itself look once more: a classic queue is deleted only where it is empty."""
-        await taken.ask("basic_cancel", _TAG)
+    async def _delete(self, taken: Channel, queue: str, *, classic: bool) -> None:
+        """Delete a queue that was emptied, after a last look of the broker itself.
+
+        A `classic` one it deletes only where it is empty.
+        """
+        if not classic:
+            await require_empty(self._session, self._settings, queue)
+        await let_go(taken, (_TAG,))
         late = await taken.next(0)
-        if late is not None or not await delete(self._session, self._queue, classic=True):
+        if (
+            late is not None
+            or (not classic and await came(self._session, queue))
+            or not await delete(self._session, queue, classic=classic)
+        ):
             raise TopologyConflict(
-                f"{self._queue} got a message meanwhile: stop what publishes to it, and try again"
+                f"{queue} got a message meanwhile: stop what publishes to it, and try again"
             )
 
     async def _is_of_other_type(self) -> bool:
@@ -191,13 +196,12 @@ class Replacement:
             if each.routing_key == names.astray(self._queue):
                 await unbind(self._session, Binding(each.exchange, self._parking, each.routing_key))
         async with self._session.own_channel() as taken:
-            await taken.consume(self._parking, window=_WINDOW)
+            await taken.consume(self._parking, window=_WINDOW, tag=_TAG)
             self._moved += await self._drain(taken, back, f"moving {self._queue} back")
             await settled()
             self._moved += await self._drain(taken, back, f"moving {self._queue} back")
             await self._require_sole(taken)
-            await require_empty(self._session, self._settings, self._parking)
-            await delete(self._session, self._parking)
+            await self._delete(taken, self._parking, classic=False)
         async with self._session.channel() as channel:
             await channel.ask("exchange_delete", self._parking)
 

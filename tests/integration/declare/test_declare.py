@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -408,6 +409,65 @@ def test_prune_loses_nothing_that_is_due_meanwhile_in_classic_queues(
     assert told == "queue 'b' holds 1 messages"
     assert count(channel, "b") == 1
     assert_as_before(admin, before)
+
+
+@pytest.mark.parametrize("late", [("c",), ("c", "c"), ("c.dead",), ("c.wait.9s",)])
+def test_prune_keeps_what_a_message_comes_to_after_the_reports(
+    admin: Admin, write: Write, channel: amqp.Channel, late: tuple[str, ...]
+) -> None:
+    """Straight to the queue: it is kept with all that belongs to it, and goes once it is empty."""
+    old = write("a", "b", "c")
+    ran(old, "declare")
+    before = admin.names("queues"), admin.names("exchanges"), admin.bindings()
+    settings = settings_of(write("a"))
+
+    def publish(now: str, done: int, _total: int) -> None:
+        # What is left of `b` is gone by now, so all reports were read.
+        if (now, done) == ("pruning", 1):
+            for queue in late:
+                channel.basic_publish_confirm(message(), "", queue)
+
+    first, told = pruned(settings, leftovers(settings), publish)
+    assert first is None
+    assert told in {
+        f"queue {late[0]!r} got a message or a consumer meanwhile",
+        f"queue {late[0]!r} holds 1 messages",
+    }
+    eventually(lambda: count(channel, late[0]) == len(late), "all of them are back in the queue")
+    left = admin.names("queues"), admin.names("exchanges"), admin.bindings()
+    assert left == (
+        {name for name in before[0] if names.owner(name) != "b" and name != "b"},
+        {name for name in before[1] if names.owner(name) != "b"},
+        {way for way in before[2] if names.owner(way[0]) != "b"},
+    )
+    channel.queue_purge(late[0])
+    eventually(lambda: pruned(settings, leftovers(settings)) == [None], "it is pruned")
+    assert_declared(admin, plan(settings.layout))
+
+
+def test_prune_keeps_a_queue_that_a_message_comes_to_while_its_rungs_are_deleted(
+    admin: Admin, write: Write, channel: amqp.Channel
+) -> None:
+    """The work queue goes last: what was published there meanwhile is kept, or was refused."""
+    ran(write("a", "b", levels=4), "declare")
+    settings = settings_of(write("a", levels=4))
+    refused: list[int] = []
+
+    def publish() -> None:
+        eventually(lambda: "b.wait.900s" not in admin.names("queues"), "the first rung is deleted")
+        with connect(admin.url) as connection:
+            mine = connection.channel()
+            mine.events["basic_return"].add(lambda error, *_: refused.append(error.code))
+            mine.basic_publish_confirm(message(), "", "b", mandatory=True)
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    (told,) = pruned(settings, leftovers(settings))
+    publisher.join()
+    assert (told is None) == bool(refused)
+    if told:
+        assert told == "queue 'b' got a message or a consumer meanwhile"
+        eventually(lambda: count(channel, "b") == 1, "it is there")
 
 
 def test_a_send_during_a_prune_is_refused_or_kept(write: Write) -> None:

@@ -13,6 +13,7 @@ from taskqueue.topology import names
 from tests.conftest import connect
 from tests.support.admin import Admin
 from tests.support.command import ran, read, run
+from tests.support.reports import outdated
 from tests.support.stage import eventually
 
 Write = Callable[..., Path]
@@ -22,8 +23,11 @@ Write = Callable[..., Path]
 def write(admin: Admin, tmp_path: Path) -> Write:
     """Give a writer of configurations: keys of each queue, and of each schedule."""
 
-    def write(queues: dict[str, dict[str, Any]], schedules: dict[str, str]) -> Path:
-        lines = [f"server = {admin.url}", f"management_url = {admin.management_url}", "levels = 2"]
+    def write(
+        queues: dict[str, dict[str, Any]], schedules: dict[str, str], management_url: str | None = None
+    ) -> Path:
+        management_url = management_url or admin.management_url
+        lines = [f"server = {admin.url}", f"management_url = {management_url}", "levels = 2"]
         for queue, keys in queues.items():
             lines += [f"[{queue}]", *(f"{key} = {value}" for key, value in keys.items())]
         for schedule, queue in schedules.items():
@@ -103,3 +107,34 @@ def test_a_queue_is_pruned_with_its_schedules_queues_and_not_while_it_has_any(
 
     eventually(pruned, "the queue is pruned")
     assert not [name for name in admin.names("queues") if name.startswith("b")]
+
+
+@pytest.mark.slow
+def test_a_queue_of_wake_ups_is_kept_that_a_message_comes_to_after_the_report(
+    admin: Admin, write: Write
+) -> None:
+    """Whatever it is: it is looked at by the next prune, and told."""
+    ran(write({"a": {}, "b": {}}, {"nightly": "b"}), "declare")
+    ran(write({"a": {}, "b": {}}, {}), "declare")
+
+    def prunable() -> bool:
+        (left,) = read(write({"a": {}}, {}), "declare", "--prune", "--dry-run")["leftovers"]
+        return left["busy"] is None
+
+    def came() -> bool:
+        with connect(admin.url) as connection:
+            return bool(connection.channel().queue_declare(names.wake("b"), passive=True).message_count)
+
+    eventually(came, "the wake-up is there that was on its way")
+    # The management API knows of an empty rung some seconds later.
+    eventually(prunable, "the ladder is empty")
+
+    def publish() -> None:
+        with connect(admin.url) as connection:
+            connection.channel().basic_publish_confirm(Content(b"{}", delivery_mode=2), "", names.wake("b"))
+
+    with outdated(admin.management_url, names.wake("b"), 1, publish) as url:
+        told = ran(write({"a": {}}, {}, url), "declare", "--prune")
+    assert f"kept: queue '{names.wake('b')}' got a message or a consumer meanwhile" in told
+    path = write({"a": {}}, {})
+    assert "holds a message that is none of ours" in ran(path, "declare", "--prune")

@@ -22,7 +22,8 @@ import pytest
 
 from sandbox.receiver import Receiver
 from taskqueue.broker.connect import connect as connect_with_pika
-from taskqueue.errors import TaskqueueError
+from taskqueue.declare.apply import declare
+from taskqueue.errors import TaskqueueError, TopologyConflict
 from taskqueue.send.client import Client
 from taskqueue.settings import Settings, parse
 from taskqueue.topology.plan import KEPT, Plan, plan
@@ -31,6 +32,7 @@ from tests.support.admin import Admin
 from tests.support.command import ran, read, run
 from tests.support.killed import STAGES
 from tests.support.raw_headers import Raw, nested
+from tests.support.reports import outdated
 from tests.support.stage import PATIENCE, Process, eventually
 
 QUEUE = "a"
@@ -569,6 +571,48 @@ def test_a_publisher_that_fills_the_queue_does_not_keep_a_migration_going(
     ran(config, "declare", "--migrate", "--yes")
     consuming(start, config)
     receiver.wait_for(lambda came: {each.headers["Taskqueue-Id"] for each in came} >= set(ids), PATIENCE)
+
+
+def test_what_comes_to_the_former_queue_after_the_last_report_is_kept(
+    admin: Admin, write: Write, channel: amqp.Channel
+) -> None:
+    """Nothing can lead aside what is published straight to it: it is refused, and done by the next one."""
+    former = write("former")
+    ran(former, "declare")
+
+    def publish() -> None:
+        with connect(admin.url) as connection:
+            task = amqp.Message(json.dumps({"url": "/x"}), delivery_mode=2)
+            connection.channel().basic_publish_confirm(task, "", QUEUE)
+
+    # Two consumers, both of the command: by such a report it knows that nothing is being dead-lettered.
+    with outdated(admin.management_url, QUEUE, 2, publish) as url:
+        config = write("new", queue_type="classic", management_url=url)
+        done = run(config, "declare", "--migrate", "--yes")
+    assert done.returncode == 1, done
+    assert b"a got a message meanwhile: stop what publishes to it, and try again; tasks of a " in done.stderr
+    eventually(lambda: count(admin, QUEUE) == 1, "it is back in the queue")
+    config = write("new", queue_type="classic")
+    assert f"{QUEUE}: migrated to classic (1 messages moved)" in ran(config, "declare", "--migrate", "--yes")
+    assert channel.basic_get(QUEUE).body == json.dumps({"url": "/x"})
+
+
+def test_a_declare_binds_nothing_of_a_queue_that_a_migration_began_to_move_meanwhile(
+    admin: Admin, write: Write, channel: amqp.Channel
+) -> None:
+    """With the former ini it has no conflict: it has looked, and the migration leads all aside after that."""
+    former = write("former")
+    ran(former, "declare")
+    aside = (f"{QUEUE}.wait.due", QUEUE, "")
+
+    def begin(now: str, done: int, total: int) -> None:
+        if now == "looking for migrations" and done == total:
+            park(channel, "/x")
+            channel.queue_unbind(QUEUE, aside[0])
+
+    with pytest.raises(TopologyConflict, match="a migration was interrupted"):
+        declare(settings_of(former), progress=begin)
+    assert aside not in admin.bindings()
 
 
 def test_what_stands_in_the_work_queue_and_the_dead_queue_is_kept(
