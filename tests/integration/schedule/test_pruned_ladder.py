@@ -57,7 +57,7 @@ def prune(stage: Stage, admin: Admin, folder: Path, *, levels: int, resolution: 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("ladder", "levels", "resolution"),
-    [("own", 2, "1"), ("own", 1, "10"), ("headed", 2, "1"), ("shared", 2, "1"), ("shared", 1, "0.1")],
+    [("own", 2, "1"), ("own", 1, "10"), ("headed", 2, "1"), ("shared", 1, "0.1")],
 )
 def test_schedules_go_on_though_a_consumer_still_has_the_former_ladder(
     admin: Admin, staged: Callable[..., Stage], receiver: Receiver, tmp_path: Path, *, woken: list[float],
