@@ -117,14 +117,11 @@ class Management:
         """Name the wait queues of these ladders that exist, None where that is not known."""
         which = "|".join(map(re.escape, ladders))
         found = self._matching(rf"^({which})\.wait\.[0-9]", "columns=name")
+        if found is None:
+            return None
         # The API does not look at the case.
-        return (
-            None
-            if found is None
-            else frozenset(
-                each["name"] for each in found if (rung := timed(each["name"])) and rung.ladder in ladders
-            )
-        )
+        every = (each["name"] for each in found)
+        return frozenset(name for name in every if (rung := timed(name)) and rung.ladder in ladders)
 
     def destinations(self, exchange: str) -> frozenset[str] | None:
         """Name what the keys of an exchange lead to, None where that is not known."""

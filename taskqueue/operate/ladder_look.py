@@ -56,13 +56,13 @@ async def look(
         counts = await session.each("", undisturbed, every)
         total = sum(each.ready for each in counts)
         walk = Walk(markers, visitor(markers.look), total, progress)
-
         held = {name for name, each in zip(every, counts, strict=True) if each.ready}
 
         async def look_at(_session: Session, rung: Rung) -> None:
-            # What was in a longer one when this was empty has come by now. Most of a former ladder is empty,
-            # for as long as it is not pruned.
-            if rung.former and rung.queue not in held and not (await undisturbed(session, rung.queue)).ready:
+            # No marker comes to one of a former type, and its leader's word is more than silence. What was in
+            # a longer one when this was empty has come by now.
+            empty = rung.queue not in held and rung.entry is None
+            if empty and not (await undisturbed(session, rung.queue)).ready:
                 return
             await _look_at(session, walk, rung)
 

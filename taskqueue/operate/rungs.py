@@ -26,8 +26,6 @@ class Rung:
     """Milliseconds within which every task on it is due: its TTL and all shorter legs."""
     entry: str | None = None
     """The exchange from which a key leads to it; None where none does, or nobody knows."""
-    former: bool = False
-    """Whether the configuration no longer names it."""
 
 
 def of_ladders(queues: Iterable[QueueSettings], listed: Iterable[str]) -> Mapping[str, list[str]]:
@@ -76,7 +74,7 @@ def rungs(
             ttl_ms = int(timed.seconds * 1000)
             within = ttl_ms + int(timed.unit * 1000)
             entry = names.wait(timed.ladder) if name in led_to else None
-            found[name] = Rung(names.seconds(timed.seconds), ttl_ms, name, within, entry, former=True)
+            found[name] = Rung(names.seconds(timed.seconds), ttl_ms, name, within, entry)
     return tuple(sorted(found.values(), key=lambda rung: -rung.ttl_ms))
 
 
