@@ -54,8 +54,6 @@ class Receipt:
         delivery = with_id(delivery)
         now = self._clock()
         try:
-            if self._settle_stray(delivery):
-                return
             task = decode(delivery.message, now=now)
             if self._settling.resume(delivery, task):
                 return
@@ -66,10 +64,7 @@ class Receipt:
                 task, self._queue, self._known, deliveries=attempt.earlier_deliveries, now=now
             )
         except InvalidTask as error:
-            if delivery.message.fault is None:
-                self._settling.settle(delivery, None, Dead(INVALID, str(error), 0))
-            else:
-                self._give_up(delivery, str(error), now)
+            self._refuse(delivery, str(error), now)
             return
         except Exception as error:
             # Nothing that a message contains may stop a consumer, not even by a fault of ours.
@@ -88,22 +83,33 @@ class Receipt:
         else:
             self._settling.settle(delivery, task, decision)
 
-    def _settle_stray(self, delivery: Delivery) -> bool:
-        """Settle what is no task and has found no way, as on a ladder that was pruned under its consumer."""
+    def _refuse(self, delivery: Delivery, error: str, now: float) -> None:
+        """Settle what can't be run: it is dead, unless it is no task and has only found no way.
+
+        That happens on a ladder that was pruned under its consumer.
+        """
         message = delivery.message
-        if is_marker(message):
+        if message.fault is not None:
+            self._give_up(delivery, error, now)
+        elif is_marker(message):
             self._settling.settle(delivery, None, Done(()))
-            return True
-        wake = wake_queue(message.headers)
-        if wake is None or read_wake(message) is None:
-            return False
+        elif (wake := wake_queue(message.headers)) is not None and read_wake(message) is not None:
+            self._send_home(delivery, wake)
+        else:
+            self._settling.settle(delivery, None, Dead(INVALID, error, 0))
+
+    def _send_home(self, delivery: Delivery, wake: str) -> None:
+        """Send a wake-up of schedules to the queue that it is for."""
         self._notices.give(
             "wake-ups of schedules come here from the ladder: it is not the one of some consumer's "
             "configuration any more; run 'taskqueue declare', or start that one again with the present one"
         )
         # It may be the only one on its way. Where it is early, whoever gets it there sends it on.
-        self._settling.settle(delivery, None, Home(wake))
-        return True
+        try:
+            self._settling.settle(delivery, None, Home(wake))
+        except InvalidTask as error:
+            # No queue has such a name.
+            self._settling.settle(delivery, None, Dead(INVALID, str(error), 0))
 
     def _give_up(self, delivery: Delivery, error: str, now: float) -> None:
         """Settle a task whose headers are lost: nobody knows when it is due, or how often it has run.
