@@ -129,21 +129,26 @@ def test_a_consumer_that_could_settle_nothing_or_not_be_paused_ends_before_it_ta
     assert stage.depth() == 1
 
 
+def refused_by_other(stage: Stage, admin: Admin, **keys: str) -> tuple[Process, str]:
+    """Run a consumer of two queues that may not publish to `other` any more, and give it and its user."""
+    stage.configure({"other": {"base_url": stage.receiver.url, **keys}})
+    stage.declare()
+    url = admin.user(".*", ".*", ".*")
+    user = str(urlsplit(url).username)
+    process = consumer(stage, url)
+    process.wait_for("consuming from other")
+    admin.allow(user, ".*", rf"^(?!{re.escape(names.due('other'))}$)", ".*")
+    return process, user
+
+
 def test_a_task_for_a_queue_that_is_refused_for_now_is_held_and_runs_there_once(
     admin: Admin, stage: Stage, receiver: Receiver
 ) -> None:
     """It has not run, so nobody is told that it has failed."""
-    stage.configure({"other": {"base_url": receiver.url}})
-    stage.declare()
-    everything = ".*"
-    url = admin.user(everything, everything, everything)
-    process = consumer(stage, url)
-    process.wait_for("consuming from other")
-    most = rf"^(?!{re.escape(names.due('other'))}$)"
-    admin.allow(str(urlsplit(url).username), everything, most, everything)
+    process, user = refused_by_other(stage, admin)
     stage.publish({"url": "/moved", "queue": "other", "roll_back": "/sorry"}, message_id="m")
     tried_in_vain(process, stage, receiver)
-    admin.allow(str(urlsplit(url).username), everything, everything, everything)
+    admin.allow(user, ".*", ".*", ".*")
     receiver.wait_for(1, path="/moved", timeout=PATIENCE)
     process.stop()
     assert len(receiver.to("/moved")) == 1
@@ -155,17 +160,10 @@ def test_a_task_of_another_queue_that_is_refused_there_for_now_never_runs_here(
     admin: Admin, stage: Stage, receiver: Receiver
 ) -> None:
     """It had found no way on the ladder that both share, and waits on it until its own queue takes it."""
-    stage.configure({"other": {"base_url": receiver.url, "ladder": stage.name}})
-    stage.declare()
-    everything = ".*"
-    url = admin.user(everything, everything, everything)
-    process = consumer(stage, url)
-    process.wait_for("consuming from other")
-    most = rf"^(?!{re.escape(names.due('other'))}$)"
-    admin.allow(str(urlsplit(url).username), everything, most, everything)
+    process, user = refused_by_other(stage, admin, ladder=stage.name)
     stage.publish_astray({"url": "/moved"}, "other", message_id="m")
     process.wait_for("what names queue other can't be moved there")
-    admin.allow(str(urlsplit(url).username), everything, everything, everything)
+    admin.allow(user, ".*", ".*", ".*")
     (request,) = receiver.wait_for(1, path="/moved", timeout=PATIENCE)
     process.stop()
     assert request.headers["Taskqueue-Queue"] == "other"
